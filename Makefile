@@ -1,0 +1,48 @@
+# make .venv      set up everything, Lava included, in .venv (PYTHON=python3.12 chooses the interpreter)
+# make demo       run the whole pipeline on handwritten digits
+# make test       the test suite, except the tests that take minutes
+# make test-slow  the tests that take minutes
+# make lint       formatting, linting, types
+# make check      lint and test
+# make clean      remove what was built, .venv included
+
+PYTHON ?= python3
+# The stamp carries the Python version: another PYTHON builds the environment again.
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
+STAMP := .venv/.complete-$(VERSION)
+BIN := .venv/bin
+# Small matrices: one thread per process is faster, and leaves the other cores to others.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: .venv demo test test-slow lint format check clean
+
+.venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt scripts/install.py
+	$(PYTHON) scripts/install.py .venv --stamp $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/sdsnn demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	mkdir -p .ide/sdsnn
+	for room in train export deploy; do ln -sfn ../../$$room .ide/sdsnn/$$room; done
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint test
+
+clean:
+	rm -rf .venv build dist sdsnn.egg-info .ide .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""From a verified network to a chip: simulation, placement, energy, report."""

@@ -1,0 +1,140 @@
+"""Commands `place`, `report` and `compare`. Heavy imports happen inside, when a command runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def place(
+    network: Annotated[Path, typer.Argument(help="A network in NIR (.nir), or a run folder that holds network.nir.")],
+    chip: Annotated[str, typer.Option("--chip", help="Name of a chip (`--chip list` shows them) or a TOML file.")] = (
+        "loihi2"
+    ),
+    unpruned: Annotated[
+        list[str] | None,
+        typer.Option("--unpruned", metavar="NODE=UNITS", help="Units a population had before pruning."),
+    ] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Draw the cores: .png, .svg or .pdf.")] = None,
+    advice: Annotated[bool, typer.Option(help="Also try what would help (places several variants).")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Does it fit the chip: cores, memory, which limit binds, what would help, and the unpruned network beside it."""
+    from rich.console import Console
+
+    from sdsnn.export.nir_reader import read_nir
+
+    from .chips import chip_names, load_chip
+    from .placement_cost import DoesNotFit
+    from .placement_picture import save_placement_picture
+    from .placement_report import explain, placement_lines, placement_tables, placement_to_json, whole_chip_lines
+
+    if chip == "list":
+        for name in chip_names():
+            known = load_chip(name)
+            typer.echo(f"{name}: {known.title}. {known.summary}")
+        return
+    target = load_chip(chip)
+    sizes = unpruned_sizes(unpruned or [], network)
+    given = read_nir(network / "network.nir" if network.is_dir() else network)
+    if not target.placeable:
+        fits, lines = whole_chip_lines(given, target)
+        typer.echo(json.dumps({"chip": target.name, "fits": fits, "lines": lines}) if as_json else "\n".join(lines))
+        raise typer.Exit(0 if fits else 2)
+    report = explain(given, target, sizes, advice=advice)
+    if picture is not None and report.placement is not None:
+        save_placement_picture(report.placement, picture, target.title)
+    if as_json:
+        typer.echo(json.dumps(placement_to_json(report)))
+    else:
+        console = Console(highlight=False)
+        for table in placement_tables(report):
+            console.print(table)
+        for line in placement_lines(report)[1 if report.refusal else 0 :]:
+            console.print(line, markup=False)
+    if report.refusal is not None:
+        raise DoesNotFit.told(report.refusal)
+
+
+def unpruned_sizes(options: list[str], path: Path) -> dict[str, int]:
+    """Read NODE=UNITS options; for a run folder, add the units that its report.json tells."""
+    from sdsnn_core.errors import ConfigError
+
+    sizes: dict[str, int] = {}
+    told = path / "report.json"
+    if path.is_dir() and told.is_file():
+        try:
+            layers = json.loads(told.read_text(encoding="utf-8")).get("layers", {})
+            sizes = {name: int(layer["units"][0]) for name, layer in layers.items()}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            sizes = {}
+    problems = []
+    for option in options:
+        name, _, units = option.partition("=")
+        if not name or not units.isdigit() or int(units) < 1:
+            problems.append(f"--unpruned: got {option!r}, allowed NODE=UNITS with UNITS of at least 1")
+        else:
+            sizes[name] = int(units)
+    if problems:
+        raise ConfigError(problems)
+    return sizes
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder made by `sdsnn train` and `sdsnn export`.")],
+    chip: Annotated[str, typer.Option("--chip", help="Chip that placement and energy are for.")] = "loihi2",
+    samples: Annotated[int, typer.Option(min=0, help="Test samples to simulate; 0 for none.")] = 256,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; default the run folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Also print report.json.")] = False,
+) -> None:
+    """Accuracy, structure, placement, energy and certificate of a run: report.html and report.json."""
+    from .report import make_report, write_report
+
+    made = make_report(run, chip=chip, samples=samples)
+    page, data = write_report(made, out)
+    if as_json:
+        typer.echo(json.dumps(made.data))
+        return
+    typer.echo(f"{page} and {data.name}")
+    for part, why in made.data["absent"].items():
+        typer.echo(f"  not in it: {part}: {why}")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders that hold a report.json of `sdsnn report`.")],
+    prices: Annotated[str, typer.Option("--prices", help="Price list for the front.")] = "davies2018",
+    out: Annotated[Path | None, typer.Option("--out", help="HTML page to write.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Runs side by side, with the front of accuracy against energy."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from sdsnn_core.errors import ConfigError
+    from sdsnn_core.files import write_text
+
+    from .energy_prices import price_list_names
+    from .report_compare import compare_html, compare_rows, compare_to_json, read_line
+
+    lines = [read_line(run) for run in runs]
+    known = sorted({name for line in lines for name in line.joules} | set(price_list_names()))
+    if prices not in known:
+        raise ConfigError([f"--prices: got {prices!r}, allowed {known}"])
+    if out is not None:
+        write_text(out, compare_html(lines, prices))
+    if as_json:
+        typer.echo(json.dumps(compare_to_json(lines, prices)))
+        return
+    headings, rows = compare_rows(lines, prices)
+    table = Table(title="runs; * no other run is more accurate for less energy", title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "run" else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+COMMANDS = {"place": place, "report": report, "compare": compare}

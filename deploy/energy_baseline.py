@@ -1,0 +1,164 @@
+"""What stands beside the pruned network: the network before pruning, and the dense ANN of the same layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sdsnn_core.activity import Activity
+from sdsnn_core.convolution import expand
+from sdsnn_core.errors import NetworkError
+from sdsnn_core.network import Convolution, Input, Network, Projection, Synapses
+
+from .energy_counts import Counts, Span, count
+from .energy_prices import PriceList
+
+PICO = 1e-12
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A comparison: what it is, under which assumption, its synaptic operations, and joules by price list name."""
+
+    name: str
+    title: str
+    assumption: str
+    operations: float
+    joules: Mapping[str, Span]
+
+
+def dense_synapses(network: Network, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Return connections of each projection with no weight absent, one operation each per dense pass.
+
+    A projection of point-to-point synapses counts as a full matrix (NeuroBench's 'Dense'); a convolution as its
+    kernel, at every place where it lands. sizes: units that nodes had before they were removed.
+    """
+    units = _units(network, sizes)
+    return {
+        name: units[p.source] * units[p.target]
+        if isinstance(p, Synapses)
+        else int(expand(_full(p), network.nodes[p.source].shape).weight.size)  # type: ignore[union-attr]
+        for name, p in network.projections.items()
+    }
+
+
+def dense_events(network: Network, activity: Activity, sizes: Mapping[str, int] | None = None) -> dict[str, float]:
+    """Return synaptic events per inference of the same spikes on projections with no weight absent."""
+    units = _units(network, sizes)
+    events = {}
+    for name, p in network.projections.items():
+        spikes = activity.counts[p.source].sum(axis=0)
+        if isinstance(p, Synapses):
+            total = float(spikes.sum()) * units[p.target]
+        else:
+            shape = network.nodes[p.source].shape  # type: ignore[union-attr]
+            fan_out = np.bincount(expand(_full(p), shape).pre, minlength=spikes.size)
+            total = float(spikes @ fan_out)
+        events[name] = total / activity.n_samples
+    return events
+
+
+def baselines(
+    network: Network,
+    activity: Activity,
+    counts: Counts,
+    lists: Sequence[PriceList],
+    unpruned: Network | Mapping[str, int] | None,
+    unpruned_activity: Activity | None,
+    chip: str,
+) -> Iterator[Baseline]:
+    """Yield the unpruned spiking network and the dense ANN, priced by every list that can."""
+    from .energy import price_counts
+
+    if isinstance(unpruned, Network) and unpruned_activity is not None:
+        other = count(unpruned, unpruned_activity)
+        yield Baseline(
+            "unpruned",
+            "unpruned spiking network",
+            "its own activity was simulated and counted; without a placement",
+            other.total_events,
+            {table.name: price_counts(other, table, chip).total for table in lists},
+        )
+        sizes: Mapping[str, int] | None = {name: unpruned.size_of(name) for name in unpruned.nodes}
+    else:
+        sizes = _sizes(unpruned)
+        events = dense_events(network, activity, sizes)
+        units = _units(network, sizes)
+        extra = sum(units[n] - p.size for n, p in network.populations.items()) * activity.n_steps
+        full = Counts(
+            n_steps=counts.n_steps,
+            n_samples=counts.n_samples,
+            events=events,
+            events_by_kind=_regroup(network, events),
+            active=counts.active,
+            updates={**counts.updates, "removed units": float(extra)},
+            spikes=counts.spikes,
+            population_spikes=counts.population_spikes,
+        )
+        yield Baseline(
+            "unpruned",
+            "unpruned spiking network",
+            "the same spikes sent over full matrices; units that were removed are taken as silent and inactive, "
+            "so this is a lower bound",
+            sum(events.values()),
+            {table.name: price_counts(full, table, chip).total for table in lists},
+        )
+    macs = float(sum(dense_synapses(network, sizes).values()))
+    yield Baseline(
+        "dense_ann",
+        "dense ANN of the same layers",
+        "one pass, one multiply-accumulate per connection; arithmetic only, no memory access (int8 to fp32, 45 nm)",
+        macs,
+        {
+            table.name: Span(table.dense_ann.mac_int8_pj, table.dense_ann.mac_fp32_pj).times(macs * PICO)
+            for table in lists
+            if table.dense_ann
+        },
+    )
+
+
+def _sizes(unpruned: Network | Mapping[str, int] | None) -> Mapping[str, int] | None:
+    if isinstance(unpruned, Network):
+        return {name: unpruned.size_of(name) for name in unpruned.nodes}
+    return unpruned
+
+
+def _units(network: Network, sizes: Mapping[str, int] | None) -> dict[str, int]:
+    units = {name: network.size_of(name) for name in network.nodes}
+    for name, size in (sizes or {}).items():
+        if name not in units:
+            raise NetworkError(f"unpruned size of {name!r}: the network has no such node, allowed {sorted(units)}")
+        if size < units[name]:
+            raise NetworkError(f"unpruned size of {name!r}: got {size}, the pruned network has {units[name]}")
+        units[name] = int(size)
+    return units
+
+
+def _full(convolution: Convolution) -> Convolution:
+    return Convolution(
+        convolution.source,
+        convolution.target,
+        np.ones(convolution.kernel.shape, np.int16),
+        convolution.stride,
+        convolution.padding,
+        convolution.dilation,
+        convolution.groups,
+    )
+
+
+def _regroup(network: Network, events: Mapping[str, float]) -> dict[str, float]:
+    """Return events by kind: full matrices are stored dense."""
+    result: dict[str, float] = {}
+    for name, amount in events.items():
+        kind = _kind(network, network.projections[name])
+        result[kind] = result.get(kind, 0.0) + amount
+    return result
+
+
+def _kind(network: Network, projection: Projection) -> str:
+    source = network.nodes[projection.source]
+    if isinstance(source, Input) and source.max_value > 1:
+        return "graded"
+    return "dense" if isinstance(projection, Synapses) else "convolution"

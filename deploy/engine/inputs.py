@@ -1,0 +1,144 @@
+"""The forms in which a user's spikes come, and how they become what the engine reads: (samples, steps, size) uint8."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.activity import prepare_inputs
+from sdsnn_core.errors import NetworkError
+from sdsnn_core.network import Network, Shape
+
+
+def as_numpy(values: Any) -> npt.NDArray[Any]:
+    """Return a numpy array of an array, a nested list or a torch tensor of any device, without importing torch."""
+    if hasattr(values, "detach"):  # a tensor refuses to become an array while it is on a device or wants a gradient
+        values = values.detach()
+        values = values.to_dense() if getattr(values, "is_sparse", False) else values
+        return np.asarray(values.cpu().numpy())
+    return np.asarray(values)
+
+
+def is_events(values: Any) -> bool:
+    """Tell whether `values` is a structured array of events, as tonic's data sets give them (fields t and x)."""
+    names = getattr(getattr(values, "dtype", None), "names", None)
+    return names is not None and {"t", "x"} <= set(names)
+
+
+def events_to_dense(
+    events: npt.NDArray[Any],
+    shape: Shape,
+    bin_width: float,
+    n_steps: int | None = None,
+    *,
+    max_value: int = 1,
+    sensor_shape: Shape | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Bin events into (steps, size) uint8, capped at `max_value`.
+
+    events: structured (n,) with fields t, x and, where the shape has them, y and p; any order. shape: of the input
+    port. bin_width: duration of a step in the unit of t (microseconds in tonic). n_steps: default so many that the
+    last event is in; later events are dropped. sensor_shape: (C, H, W) of the sensor where the port is flat,
+    (N,), and the channel is (p * H + y) * W + x. Step 0 begins at t = 0. Raises NetworkError on events that
+    do not fit.
+    """
+    if not is_events(events):
+        raise NetworkError(f"events: got dtype {getattr(events, 'dtype', type(events))}, allowed fields t, x, y, p")
+    if not bin_width > 0:
+        raise NetworkError(f"events: bin width must be positive, got {bin_width}")
+    axes = sensor_shape or shape
+    if math.prod(axes) != math.prod(shape):
+        raise NetworkError(f"events: sensor shape {axes} does not have the {math.prod(shape)} channels of {shape}")
+    wanted = ("p", "y", "x") if len(axes) == 3 else ("x",)
+    present = events.dtype.names or ()
+    if missing := [name for name in wanted if name not in present and not (name == "p" and axes[0] == 1)]:
+        raise NetworkError(f"events: field {missing[0]!r} is missing for shape {axes}, got fields {list(present)}")
+    channel = np.zeros(len(events), np.int64)
+    for name, size in zip(wanted, axes, strict=True):
+        values = events[name].astype(np.int64) if name in present else np.zeros(len(events), np.int64)
+        if name == "p" and size == 1:
+            values = np.zeros(len(events), np.int64)
+        if values.size and (values.min() < 0 or values.max() >= size):
+            raise NetworkError(f"events: field {name!r} has {values.min()}..{values.max()}, allowed 0..{size - 1}")
+        channel = channel * size + values
+    if len(events) and events["t"].min() < 0:
+        raise NetworkError(f"events: field 't' has {events['t'].min()}, allowed 0 and more")
+    step = np.floor_divide(events["t"], bin_width).astype(np.int64)
+    steps = n_steps if n_steps is not None else int(step.max(initial=-1)) + 1
+    if steps < 1:
+        raise NetworkError("events: there are none, so the number of steps must be given")
+    inside = step < steps
+    cells = step[inside] * math.prod(shape) + channel[inside]
+    if max_value == 1:
+        dense = np.zeros(steps * math.prod(shape), np.uint8)
+        dense[cells] = 1
+    else:
+        counts = np.bincount(cells, minlength=steps * math.prod(shape))
+        dense = np.minimum(counts, max_value).astype(np.uint8)
+    return dense.reshape(steps, -1)
+
+
+def _events(network: Network, name: str, values: Any, n_steps: int | None, bin_width: float | None, sensor_shape: Shape | None) -> npt.NDArray[np.uint8]:  # fmt: skip  # noqa: E501
+    """Bin one sample's events, or several samples', for input `name`: (samples, steps, size)."""
+    node = network.inputs[name]
+    samples = [values] if is_events(values) else list(values)
+    if bin_width is None:
+        raise NetworkError(f"input {name!r}: events need bin_width, the duration of a step in the unit of t")
+    made = [
+        events_to_dense(sample, node.shape, bin_width, n_steps, max_value=node.max_value, sensor_shape=sensor_shape)
+        for sample in samples
+    ]
+    result = np.zeros((len(made), max(map(len, made)), node.size), np.uint8)
+    for row, sample in zip(result, made, strict=True):
+        row[: len(sample)] = sample
+    return result
+
+
+def gather(
+    network: Network,
+    spikes: Any,
+    n_steps: int | None = None,
+    bin_width: float | None = None,
+    sensor_shape: Shape | None = None,
+) -> tuple[dict[str, npt.NDArray[np.uint8]], int, int, int]:
+    """Return ({input: (samples, given steps, size) uint8}, samples, given steps, steps to run).
+
+    Accepts what `prepare_inputs` accepts, torch tensors, and events (one sample or a sequence of samples). Arrays of
+    uint8 and bool are shared, not copied, and their values are left to the compiled code to check.
+    """
+    given = dict(spikes) if isinstance(spikes, Mapping) else {next(iter(network.inputs)): spikes}
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, values in given.items():
+        if name not in network.inputs:
+            raise NetworkError(f"input: got {sorted(given)}, the network takes {sorted(network.inputs)}")
+        first = values[0] if isinstance(values, list | tuple) and values else values
+        if is_events(values) or is_events(first):
+            values = _events(network, name, values, n_steps, bin_width, sensor_shape)
+        arrays[name] = as_numpy(values)
+    shaped = {name: _shaped(array, network.inputs[name].shape) for name, array in arrays.items()}
+    extents = {array.shape[:2] for array in shaped.values() if array is not None}
+    plain = all(array is not None for array in shaped.values()) and len(extents) == 1
+    if not plain or set(arrays) != set(network.inputs) or (n_steps is not None and n_steps < 1):
+        checked, samples, steps = prepare_inputs(network, arrays, n_steps)  # converts, or says what is wrong
+        return checked, samples, steps, steps
+    samples, steps = extents.pop()
+    if samples < 1 or (steps < 1 and n_steps is None):
+        prepare_inputs(network, arrays, n_steps)
+    return {k: v for k, v in shaped.items() if v is not None}, samples, steps, n_steps or steps
+
+
+def _shaped(array: npt.NDArray[Any], shape: Shape) -> npt.NDArray[np.uint8] | None:
+    """Return a uint8 or bool array as (samples, steps, size), None if it needs a closer look."""
+    if array.dtype != np.uint8 and array.dtype != np.bool_:
+        return None
+    size, tail = math.prod(shape), array.ndim - len(shape)
+    array = np.ascontiguousarray(array).view(np.uint8)
+    if array.ndim in (2, 3) and array.shape[-1] == size:
+        return array[None] if array.ndim == 2 else array
+    if tail in (1, 2) and array.shape[tail:] == shape:
+        return array.reshape(*((1,) if tail == 1 else ()), *array.shape[:tail], size)
+    return None

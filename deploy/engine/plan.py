@@ -1,0 +1,263 @@
+"""From a Network to the flat tables that the compiled code reads; see `tables.py` for what they hold."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.activity import fan_out
+from sdsnn_core.convolution import expand
+from sdsnn_core.network import (
+    DECAY_UNITY,
+    Convolution,
+    Input,
+    Network,
+    Population,
+    Projection,
+    Synapses,
+)
+
+from . import geometry
+from . import tables as tb
+from .order import components
+from .tables import Ints
+
+Layout = Literal["auto", "dense", "sparse"]
+
+# From which density on a matrix is stored as dense rows. A cell of a row costs 0.012 ns (int8) or 0.025 ns (int16), a
+# synapse of a compressed column 0.75 ns, while both are in a cache; docs/engine.md tells how this was measured.
+DENSE_FROM = {tb.ROWS8: 0.018, tb.ROWS16: 0.036}
+DENSE_FROM_LARGE = {tb.ROWS8: 0.08, tb.ROWS16: 0.16}  # where rows come from main memory
+LARGE = 16 * 2**20  # bytes of a dense matrix that caches no longer hold
+DENSE_LIMIT = 2**31  # bytes: a larger matrix is never stored as dense rows
+# A pooling or depthwise kernel has no vector of output channels to add, and a very sparse one mostly zeros.
+EXPAND_CHANNELS, EXPAND_DENSITY, EXPAND_LIMIT = 4, 0.06, 2**24
+
+
+class _Pool:
+    """Arrays of one kind, to be laid end to end. A single one is shared with its owner, not copied."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self.parts: list[Ints] = []
+        self.size = 0
+
+    def add(self, array: npt.ArrayLike) -> int:
+        """Append and return the offset."""
+        part = np.asarray(array).reshape(-1)
+        self.parts.append(part.astype(self.dtype, copy=False))
+        self.size += part.size
+        return self.size - part.size
+
+    def done(self) -> Ints:
+        """Return all of them as one read-only array, of at least one element."""
+        parts = [part for part in self.parts if part.size] or [np.zeros(1, self.dtype)]
+        return tb.constant(parts[0] if len(parts) == 1 else np.concatenate(parts), self.dtype)
+
+
+class Builder:
+    """Builds a Plan; `indices`, `kinds` and `sizes` tell afterwards where everything went."""
+
+    def __init__(self, network: Network, layout: Layout) -> None:
+        self.network, self.layout = network, layout
+        self.names = [*network.inputs, *network.populations]
+        self.indices = {name: index for index, name in enumerate(self.names)}
+        self.kinds: dict[str, int] = {}
+        names = ("keep_u", "keep_v", "threshold", "bias", "initial", "geometry", "order", "fan_out")
+        self.pools = {name: _Pool(np.int32) for name in names}
+        self.pools |= {"weight8": _Pool(np.int8), "weight16": _Pool(np.int16), "pointer": _Pool(np.int64)}
+        self.pools |= {"post16": _Pool(np.uint16), "post32": _Pool(np.uint32), "delay": _Pool(np.uint8)}
+        self.nodes = np.full((len(self.names), tb.N_COLUMNS), -1, np.int64)
+        self.ring = 0
+        # Convolutions add vectors over output channels, so what they make is held with channels last.
+        self.last = {p.target for p in network.projections.values() if isinstance(p, Convolution)}
+        self.places: dict[str, Ints] = {}  # internal place of every neuron of those, by C order
+
+    def build(self) -> tb.Plan:
+        """Lay out everything."""
+        into: dict[str, list[str]] = {name: [] for name in self.names}
+        for name, projection in self.network.projections.items():
+            into[projection.target].append(name)
+        self.projection_names = [name for target in self.names for name in into[target]]
+        for name, index in self.indices.items():
+            self._node(index, name)
+        rows = np.full((max(1, len(self.projection_names)), tb.P_COLUMNS), -1, np.int64)
+        slots = dict.fromkeys(self.names, 1)
+        for row, name in zip(rows, self.projection_names, strict=False):
+            projection = self.network.projections[name]
+            self._projection(row, name, projection)
+            slots[projection.target] = max(slots[projection.target], 1 + int(projection.delay.max(initial=0)))
+        first = 0
+        for name, index in self.indices.items():
+            node = self.nodes[index]
+            node[tb.N_FIRST], node[tb.N_LAST] = first, first + len(into[name])
+            first += len(into[name])
+            node[tb.N_SLOTS] = slots[name]
+            if node[tb.N_STATE] >= 0:
+                node[tb.N_RING] = self.ring
+                self.ring += slots[name] * int(node[tb.N_PAD])
+        groups = components(self.network)
+        return tb.Plan(
+            nodes=tb.constant(self.nodes, np.int64),
+            projections=tb.constant(rows, np.int64),
+            component=tb.constant(np.cumsum([0, *map(len, groups)]), np.int64),
+            members=tb.constant([self.indices[name] for group in groups for name in group], np.int64),
+            **{name: pool.done() for name, pool in self.pools.items()},
+        )
+
+    def _node(self, index: int, name: str) -> None:
+        node, item = self.nodes[index], self.network.nodes[name]
+        assert isinstance(item, Input | Population)
+        node[tb.N_SIZE], node[tb.N_PAD] = item.size, -(-item.size // tb.ALIGN) * tb.ALIGN
+        node[tb.N_GRADED] = 0
+        if isinstance(item, Input):
+            node[tb.N_MAX], node[tb.N_GRADED] = item.max_value, int(item.max_value > 1)
+            return
+        order: slice | Ints = slice(None)
+        if name in self.last:
+            places = np.arange(item.size, dtype=np.int32).reshape(item.shape).transpose(1, 2, 0).reshape(-1)
+            node[tb.N_ORDER] = self.pools["order"].add(places)
+            self.places[name] = np.empty_like(places)
+            self.places[name][places] = np.arange(item.size, dtype=np.int32)
+            order = places
+
+        def padded(values: Ints) -> Ints:
+            """Bring one value per neuron into internal order, and add those of the padding."""
+            return np.concatenate([values[order], np.zeros(int(node[tb.N_PAD]) - item.size, values.dtype)])
+
+        values = {
+            "keep_u": DECAY_UNITY - item.current_decay.astype(np.int64),
+            "keep_v": DECAY_UNITY - item.voltage_decay.astype(np.int64),
+            "threshold": item.threshold.astype(np.int64) * 64,
+            "bias": item.bias.astype(np.int64) << item.bias_exp,
+        }
+        node[tb.N_UNIFORM] = int(all(value.min() == value.max() for value in values.values()))
+        for key, value in values.items():
+            each = np.broadcast_to(value, item.shape).reshape(-1)
+            node[tb.N_PARAM] = self.pools[key].add(each[:1] if node[tb.N_UNIFORM] else padded(each))
+        initial = np.broadcast_to(item.initial_voltage, item.shape).reshape(-1)
+        node[tb.N_STATE] = self.pools["initial"].add(padded(initial))
+
+    def _projection(self, row: Ints, name: str, projection: Projection) -> None:
+        row[tb.P_SOURCE], row[tb.P_TARGET] = self.indices[projection.source], self.indices[projection.target]
+        row[tb.P_STRIDE] = self.nodes[row[tb.P_TARGET], tb.N_PAD]
+        if isinstance(projection, Synapses):
+            self._synapses(row, projection)
+        elif self._expands(projection):
+            self._synapses(row, expand(projection, self._shape(projection.source)), sparse=True)
+        else:
+            self._convolution(row, projection)
+        self.kinds[name] = int(row[tb.P_KIND])
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        node = self.network.nodes[name]
+        assert isinstance(node, Input | Population)
+        return node.shape
+
+    def _expands(self, projection: Convolution) -> bool:
+        """Tell whether to store a convolution as the synapses that it stands for."""
+        if self.layout != "auto":
+            return self.layout == "sparse"
+        each = projection.kernel.shape[0] // projection.groups
+        density = projection.n_weights / max(1, projection.kernel.size)
+        if each >= EXPAND_CHANNELS and density >= EXPAND_DENSITY:
+            return False
+        return int(fan_out(self.network, projection).sum()) <= EXPAND_LIMIT
+
+    def _convolution(self, row: Ints, projection: Convolution) -> None:
+        shape = self._shape(projection.source)
+        c_out, per_group, kh, kw = projection.kernel.shape
+        made = projection.output_shape(shape)
+        leaving = fan_out(self.network, projection).reshape(shape)
+        last = projection.source in self.last
+        row[tb.P_KIND], row[tb.P_SHIFT] = tb.CONVOLUTION, projection.weight_exp
+        row[tb.P_FAN] = self.pools["fan_out"].add(leaving.transpose(1, 2, 0) if last else leaving)
+        row[tb.P_WEIGHT] = self.pools["weight16"].add(geometry.stored_kernel(projection))
+        numbers, rows, columns = geometry.tables(projection, shape, self.pools["geometry"].size)
+        self.pools["geometry"].add(numbers)
+        row[tb.C_ROWS], row[tb.C_COLUMNS], row[tb.C_LAST] = rows, columns, int(last)
+        row[tb.C_CHANNELS], row[tb.C_HEIGHT], row[tb.C_WIDTH] = shape
+        row[tb.C_EACH], row[tb.C_GROUP] = c_out // projection.groups, per_group
+        row[tb.C_TAPS], row[tb.C_KERNEL] = kw, kh * kw * row[tb.C_EACH]
+        row[tb.C_OUT], row[tb.C_LINE] = c_out, made[2] * c_out
+        self._delays(row, projection.delay)
+
+    def _delays(self, row: Ints, delay: Ints) -> None:
+        """Store one delay, or one per source, segment or channel."""
+        same = delay.size == 0 or delay.min() == delay.max()
+        row[tb.P_DELAY] = int(delay.max(initial=0)) if same else 0
+        if not same:
+            row[tb.P_DELAYS] = self.pools["delay"].add(delay)
+
+    def _synapses(self, row: Ints, synapses: Synapses, *, sparse: bool = False) -> None:
+        n_pre, n_post = self.network.size_of(synapses.source), self.network.size_of(synapses.target)
+        pre, post, weight, delay = synapses.pre, synapses.post, synapses.weight, synapses.delay
+        if synapses.source in self.places or synapses.target in self.places:
+            pre = self.places[synapses.source][pre] if synapses.source in self.places else pre
+            post = self.places[synapses.target][post] if synapses.target in self.places else post
+            again = np.lexsort((post, pre))
+            pre, post, weight = pre[again], post[again], weight[again]
+            delay = delay[again] if delay.ndim else delay
+        begins = np.searchsorted(pre, np.arange(n_pre + 1)).astype(np.int64)
+        row[tb.P_FAN] = self.pools["fan_out"].add(np.diff(begins))
+        rows: Ints | None = None
+        segments: Ints = begins
+        if delay.ndim:
+            delay, rows, segments, split = _by_delay(pre, delay, begins)
+            if split is not None:
+                pre, post, weight = pre[split], post[split], weight[split]
+        kind, shift = self._matrix_kind(weight, n_pre, int(row[tb.P_STRIDE]), sparse or rows is not None)
+        row[tb.P_SHIFT] = shift + synapses.weight_exp
+        self._delays(row, delay)
+        if kind is not None:
+            row[tb.P_KIND] = kind
+            matrix = np.zeros((n_pre, int(row[tb.P_STRIDE])), np.int8 if kind == tb.ROWS8 else np.int16)
+            matrix[pre, post] = weight >> shift
+            row[tb.P_WEIGHT] = self.pools["weight8" if kind == tb.ROWS8 else "weight16"].add(matrix)
+            return
+        row[tb.P_KIND] = tb.SPARSE16 if n_post <= 2**16 else tb.SPARSE32
+        narrow = row[tb.P_KIND] == tb.SPARSE16
+        row[tb.P_POST] = self.pools["post16"].add(post) if narrow else self.pools["post32"].add(post.view(np.uint32))
+        row[tb.P_WEIGHT] = self.pools["weight16"].add(weight)
+        row[tb.P_SEGMENTS] = self.pools["pointer"].add(segments)
+        if rows is not None:
+            row[tb.P_ROWS] = self.pools["pointer"].add(rows)
+
+    def _matrix_kind(self, weight: Ints, n_pre: int, stride: int, sparse: bool) -> tuple[int | None, int]:
+        """Return (kind, shift) of the dense matrix to store, (None, 0) for compressed columns."""
+        if sparse or self.layout == "sparse" or not weight.size:
+            return None, 0
+        # SLAYER's weights are even: halved they fit 8 bits, and a row is half as long.
+        union = int(np.bitwise_or.reduce(weight))
+        shift = (union & -union).bit_length() - 1
+        kind = tb.ROWS8 if int(weight.min()) >> shift >= -128 and int(weight.max()) >> shift <= 127 else tb.ROWS16
+        shift = shift if kind == tb.ROWS8 else 0
+        cells = n_pre * stride
+        size = cells * (1 if kind == tb.ROWS8 else 2)
+        least = DENSE_FROM_LARGE[kind] if size > LARGE else DENSE_FROM[kind]
+        fits = size <= DENSE_LIMIT and (self.layout == "dense" or weight.size >= least * cells)
+        return (kind, shift) if fits else (None, 0)
+
+
+def _by_delay(
+    pre: Ints, delay: Ints, begins: npt.NDArray[np.int64]
+) -> tuple[Ints, Ints | None, npt.NDArray[np.int64], npt.NDArray[np.intp] | None]:
+    """Split the synapses of every source into segments of one delay.
+
+    Returns (delay per source or segment, first segment of each source, begin of each segment, new order); the
+    second and the last are None where every source has one delay only, so that segments are sources.
+    """
+    filled = np.diff(begins) > 0
+    low, high = np.zeros((2, begins.size - 1), np.uint8)
+    if filled.any():
+        low[filled] = np.minimum.reduceat(delay, begins[:-1][filled])
+        high[filled] = np.maximum.reduceat(delay, begins[:-1][filled])
+    if np.array_equal(low, high):
+        return low, None, begins, None
+    again = np.lexsort((delay, pre))
+    key = pre[again].astype(np.int64) * 64 + delay[again]
+    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+    rows = np.searchsorted(pre[again][starts], np.arange(begins.size)).astype(np.int64)
+    return delay[again][starts], rows, np.append(starts, delay.size).astype(np.int64), again

@@ -1,0 +1,127 @@
+"""The tables that drive the compiled code: what each column means, and the arrays that they point into.
+
+A plan is flat: one array per kind of number, shared by all nodes or projections, and offsets into it. So one
+compiled function serves every network, and nothing is compiled twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.integer[Any]]
+
+ALIGN = 32  # states and accumulators of a population and rows of a dense matrix are padded to a multiple of this
+
+# Columns of Plan.nodes, one row per input and population. Offsets count elements; -1 means there is none.
+N_SIZE = 0  # neurons or channels
+N_PAD = 1  # neurons with padding, and so accumulators of one ring slot
+N_STATE = 2  # into Work.current and voltage; -1 for an input
+N_PARAM = 3  # into Plan.keep_u, keep_v, threshold, bias
+N_UNIFORM = 4  # 1 if all neurons share one set of parameters
+N_RING = 5  # into Work.ring
+N_SLOTS = 6  # slots of the ring: 1 + the longest delay of what arrives
+N_EVENT = 7  # into Work.event
+N_GRADED = 8  # 1 if events have values, in Work.value at the places of the events
+N_MAX = 9  # largest value an input allows
+N_ORDER = 10  # into Plan.order: the place in C order of the neuron held at an internal place; -1 if the same
+N_FIRST, N_LAST = 11, 12  # rows of Plan.projections that arrive here
+N_COLUMNS = 13
+
+# Kinds of projection: dense rows of int8 or int16, compressed columns with 16- or 32-bit targets, convolution.
+ROWS8, ROWS16, SPARSE16, SPARSE32, CONVOLUTION = range(5)
+
+# Columns of Plan.projections, sorted by target.
+P_KIND, P_SOURCE, P_TARGET = 0, 1, 2
+P_WEIGHT = 3  # into Plan.weight8 (ROWS8) or weight16
+P_STRIDE = 4  # accumulators of one slot of the target's ring; also the length of a dense row
+P_SHIFT = 5  # weights are multiplied by 2**P_SHIFT
+P_DELAY = 6  # steps that all share
+P_DELAYS = 7  # into Plan.delay, one per source (rows), segment (sparse) or channel (convolution); -1 if none
+P_FAN = 8  # into Plan.fan_out: synapses that leave each source
+P_POST = 9  # into Plan.post16 or post32
+P_SEGMENTS = 10  # into Plan.pointer: where each segment begins
+P_ROWS = 11  # into Plan.pointer: first segment of each source; -1 if segment i is that of source i
+C_LAST = 12  # 1 if the source's channels vary fastest
+C_CHANNELS, C_HEIGHT, C_WIDTH = 13, 14, 15  # of the source
+C_EACH = 16  # output channels of a group
+C_GROUP = 17  # input channels of a group
+C_TAPS = 18  # taps stored per kernel row
+C_KERNEL = 19  # weights of one input channel
+C_ROWS, C_COLUMNS = 20, 21  # into Plan.geometry
+C_OUT = 22  # output channels
+C_LINE = 23  # accumulators of one output line
+P_COLUMNS = 24
+
+
+class Plan(NamedTuple):
+    """A network, laid out for the compiled code. Read-only; shared by all threads."""
+
+    nodes: Ints  # (nodes, N_COLUMNS) int64
+    projections: Ints  # (projections, P_COLUMNS) int64
+    component: Ints  # (components + 1,) int64: where each strongly connected component begins in `members`
+    members: Ints  # (populations,) int64, upstream components first
+    keep_u: Ints  # int32: 4096 - current decay
+    keep_v: Ints  # int32: 4096 - voltage decay
+    threshold: Ints  # int32, state units
+    bias: Ints  # int32, state units
+    initial: Ints  # (neurons,) int32: voltage before the first step
+    weight8: Ints
+    weight16: Ints
+    post16: Ints  # uint16
+    post32: Ints  # uint32
+    pointer: Ints  # int64
+    delay: Ints  # uint8
+    fan_out: Ints  # int32
+    geometry: Ints  # int32
+    order: Ints  # int32
+
+
+class Work(NamedTuple):
+    """What one thread writes while it runs one sample."""
+
+    current: Ints  # (neurons,) int32
+    voltage: Ints  # (neurons,) int32
+    ring: Ints  # int32 sums that are on their way
+    spike: Ints  # uint8, one population's spikes of one step, padded to 64
+    event: Ints  # uint32 internal index of every spike of a block of steps
+    value: Ints  # uint8 values of the events of graded inputs
+    until: Ints  # (nodes, steps of a block + 1) int64: where the events of each step end
+
+
+class Sent(NamedTuple):
+    """Spikes to be sent, within the compiled code."""
+
+    event: Any  # pointer to Work.event
+    value: Any  # pointer to Work.value
+    graded: Any  # N_GRADED of the source
+
+
+class Given(NamedTuple):
+    """The input of a run."""
+
+    start: Ints  # (nodes,) int64: where the (samples, steps, size) bins of each input begin
+    x: Ints  # uint8
+
+
+class Out(NamedTuple):
+    """What a run writes for its caller, all samples and nodes; -1 in the first three where it is not wanted."""
+
+    to_counts: Ints  # (nodes,) int64 into counts
+    to_spikes: Ints  # (nodes,) int64 into spikes
+    to_states: Ints  # (nodes,) int64 into current and voltage
+    counts: Ints  # int64
+    per_step: Ints  # (nodes, samples, steps) int64
+    events: Ints  # (projections, samples, steps) int64, or of size 0
+    spikes: Ints  # uint8
+    current: Ints  # int32
+    voltage: Ints  # int32
+
+
+def constant(array: npt.ArrayLike, dtype: Any) -> Ints:
+    """Return a read-only contiguous array of `dtype`: one type for the compiler, whoever owns the memory."""
+    result: Ints = np.ascontiguousarray(array, dtype=dtype).view()
+    result.flags.writeable = False
+    return result

@@ -1,0 +1,99 @@
+"""What a placement is: which core each neuron sits on, and which axons lead where. Made by placement.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .chips import Fact
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class AxonTable:
+    """The input axons that one projection makes: one per (source neuron, target core) with at least one synapse.
+
+    source: (n,) index into the flattened source. core: (n,) target core. synapses: (n,) how many it fans out to.
+    bits: (n,) synaptic memory that it owns, a multiple of the chip's word (0 where it shares another's, as the
+    places of a convolution do). sparse: (n,) bool, the list is stored with indices. convolution: made by one.
+    """
+
+    source: Ints
+    core: Ints
+    synapses: Ints
+    bits: Ints
+    sparse: npt.NDArray[np.bool_]
+    convolution: bool = False
+
+    def __len__(self) -> int:
+        return int(self.source.size)
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Where core number k sits: chips one after the other, tiles row by row, cores within a tile."""
+
+    cores_per_chip: int
+    cores_per_tile: int
+    tiles_x: int
+
+    def place(self, core: npt.ArrayLike) -> tuple[Ints, Ints, Ints]:
+        """Return (chip, tile column, tile row) of each core."""
+        number = np.asarray(core, np.int64)
+        tile = number % self.cores_per_chip // self.cores_per_tile
+        return number // self.cores_per_chip, tile % self.tiles_x, tile // self.tiles_x
+
+    def hops(self, a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+        """Return (east-west hops, north-south hops, same chip) from cores `a` to cores `b`, routed x then y.
+
+        Hops between chips are those of the same mesh position; the chip-to-chip link is not a hop and is reported
+        apart.
+        """
+        chip_a, x_a, y_a = self.place(a)
+        chip_b, x_b, y_b = self.place(b)
+        return np.abs(x_a - x_b), np.abs(y_a - y_b), chip_a == chip_b
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """A legal assignment of every neuron to a core.
+
+    chip: name of the chip file. core_of: population -> (size,) int32 core. axons: projection -> its input axons.
+    n_cores: cores used, numbered from 0. use: resource -> (n_cores,) amount; limits: resource -> amount per core
+    (None: no published limit); neuron_room: (n_cores,) neurons that each core may hold, long delays taken into
+    account. bounds: resource -> cores that no placement of this model can go below. load: resource -> mean use
+    divided by the limit. pieces: population -> cores that it lies on. static_power: watts of one chip, if published.
+    """
+
+    chip: str
+    core_of: Mapping[str, npt.NDArray[np.int32]]
+    axons: Mapping[str, AxonTable]
+    n_cores: int
+    mesh: Mesh
+    use: Mapping[str, Ints]
+    limits: Mapping[str, int | None]
+    neuron_room: Ints
+    bounds: Mapping[str, int]
+    load: Mapping[str, float]
+    pieces: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+    static_power: Fact | None = None
+
+    @property
+    def n_chips(self) -> int:
+        """Chips used."""
+        return -(-self.n_cores // self.mesh.cores_per_chip)
+
+    @property
+    def lower_bound(self) -> int:
+        """Cores that no placement of this model can go below."""
+        return max(self.bounds.values())
+
+    @property
+    def binding(self) -> str:
+        """The resource of which the cores use the greatest share."""
+        return max(self.load, key=lambda name: self.load[name])

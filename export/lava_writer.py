@@ -1,0 +1,259 @@
+"""Network -> Lava processes, for the fixed-point models on CPU. Runs only where Lava is imported: see `lava_run`.
+
+One process per population and projection. Lava's own models do the arithmetic; thin subclasses start every sample
+from the initial state (u = 0, v = v0, nothing under way in the synapses) and record what the neurons emit:
+
+    Population   LIF, du = current_decay - 1 (the model adds 1), 64 * threshold as Lava's vth << 6
+    Synapses     Dense or Sparse, with delays DelayDense or DelaySparse
+    Convolution  Conv; with a delay, or sums beyond 24 bits, the synapses it stands for
+
+The sign mode is always MIXED, with 9 weight bits where a weight is odd and 8 where all are even: what the models
+derive by themselves clips and truncates matrices of one sign (lava.utils.weightutils).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from sdsnn_core.convolution import expand
+from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.network import Convolution, Input, Network, Output, Population, Projection, Shape, Synapses
+
+Storage = Literal["auto", "dense", "sparse"]
+
+MESSAGE_BITS: Final = 8  # of graded input; 0 means binary
+SPARSE_ENTRIES: Final = 2**22  # below, Dense is as fast or faster at every density (measured with lava-nc 0.10.0)
+CONV_LIMIT: Final = 2**23  # lava.proc.conv wraps its sums to 24 bits, the synapses of a Network do not
+
+
+@lru_cache(maxsize=1)
+def restarting_models() -> dict[type, type]:
+    """Return {Lava process: our subclass of its fixed-point model}."""
+    from lava.magma.core.decorator import implements, requires, tag
+    from lava.magma.core.resources import CPU
+    from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+    from lava.proc.conv.models import PyConvModelFixed
+    from lava.proc.conv.process import Conv
+    from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
+    from lava.proc.dense.process import DelayDense, Dense
+    from lava.proc.lif.models import PyLifModelBitAcc
+    from lava.proc.lif.process import LIF
+    from lava.proc.sparse.models import PyDelaySparseModelBitAcc, PySparseModelBitAcc
+    from lava.proc.sparse.process import DelaySparse, Sparse
+
+    class SampleLIF(PyLifModelBitAcc):  # type: ignore[misc]
+        """Lava's LIF, restarted with every sample, writing spikes and state to memory-mapped files."""
+
+        def run_spk(self) -> None:
+            sample, step = divmod(int(self.time_step) - 1, self.proc_params["n_steps"])
+            if step == 0:
+                self.u[:] = 0
+                self.v[:] = self.proc_params["start"]
+            super().run_spk()
+            record = self.proc_params["record"]
+            for name, values in (("spikes", self.s_out_buff), ("current", self.u), ("voltage", self.v)):
+                if name in record:
+                    if not hasattr(self, f"_{name}"):
+                        setattr(self, f"_{name}", np.load(record[name], mmap_mode="r+"))
+                    # netx's images are (W, H, C); a Network's neurons are in the C order of (C, H, W).
+                    getattr(self, f"_{name}")[sample, step] = np.transpose(values).reshape(-1)
+
+    def restarted(model: type, buffer: str) -> type:
+        class Restarted(model):  # type: ignore[misc]
+            """A connection model of Lava whose messages under way are dropped between samples."""
+
+            def run_spk(self) -> None:
+                if (int(self.time_step) - 1) % RESTART["n_steps"] == 0 and getattr(self, buffer) is not None:
+                    getattr(self, buffer)[...] = 0
+                super().run_spk()
+
+        return Restarted
+
+    def remembering(model: type) -> type:
+        class Remembering(model):  # type: ignore[misc]
+            """Lava's delay model rebuilds its (delays * n_post, n_pre) matrix in every step; weights are constant."""
+
+            def get_delay_wgts_mat(self, weights: Any, delays: Any, max_delay: int) -> Any:
+                # The first call of a step comes after the weights were clipped and truncated once.
+                if not hasattr(self, "_split"):
+                    self._split = model.get_delay_wgts_mat(weights, delays, max_delay)  # type: ignore[attr-defined]
+                return self._split
+
+        return Remembering
+
+    def fixed(process: type, model: type) -> type:
+        made = implements(proc=process, protocol=LoihiProtocol)(requires(CPU)(tag("fixed_pt")(model)))
+        assert isinstance(made, type)
+        return made
+
+    return {
+        LIF: fixed(LIF, SampleLIF),
+        Dense: fixed(Dense, restarted(PyDenseModelBitAcc, "a_buff")),
+        Sparse: fixed(Sparse, restarted(PySparseModelBitAcc, "a_buff")),
+        DelayDense: fixed(DelayDense, restarted(remembering(PyDelayDenseModelBitAcc), "a_buff")),
+        DelaySparse: fixed(DelaySparse, restarted(remembering(PyDelaySparseModelBitAcc), "a_buff")),
+        Conv: fixed(Conv, restarted(PyConvModelFixed, "a_buf")),
+    }
+
+
+# Conv takes no extra parameters, so the length of a sample reaches the models that Lava forks through the module.
+RESTART: Final[dict[str, int]] = {"n_steps": 1}
+
+
+@dataclass(frozen=True)
+class LavaNetwork:
+    """Connected processes. any_process: one of them, to run all. run_config: selects the fixed-point models."""
+
+    processes: Mapping[str, Any]
+    any_process: Any
+    run_config: Any
+
+
+def process_kind(network: Network, name: str, storage: Storage = "auto") -> str:
+    """Return which Lava process projection `name` becomes: 'Dense', 'Sparse', 'DelayDense', 'DelaySparse' or 'Conv'."""
+    projection = network.projections[name]
+    source = network.nodes[projection.source]
+    assert not isinstance(source, Output)
+    delayed = bool(projection.delay.any())
+    if isinstance(projection, Convolution):
+        largest = source.max_value if isinstance(source, Input) else 1
+        kernel = projection.kernel.astype(np.int64)
+        reach = int(np.abs(kernel).sum(axis=(1, 2, 3)).max()) * largest << projection.weight_exp
+        return "Conv" if not delayed and reach < CONV_LIMIT else f"{'Delay' if delayed else ''}Sparse"
+    entries = source.size * network.size_of(projection.target)
+    dense = storage == "dense" or (
+        storage == "auto" and (entries <= SPARSE_ENTRIES or projection.n_weights * 10 > entries)
+    )
+    return f"{'Delay' if delayed else ''}{'Dense' if dense else 'Sparse'}"
+
+
+def build(
+    network: Network,
+    inputs: Mapping[str, npt.NDArray[np.uint8]],
+    record: Mapping[str, Mapping[str, Path]],
+    storage: Storage = "auto",
+) -> LavaNetwork:
+    """Make and connect the processes that run all samples one after the other, each from the initial state.
+
+    inputs: name -> (n_samples, n_steps, size). record: population -> {"spikes" | "current" | "voltage": .npy file of
+    shape (n_samples, n_steps, size)}, written while it runs. Run `n_samples * n_steps` steps.
+    """
+    from lava.magma.core.run_configs import Loihi2SimCfg
+    from lava.proc.io.source import RingBuffer
+    from lava.proc.lif.process import LIF
+
+    n_steps = next(iter(inputs.values())).shape[1]
+    RESTART["n_steps"] = n_steps
+    processes: dict[str, Any] = {}
+    for name, train in inputs.items():
+        if any(True for _ in network.outgoing(name)):
+            processes[name] = RingBuffer(data=train.reshape(-1, train.shape[-1]).T.astype(np.int32))
+    for name, population in network.populations.items():
+        start = population.per_neuron("initial_voltage").astype(np.int32)
+        processes[name] = LIF(
+            shape=(population.size,),
+            u=0,
+            v=start,
+            du=population.per_neuron("current_decay") - 1,
+            dv=population.per_neuron("voltage_decay"),
+            vth=population.per_neuron("threshold"),
+            bias_mant=population.per_neuron("bias"),
+            bias_exp=population.bias_exp,
+            n_steps=n_steps,
+            start=start,
+            record={kind: str(path) for kind, path in record[name].items()},
+        )
+    for name, projection in network.projections.items():
+        processes[name] = _connect(network, projection, process_kind(network, name, storage), processes)
+    _join(network, processes)
+    config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=restarting_models())
+    return LavaNetwork(processes, processes[next(iter(network.populations))], config)
+
+
+def _connect(network: Network, projection: Projection, kind: str, processes: Mapping[str, Any]) -> Any:
+    """Make the process of a projection between two others; neurons are vectors in the C order of their shape."""
+    from lava.proc.conv.process import Conv
+    from lava.proc.dense.process import DelayDense, Dense
+    from lava.proc.sparse.process import DelaySparse, Sparse
+    from lava.utils.weightutils import SignMode
+
+    source = network.nodes[projection.source]
+    assert isinstance(source, Input | Population)
+    bits = MESSAGE_BITS if isinstance(source, Input) and source.max_value > 1 else 0
+    s_out, a_in = processes[projection.source].s_out, processes[projection.target].a_in
+    if kind == "Conv":
+        assert isinstance(projection, Convolution)
+        # Lava's images are (W, H, C), its kernels (C_out, kw, kh, C_in) and flipped: it convolves, torch correlates.
+        kernel = projection.kernel[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.int32)
+        conv = Conv(
+            weight=kernel << projection.weight_exp,  # the model ignores weight_exp
+            input_shape=_reverse(source.shape),
+            padding=projection.padding[::-1],
+            stride=projection.stride[::-1],
+            dilation=projection.dilation[::-1],
+            groups=projection.groups,
+            num_message_bits=bits,
+        )
+        s_out.reshape(source.shape).transpose([2, 1, 0]).connect(conv.s_in)
+        conv.a_out.transpose([2, 1, 0]).flatten().connect(a_in)
+        return conv
+    synapses = projection if isinstance(projection, Synapses) else expand(projection, source.shape)
+    shape = (network.size_of(projection.target), source.size)
+    where = (synapses.post, synapses.pre)
+    weights: Any = sparse.csr_matrix((synapses.weight.astype(np.int32), where), shape=shape)
+    delays: Any = sparse.csr_matrix((np.broadcast_to(synapses.delay, synapses.weight.shape).astype(int), where), shape)
+    if kind.endswith("Dense"):
+        weights, delays = weights.toarray(), delays.toarray()
+    makers = {"Dense": Dense, "Sparse": Sparse, "DelayDense": DelayDense, "DelaySparse": DelaySparse}
+    process = makers[kind](
+        weights=weights,
+        weight_exp=synapses.weight_exp,
+        sign_mode=SignMode.MIXED,
+        num_weight_bits=9 if (synapses.weight & 1).any() else 8,
+        num_message_bits=bits,
+        **({"delays": delays} if kind.startswith("Delay") else {}),
+    )
+    s_out.connect(process.s_in)
+    process.a_out.connect(a_in)
+    return process
+
+
+def _reverse(shape: Shape) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise UnsupportedNode(f"Lava's Conv: got a source of shape {shape}, allowed is (C, H, W)")
+    return shape[2], shape[1], shape[0]
+
+
+def _join(network: Network, processes: dict[str, Any]) -> None:
+    """Connect parts of the network that have no path between them: Lava runs only what is connected.
+
+    The connections carry no synapse, so they change nothing.
+    """
+    from lava.proc.sparse.process import Sparse
+
+    part = {name: name for name in (*network.inputs, *network.populations) if name in processes}
+
+    def root(name: str) -> str:
+        while part[name] != name:
+            name = part[name]
+        return name
+
+    for projection in network.projections.values():
+        part[root(projection.source)] = root(projection.target)
+    main = next(iter(network.populations))
+    for name in network.populations:
+        if root(name) != root(main):
+            part[root(name)] = root(main)
+            shape = (network.size_of(name), network.size_of(main))
+            link = Sparse(weights=sparse.csr_matrix(shape, dtype=np.int32))
+            processes[main].s_out.connect(link.s_in)
+            link.a_out.connect(processes[name].a_in)
+            processes[f"{main} nowhere {name}"] = link

@@ -1,0 +1,354 @@
+"""netx `.net` (HDF5) -> Network, on plain h5py: what lava-dl 0.6.0 would run, or a refusal where that is no network.
+
+The datasets decide; our own group `sdsnn`, if there, adds names, order and what the format has no place for. Files
+whose meaning depends on who reads them (delays on convolutions, a missing neuron, graded spikes) are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.convolution import convolution_output_shape
+from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
+from sdsnn_core.network import (
+    BIAS_EXP_MAX,
+    BIAS_MAX,
+    DECAY_UNITY,
+    DELAY_MAX,
+    NEVER_FIRES,
+    WEIGHT_EXP_MAX,
+    WEIGHT_MAX,
+    WEIGHT_MIN,
+    Convolution,
+    Input,
+    Network,
+    Node,
+    Output,
+    Population,
+    Projection,
+    Shape,
+    Synapses,
+)
+
+from .netx_format import BIAS_EXP, CUBA_TYPES, METADATA, METADATA_VERSION, SUPPORTED_LAYERS
+from .nir_dialect import Int64Array, in_form, smallest_form, with_exponent
+
+_NO_RULE: Final = "pool: write it as a grouped convolution; convT, unpool, average, concat: netx has none"
+_DAMAGED = (OSError, RuntimeError, KeyError, IndexError, ValueError, TypeError, MemoryError, AttributeError)
+
+
+def read_netx(path: str | Path) -> Network:
+    """Read a `.net` file as the Network that netx would run (all layers, from zero state unless the file says more).
+
+    An input layer with neurons becomes a graded input (0..255) and a population that it drives one to one: feed it, in
+    every step, what netx expects in the neurons' bias (its weight and bias stand in `provenance`). Raises FileError
+    for a missing, damaged or foreign file, UnsupportedNode and NetworkError naming file, layer, what came and what is
+    allowed.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"{path}: no such file")
+    if not h5py.is_hdf5(path):
+        raise FileError(f"{path}: is not an HDF5 file; allowed are netx networks (.net)")
+    try:
+        with h5py.File(path, "r") as file:
+            if not isinstance(file.get("layer"), h5py.Group):
+                raise FileError("HDF5 file without a netx network (a group 'layer')")
+            return _Reader(file).network()
+    except SdsnnError as error:
+        raise type(error)(f"{path}: {error}") from error
+    except _DAMAGED as error:
+        raise FileError(f"{path}: damaged file ({type(error).__name__}: {' '.join(str(error).split())})") from error
+
+
+class _Reader:
+    """Builds the nodes layer by layer."""
+
+    def __init__(self, file: Any) -> None:
+        self.layers = file["layer"]
+        self.hints = self._hints(file)
+        self.starts = file.get(f"{METADATA}/initial_voltage", {})
+        self.ts = float(np.asarray(file["simulation/Ts"][()]).reshape(-1)[0]) if "simulation/Ts" in file else 1.0
+        self.nodes: dict[str, Node] = {}
+        self.projections: dict[str, Projection] = {}
+        self.provenance: dict[str, Any] = {}
+        self.before = ""
+        self.shape: Shape = ()
+
+    @staticmethod
+    def _hints(file: Any) -> Mapping[str, Any] | None:
+        if f"{METADATA}/network" not in file:
+            return None
+        text = file[f"{METADATA}/network"][()]
+        hints: dict[str, Any] = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
+        if hints.get("version") != METADATA_VERSION:
+            raise NetworkError(f"metadata: got version {hints.get('version')!r}, allowed {METADATA_VERSION}")
+        return hints
+
+    def network(self) -> Network:
+        indices = sorted(int(name) for name in self.layers if name.isdecimal())
+        if indices != list(range(len(self.layers))) or not indices:
+            raise FileError(
+                f"group 'layer': got members {sorted(self.layers)[:5]}, allowed are '0', '1', ... without a gap"
+            )
+        spiking = 0
+        for index in indices:
+            group, where = self.layers[str(index)], f"layer {index}"
+            kind = _text(group, "type", where)
+            if kind not in SUPPORTED_LAYERS:
+                raise UnsupportedNode(
+                    f"{where}: got type {kind!r}, allowed are {', '.join(SUPPORTED_LAYERS)} ({_NO_RULE})"
+                )
+            if kind == "input":
+                self._input(group, where)
+            elif kind != "flatten":
+                self._layer(group, kind, where, spiking)
+                spiking += 1
+        if not self.before or self.before == self._input_name():
+            raise NetworkError("got no layer with neurons, allowed is at least one dense, dense_rec or conv layer")
+        return self._finish()
+
+    def _input_name(self) -> str:
+        return str(self.hints["input"]) if self.hints else "input"
+
+    def _input(self, group: Any, where: str) -> None:
+        if self.nodes:
+            raise NetworkError(f"{where}: got a second input, allowed is one, as the first layer")
+        if "shape" not in group:
+            raise NetworkError(f"{where}: got no shape, allowed is (N,) or (C, H, W)")
+        self.shape = tuple(int(size) for size in np.asarray(group["shape"][()]).reshape(-1))
+        self.before = self._input_name()
+        if "neuron" not in group:
+            self.nodes[self.before] = Input(self.shape, int(self.hints["max_value"]) if self.hints else 1)
+            return
+        self.nodes[self.before] = Input(self.shape, 255)
+        for name, default in (("weight", 64), ("bias", 0)):
+            value = np.asarray(group[name][()]).reshape(-1)[0] if name in group else default
+            self.provenance[f"input_{name}"] = int(value)
+        neuron = _neuron(group["neuron"], f"{where} neuron", self.shape)
+        neuron["current_decay"] = np.full(self.shape, DECAY_UNITY)  # the bias is held, not remembered
+        values = {key: smallest_form(value) for key, value in neuron.items()}
+        self.nodes["layer_input"] = Population(self.shape, bias_exp=BIAS_EXP, **values)
+        size = int(np.prod(self.shape))
+        every = np.arange(size)
+        self.projections["input-layer_input"] = Synapses("input", "layer_input", every, every, np.ones(size, np.int16))
+        self.before = "layer_input"
+
+    def _layer(self, group: Any, kind: str, where: str, index: int) -> None:
+        hint = self.hints["layers"][index] if self.hints else None
+        name = hint["population"] if hint else f"layer{index}"
+        feed_name = hint["feed"] if hint else f"{self.before or 'input'}-{name}"
+        if "weight" not in group or hasattr(group["weight"], "keys"):
+            raise UnsupportedNode(f"{where}: got no matrix 'weight' (complex layers have a group), allowed is one")
+        if "neuron" not in group:
+            raise UnsupportedNode(
+                f"{where}: got no neuron; SLAYER means a plain sum, netx an integrator that never forgets; allowed is "
+                "a neuron group (add iDecay 4096, vDecay 4096 and vThMant for the sum)"
+            )
+        weight = _integers(group, "weight", where)
+        if kind == "conv":
+            shape = self._convolution(group, weight, where, name, feed_name, hint)
+        else:
+            shape = self._dense(group, weight, where, kind, name, feed_name, hint)
+        values = _neuron(group["neuron"], f"{where} neuron", shape)
+        state = np.zeros(shape, np.int64)
+        if "bias" in group:
+            bias = _integers(group, "bias", where)
+            state = _spread(bias, shape, f"{where} bias") << BIAS_EXP
+        split = with_exponent(state, -BIAS_MAX, BIAS_MAX, BIAS_EXP_MAX, int(hint["bias_exp"]) if hint else BIAS_EXP)
+        if split is None:
+            raise NetworkError(f"{where} bias: got up to {np.abs(state).max() >> BIAS_EXP}, allowed are {BIAS_MAX}")
+        values["bias"] = split[0]
+        if hint is None:
+            stored = {key: smallest_form(value) for key, value in values.items()}
+        else:
+            stored = {key: in_form(value, tuple(hint["forms"][key])) for key, value in values.items()}
+            start = np.asarray(self.starts[name][()]) if name in self.starts else np.zeros((), np.int64)
+            stored["initial_voltage"] = np.broadcast_to(start, tuple(hint["forms"]["initial_voltage"]))
+        self.nodes[name] = Population(shape, **stored, bias_exp=split[1])
+        self.before, self.shape = name, shape
+
+    def _convolution(
+        self, group: Any, weight: Int64Array, where: str, name: str, feed_name: str, hint: Mapping[str, Any] | None
+    ) -> Shape:
+        if not self.nodes:
+            raise NetworkError(
+                f"{where}: a convolution needs the shape of its input, allowed is an input layer before it"
+            )
+        if "delay" in group and np.any(group["delay"][()]):
+            raise UnsupportedNode(
+                f"{where}: got delays on a convolution; SLAYER applies them, netx drops them; allowed are none"
+            )
+        if weight.ndim == 5 and weight.shape[4] == 1:
+            weight = weight[..., 0]
+        kernel, exponent = self._split(weight, where, feed_name)
+        stride, padding, dilation = (_pair(group, key, where) for key in ("stride", "padding", "dilation"))
+        groups = int(_integers(group, "groups", where).reshape(-1)[0]) if "groups" in group else 1
+        convolution = Convolution(self.before, name, kernel, stride, padding, dilation, groups, weight_exp=exponent)
+        shape = convolution_output_shape(
+            self.shape, convolution.kernel.shape, convolution.stride, convolution.padding, convolution.dilation, groups
+        )
+        if hint and self.hints and self.hints["projections"][feed_name]["delays"] == "each":
+            convolution = Convolution(
+                **{**_fields(convolution), "delay": np.zeros(convolution.kernel.shape[1] * groups, np.uint8)}
+            )
+        self.projections[feed_name] = convolution
+        return shape
+
+    def _dense(
+        self,
+        group: Any,
+        weight: Int64Array,
+        where: str,
+        kind: str,
+        name: str,
+        feed_name: str,
+        hint: Mapping[str, Any] | None,
+    ) -> Shape:
+        size = int(np.prod(_integers(group, "shape", where)))
+        if weight.size % size:
+            raise NetworkError(f"{where} weight: got {weight.size} values for {size} neurons, allowed is a multiple")
+        weight = weight.reshape(size, -1)
+        n_pre = weight.shape[1]
+        if not self.nodes:
+            self.before, self.shape = "input", (n_pre,)
+            self.nodes["input"] = Input(self.shape)
+        if int(np.prod(self.shape)) != n_pre:
+            raise NetworkError(f"{where} weight: takes {n_pre} inputs, the layer before has shape {self.shape}")
+        if "delay" in group and kind == "dense_rec":
+            raise UnsupportedNode(
+                f"{where}: got delays at a recurrent layer, which netx runs with wrong weights; allowed none"
+            )
+        delay = _delay(group, where, size, n_pre) if "delay" in group else np.zeros((), np.int64)
+        self._synapses(feed_name, self.before, name, weight, delay, where)
+        if kind == "dense_rec":
+            recurrent = _integers(group, "weight_rec", where).reshape(size, -1)
+            if recurrent.shape != (size, size):
+                raise NetworkError(f"{where} weight_rec: got {recurrent.shape}, allowed ({size}, {size})")
+            loop_name = hint["loop"] if hint else f"{name}-{name}"
+            self._synapses(loop_name, name, name, recurrent, np.zeros((), np.int64), where)
+        return tuple(hint["shape"]) if hint else (size,)
+
+    def _split(self, weight: Int64Array, where: str, projection: str) -> tuple[Int64Array, int]:
+        preferred = int(self.hints["projections"][projection]["weight_exp"]) if self.hints else 0
+        split = with_exponent(weight, WEIGHT_MIN, WEIGHT_MAX, WEIGHT_EXP_MAX, preferred)
+        if split is None:
+            raise NetworkError(
+                f"{where} weight: got {weight.min()}..{weight.max()}, allowed are {WEIGHT_MIN}..{WEIGHT_MAX} times one "
+                "power of two"
+            )
+        return split
+
+    def _synapses(
+        self, projection: str, source: str, target: str, weight: Int64Array, delay: Int64Array, where: str
+    ) -> None:
+        mantissa, exponent = self._split(weight, where, projection)
+        made = Synapses.from_dense(source, target, mantissa, delay, exponent)
+        hint: Mapping[str, Any] = self.hints["projections"][projection] if self.hints else {"delays": None}
+        same = np.unique(np.broadcast_to(made.delay, made.weight.shape))
+        one = same.size < 2 if hint["delays"] is None else hint["delays"] == "one" and same.size < 2
+        value = int(same[0]) if same.size else int(hint.get("delay", 0))
+        stored = np.asarray(value) if one else np.broadcast_to(made.delay, made.weight.shape)
+        self.projections[projection] = Synapses(
+            source, target, made.pre, made.post, made.weight, stored.astype(np.uint8), exponent
+        )
+
+    def _finish(self) -> Network:
+        if self.hints is None:
+            self.nodes["output"] = Output(self.before, self._signal())
+            return Network(self.nodes, self.projections, self.ts * 1e-3, self.provenance)
+        output = next(name for name in self.hints["nodes"] if name not in self.nodes)
+        self.nodes[output] = Output(self.before, self.hints["signal"])
+        nodes = {name: self.nodes[name] for name in self.hints["nodes"]}
+        projections = {name: self.projections[name] for name in self.hints["projections"]}
+        return Network(nodes, projections, self.hints["dt_s"], self.hints["provenance"])
+
+    def _signal(self) -> Any:
+        last = self.nodes[self.before]
+        assert isinstance(last, Population)
+        return "voltage" if (last.threshold == NEVER_FIRES).all() else "spikes"
+
+
+def _fields(convolution: Convolution) -> dict[str, Any]:
+    names = ("source", "target", "kernel", "stride", "padding", "dilation", "groups", "weight_exp")
+    return {name: getattr(convolution, name) for name in names}
+
+
+def _text(group: Any, key: str, where: str) -> str:
+    if key not in group:
+        raise NetworkError(f"{where}: got no {key}, allowed are {', '.join(SUPPORTED_LAYERS)}")
+    value = np.asarray(group[key][()]).reshape(-1)[0]
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _integers(group: Any, key: str, where: str) -> Int64Array:
+    """Return a dataset as int64, refusing fractions (netx would cut them off)."""
+    if key not in group:
+        raise NetworkError(f"{where}: got no {key}, which this type of layer needs")
+    values = np.asarray(group[key][()])
+    if values.dtype.kind not in "iufb" or not np.array_equal(values, np.rint(values)):
+        raise NetworkError(
+            f"{where} {key}: got values that are not integers, allowed are integers (netx cuts fractions)"
+        )
+    return values.astype(np.int64)
+
+
+def _pair(group: Any, key: str, where: str) -> tuple[int, int]:
+    values = _integers(group, key, where).reshape(-1)
+    y, x = np.broadcast_to(values, (2,))
+    return int(y), int(x)
+
+
+def _spread(values: Int64Array, shape: Shape, where: str) -> Int64Array:
+    """Return values given for all, per channel or whole ((N,) or (W, H, C)) as an array of `shape`."""
+    whole: Int64Array = np.zeros(shape, np.int64)
+    if values.size == 1:
+        whole += values.reshape(-1)[0]
+        return whole
+    if len(shape) == 3 and values.shape == shape[::-1]:
+        whole += values.transpose(2, 1, 0)
+        return whole
+    if len(shape) == 3 and values.shape == shape[:1]:
+        whole += values.reshape(-1, 1, 1)
+        return whole
+    if values.ndim == 1 and values.size == int(np.prod(shape)):
+        return values.reshape(shape)
+    raise NetworkError(f"{where}: got shape {values.shape}, allowed are one value, one per channel or one per neuron")
+
+
+def _neuron(group: Any, where: str, shape: Shape) -> dict[str, Int64Array]:
+    kind = _text(group, "type", where)
+    if kind not in CUBA_TYPES:
+        raise UnsupportedNode(f"{where}: got type {kind!r}, allowed are {', '.join(CUBA_TYPES)}")
+    for key, allowed in (("gradedSpike", 0), ("weight_exp", 0), ("refDelay", 1)):
+        if key in group and (values := np.asarray(group[key][()])).size and (values != allowed).any():
+            raise UnsupportedNode(
+                f"{where} {key}: got {values.reshape(-1)[0]}, which netx ignores; allowed is {allowed}"
+            )
+    names = {"current_decay": "iDecay", "voltage_decay": "vDecay", "threshold": "vThMant"}
+    found = {name: _spread(_integers(group, key, where), shape, f"{where} {key}") for name, key in names.items()}
+    # SLAYER's Affine writes 2**18 - 1: like every threshold from 2**17 on, no voltage of 24 bits exceeds it.
+    found["threshold"] = np.minimum(found["threshold"], NEVER_FIRES)
+    return found
+
+
+def _delay(group: Any, where: str, n_post: int, n_pre: int) -> Int64Array:
+    """Return delays as (n_post, n_pre), as netx reads them: a vector is taken per output where its length allows."""
+    values = np.asarray(group["delay"][()])
+    steps = np.floor(values.astype(np.float64)).astype(np.int64)
+    if values.size and (steps.min() < 0 or steps.max() > DELAY_MAX):
+        raise NetworkError(f"{where} delay: got {values.min()}..{values.max()}, allowed 0..{DELAY_MAX} (netx clips)")
+    if steps.ndim == 1 and steps.size == n_post:
+        steps = steps[:, None]
+    elif steps.shape not in ((), (1,), (n_pre,), (n_post, n_pre)):
+        raise NetworkError(f"{where} delay: got shape {steps.shape}, allowed (), ({n_post},), ({n_pre},) or a matrix")
+    whole: npt.NDArray[np.int64] = np.broadcast_to(steps, (n_post, n_pre))
+    return whole

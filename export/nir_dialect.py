@@ -1,0 +1,199 @@
+"""The portable NIR dialect: which shapes nodes get, and the floats that stand for a neuron's integers.
+
+With a = A/4096, b = B/4096, theta = M/64 (the integers of a `Population`) a CubaLIF node says
+
+    tau_syn = dt / a    w_in = 1 / a    tau_mem = dt / b    r = 1 / b    v_reset = 0
+    v_threshold = theta + 0.1 LSB       v_leak = bias / b
+
+and forward Euler of step dt then gives I <- (1 - a) I + x, V <- (1 - b) V + I + bias: the same recursion as the
+integers', without their rounding. 1 LSB = 1/4096 is one integer state unit. A tenth of it on the threshold decides
+ties V == theta the same way in readers that spike at `>` and in those that spike at `>=`, and moves no other spike.
+A decay of 0 has no finite time constant; dt * 2**30 stands for it (inf turns into NaN in norse). Measured in
+norse, snnTorch, spikingjelly and lava-dl's reader: no spike differs from the float reference.
+
+dt is free: only dt / tau can be observed. 1e-4 is what most readers have built in.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.errors import NetworkError
+from sdsnn_core.network import DECAY_UNITY, Convolution, Network, Output, Population, Shape
+
+FloatArray = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+
+METADATA_KEY: Final = "sdsnn"
+METADATA_VERSION: Final = 1
+PORTABLE_DT: Final = 1e-4  # seconds; built into snnTorch 1.0, NIR's lava-dl reader, spikingjelly's default
+LSB: Final = 1 / 4096  # one integer state unit in the float units of weights and thresholds
+TIE_SHIFT: Final = 0.1 * LSB
+NEVER_DECAYS: Final = 2.0**30  # steps; an exact power of two, so that r * b == 1 exactly
+WEIGHT_SCALE: Final = 64
+PARAMETERS: Final = ("current_decay", "voltage_decay", "threshold", "bias", "initial_voltage")
+
+
+def spatial_nodes(network: Network) -> frozenset[str]:
+    """Return the names of the nodes that keep their (C, H, W) shape in NIR.
+
+    A population keeps it if only convolutions from such nodes arrive there: NIR has no node that turns a vector back
+    into an image.
+    """
+    spatial = {name for name, node in network.nodes.items() if not isinstance(node, Output) and len(node.shape) == 3}
+    while True:
+        kept = {
+            name
+            for name in spatial
+            if all(isinstance(p, Convolution) and p.source in spatial for _, p in network.incoming(name))
+        }
+        if kept == spatial:
+            return frozenset(spatial)
+        spatial = kept
+
+
+def nir_shapes(network: Network) -> dict[str, Shape]:
+    """Return the shape that every input and population has in NIR.
+
+    Images stay images. Everything else is a vector (N,); in a network that has an image it is a column (N, 1, 1), so
+    that convolutions with a kernel of full size reach it and no Flatten node is needed, on which readers disagree.
+    """
+    spatial = spatial_nodes(network)
+    column = (1, 1) if spatial else ()
+    return {
+        name: node.shape if name in spatial else (node.size, *column)
+        for name, node in network.nodes.items()
+        if not isinstance(node, Output)
+    }
+
+
+def population_floats(population: Population, shape: Shape, dt: float) -> dict[str, FloatArray]:
+    """Return the parameters of a CubaLIF node, float64 arrays of `shape`, for the integers of `population`."""
+
+    def full(name: str) -> FloatArray:
+        return population.per_neuron(name).astype(np.float64).reshape(shape)
+
+    def steps(decay: FloatArray) -> FloatArray:
+        count: FloatArray = np.full(shape, NEVER_DECAYS)
+        np.divide(DECAY_UNITY, decay, out=count, where=decay > 0)
+        return count
+
+    synapse, membrane = steps(full("current_decay")), steps(full("voltage_decay"))
+    return {
+        "tau_syn": dt * synapse,
+        "tau_mem": dt * membrane,
+        "r": membrane,
+        "w_in": synapse,
+        "v_leak": full("bias") * 2.0**population.bias_exp * LSB * membrane,
+        "v_threshold": full("threshold") / WEIGHT_SCALE + TIE_SHIFT,
+        "v_reset": np.zeros(shape),
+    }
+
+
+def population_integers(node: Any, dt: float, where: str) -> dict[str, Int64Array]:
+    """Return current_decay, voltage_decay, threshold and bias (in state units) of a CubaLIF node, int64 of its shape.
+
+    The inverse of `population_floats`, exact for float64 and float32. Raises NetworkError naming the parameter whose
+    floats stand for no integer.
+    """
+
+    def decay(tau: str, gain: str) -> Int64Array:
+        steps = np.asarray(getattr(node, tau), np.float64) / dt
+        factor = np.asarray(getattr(node, gain), np.float64)
+        if not (np.isfinite(steps).all() and (steps > 0).all()):
+            raise NetworkError(f"{where} {tau}: got {_span(steps * dt)}, allowed positive finite seconds")
+        if not np.allclose(factor, steps, rtol=1e-5, atol=0):
+            raise NetworkError(f"{where} {gain}: got {_span(factor)}, allowed {tau}/dt = {_span(steps)} (dt {dt:g} s)")
+        return _integers(DECAY_UNITY / steps, f"{where} {tau}", "dt/tau of k/4096", 1e-3, 1e-3)
+
+    for name, allowed in (("v_reset", "0"), ("v_leak", "finite values"), ("v_threshold", "finite values")):
+        values = np.asarray(getattr(node, name), np.float64)
+        if not np.isfinite(values).all() or (name == "v_reset" and values.any()):
+            raise NetworkError(f"{where} {name}: got {_span(values)}, allowed {allowed}")
+    current, voltage = decay("tau_syn", "w_in"), decay("tau_mem", "r")
+    # Up to 1/64 of a threshold unit above the integer: the tie shift, and what float32 does to it.
+    threshold = np.asarray(node.v_threshold, np.float64) * WEIGHT_SCALE
+    bias = np.asarray(node.v_leak, np.float64) / np.asarray(node.r, np.float64) / LSB
+    return {
+        "current_decay": current,
+        "voltage_decay": voltage,
+        "threshold": _integers(threshold, f"{where} v_threshold", "k/64 (+0.1/4096)", 1e-3, 1 / 64),
+        "bias": _integers(bias, f"{where} v_leak", "a bias (v_leak * dt/tau_mem) of k/4096", 0.1, 0.1),
+    }
+
+
+def weight_integers(values: npt.NDArray[Any], where: str) -> Int64Array:
+    """Return weights times 64 as int64, refusing any that are not k/64."""
+    return _integers(np.asarray(values, np.float64) * WEIGHT_SCALE, f"{where} weight", "k/64", 0.0, 0.0)
+
+
+def delay_steps(node: Any, dt: float, where: str) -> Int64Array:
+    """Return the delays of a nir.Delay node in steps, int64, refusing fractions of a step."""
+    return _integers(np.asarray(node.delay, np.float64) / dt, f"{where} delay", "whole steps of dt", 1e-3, 1e-3)
+
+
+def _integers(values: FloatArray, where: str, allowed: str, below: float, above: float) -> Int64Array:
+    """Round to integers k where k - below <= value <= k + above; otherwise say what came."""
+    nearest = np.rint(values)
+    off = values - nearest
+    bad = ~((off >= -below) & (off <= above))
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise NetworkError(
+            f"{where}: {int(bad.sum())} of {bad.size} values stand for no integer, the first at {list(first)} for "
+            f"{float(values[first]):.9g}; allowed are {allowed}"
+        )
+    return nearest.astype(np.int64)
+
+
+def _span(values: npt.NDArray[Any]) -> str:
+    if values.size == 0:
+        return "nothing"
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.6g}" if low == high or low != low else f"{low:.6g}..{high:.6g}"
+
+
+def smallest_form(values: Int64Array) -> Int64Array:
+    """Return `values` as one value, as one per channel, or whole: the smallest that says the same."""
+    if values.size and (values == values.flat[0]).all():
+        return np.asarray(values.flat[0])
+    if values.ndim == 3 and (values == values[:, :1, :1]).all():
+        return values[:, :1, :1]
+    return values
+
+
+def in_form(values: Int64Array, form: tuple[int, ...]) -> Int64Array:
+    """Return `values` (whole shape) reduced to shape `form` if they are constant there, else in their smallest form."""
+    if form and len(form) != values.ndim:
+        return smallest_form(values)
+    index = tuple(slice(0, 1) if size == 1 else slice(None) for size in form)
+    reduced = values[index] if form else np.asarray(values.reshape(-1)[0])
+    return reduced if (np.broadcast_to(reduced, values.shape) == values).all() else smallest_form(values)
+
+
+def with_exponent(
+    values: Int64Array, low: int, high: int, largest: int, preferred: int
+) -> tuple[Int64Array, int] | None:
+    """Split `values` into mantissas in low..high times 2**exponent, exactly; None if no exponent up to `largest` does.
+
+    The preferred exponent is taken if it does, else the smallest that does.
+    """
+    for exponent in (preferred, *range(largest + 1)):
+        mantissa = values >> exponent
+        if (mantissa << exponent == values).all() and (
+            not values.size or (mantissa.min() >= low and mantissa.max() <= high)
+        ):
+            return mantissa, exponent
+    return None
+
+
+def check_size(projection: str, n_entries: int, max_bytes: int) -> None:
+    """Refuse a dense matrix that would not fit: NIR has no sparse one."""
+    if 4 * n_entries > max_bytes:
+        raise NetworkError(
+            f"projection {projection!r}: NIR stores weights densely, {n_entries:.3g} entries of 4 bytes; "
+            f"allowed are {max_bytes} bytes (max_bytes)"
+        )

@@ -1,0 +1,44 @@
+"""Errors that a user can cause. The command line prints their message as one line and exits with status 2.
+
+    SdsnnError
+      NetworkError      (ValueError)           a Network that cannot exist or does not match its data
+      UnsupportedNode   (NotImplementedError)  a node, layer or option without a rule here
+      FileError         (OSError)              a file that is missing, corrupt or of another format
+      ConfigError       (ValueError)           unknown keys and bad values of a configuration, all together
+      MissingDependency (ImportError)          an optional package is not installed
+      BackendError      (RuntimeError)         a back end failed or ran past its time limit
+
+A message says where, what came, and what is allowed.
+"""
+
+
+class SdsnnError(Exception):
+    """Base of every error that sdsnn raises on purpose."""
+
+
+class NetworkError(SdsnnError, ValueError):
+    """A network that cannot exist, or that does not match its data."""
+
+
+class UnsupportedNode(SdsnnError, NotImplementedError):
+    """A node, layer or option that has no rule in the place that met it."""
+
+
+class FileError(SdsnnError, OSError):
+    """A file that is missing, corrupt, or not of the format it should have."""
+
+
+class ConfigError(SdsnnError, ValueError):
+    """Every problem of a configuration in one message."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class MissingDependency(SdsnnError, ImportError):
+    """A package that a feature needs is not installed; the message gives the command that installs it."""
+
+
+class BackendError(SdsnnError, RuntimeError):
+    """A back end failed, or ran past its time limit."""

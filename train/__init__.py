@@ -1,0 +1,1 @@
+"""From data to a trained network: SLAYER blocks, structural development, checkpoints, and lowering to a Network."""

@@ -1,0 +1,53 @@
+"""The CUBA neuron of lava-dl SLAYER, fused: current, voltage, spike and reset in one pass, and back in one pass.
+
+    fuse(model)      swap the neurons of all CUBA blocks in place; returns how many
+    unfuse(model)    swap them back
+    Neuron           the neuron itself, a subclass of lava-dl's; looking it up imports lava-dl
+
+Spikes, currents and voltages are SLAYER's bit for bit, gradients agree to float32 rounding: docs/fused_neuron.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from .neuron import Neuron
+
+__all__ = ["Neuron", "fuse", "unfuse"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Neuron":
+        from .neuron import Neuron
+
+        return Neuron
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def fuse(model: torch.nn.Module) -> int:
+    """Give every CUBA neuron in `model` the fused passes, in place; return how many were changed.
+
+    The neuron objects stay the same, with their parameters, buffers, hooks and state_dict keys, so optimisers and
+    checkpoints stay valid in both directions. Neurons of other kinds and subclasses of SLAYER's stay as they are.
+    """
+    from .neuron import Neuron, SlayerNeuron
+
+    return _swap(model, SlayerNeuron, Neuron)
+
+
+def unfuse(model: torch.nn.Module) -> int:
+    """Undo `fuse`; return how many neurons were changed."""
+    from .neuron import Neuron, SlayerNeuron
+
+    return _swap(model, Neuron, SlayerNeuron)
+
+
+def _swap(model: torch.nn.Module, old: type, new: type) -> int:
+    """Change the class of the modules that are exactly an `old`: bound methods that blocks hold stay valid."""
+    found = [module for module in model.modules() if type(module) is old]
+    for module in found:
+        module.__class__ = new
+    return len(found)

@@ -1,0 +1,189 @@
+"""The fused passes as autograd functions, on CPU and on CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from .rows import run_rows
+
+Tensor = torch.Tensor
+_NO_ROWS = np.zeros((0, 0), np.float32)
+_NO_SUMS = np.zeros(0, np.float64)
+_NO_KEEP = np.zeros(0, np.int64)
+_NO_KEEP32 = np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What a pass needs besides tensors.
+
+    scale: SLAYER's s_scale. threshold: with SLAYER's threshold_eps, slayer units; None: an integrator that never
+    resets. width, height: of the surrogate gradient, as Spike.apply gets them as tau_rho and scale_rho.
+    """
+
+    scale: int
+    threshold: float | None
+    width: float = 1.0
+    height: float = 1.0
+    graded: bool = False
+
+    @property
+    def reset(self) -> Any:
+        """float32(threshold scale): SLAYER compares the integer state with it in float32."""
+        scaled = -1.0 if self.threshold is None else self.threshold * self.scale
+        return np.float32(scaled if scaled > 0 else np.inf)  # SLAYER resets only at a positive threshold
+
+    @property
+    def slope_height(self) -> Any:
+        """height / 2 / width of a binary spike in SLAYER's order of float32 operations; height of a graded one."""
+        height = np.float32(self.height)
+        return height if self.graded else np.float32(np.float32(height / np.float32(2)) / np.float32(self.width))
+
+
+def _rows(tensor: Tensor) -> Any:
+    """Return a contiguous (..., steps) tensor as a numpy (rows, steps) view."""
+    return tensor.detach().numpy().reshape(-1, tensor.shape[-1])
+
+
+def _sharing(x: Tensor, decay: Tensor) -> tuple[int, int]:
+    """Return how many rows a sample has, and how many neighbouring rows share a decay: one, or one per channel."""
+    per_sample = x[0].numel() // x.shape[-1]
+    return per_sample, per_sample // decay.numel()
+
+
+def _keep(decay: Tensor | None) -> Any:
+    """4096 - decay as SLAYER takes it: the rounded decay cut to an integer."""
+    return _NO_KEEP if decay is None else 4096 - decay.detach().to(torch.int64).numpy()
+
+
+def _keep32(decay: Tensor | None) -> Any:
+    return _NO_KEEP32 if decay is None else (1 - decay.detach() / 4096).numpy()
+
+
+def _per_decay(sums: Any, x: Tensor, decay: Tensor) -> Tensor:
+    """Add the rows' shares of a decay's gradient."""
+    per_channel = sums.reshape(x.shape[0], decay.numel(), -1).sum(axis=(0, 2))
+    return torch.from_numpy(per_channel).to(decay.dtype)
+
+
+def run_forward(
+    x: Tensor, decays: tuple[Tensor | None, Tensor | None], states: tuple[Tensor, Tensor], constants: Constants,
+    *, current: bool = False, voltage: bool = False, spikes: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Run the forward pass; return current, voltage, spikes (each empty if not wanted) and the last two states.
+
+    x (batch, channels, ..., steps) float32, contiguous. decays: of current and voltage, rounded; None leaves that
+    integrator out. states: (batch, channels, ...) before the first step.
+    """
+    from .kernels import forward
+
+    empty = x.new_empty(0)
+    wanted = [torch.empty_like(x) if want else empty for want in (current, voltage, spikes)]
+    last_i, last_v = x.new_empty(x.shape[:-1]), x.new_empty(x.shape[:-1])
+    if not x.numel():
+        return wanted[0], wanted[1], wanted[2], last_i, last_v
+    sharing = [_sharing(x, x.new_empty(1) if decay is None else decay) for decay in decays]
+    run_rows(
+        forward, last_i.numel(), x.numel(),
+        _rows(x), _keep(decays[0]), _keep(decays[1]), *sharing,
+        *(state.detach().expand(x.shape[:-1]).contiguous().numpy().reshape(-1) for state in states),
+        constants.reset, np.float32(np.inf if constants.threshold is None else constants.threshold),
+        np.float32(constants.scale), constants.graded,
+        *(_rows(tensor) if tensor.numel() else _NO_ROWS for tensor in wanted),
+        last_i.numpy().reshape(-1), last_v.numpy().reshape(-1),
+    )  # fmt: skip
+    return wanted[0], wanted[1], wanted[2], last_i, last_v
+
+
+def run_backward(
+    gradient: Tensor, decays: tuple[Tensor | None, Tensor | None], constants: Constants, current: Tensor,
+    voltage: Tensor, *, from_spikes: bool, decay_gradients: tuple[bool, bool],
+) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
+    """Run the backward pass; return the gradients of x and of both decays (None if not wanted)."""
+    from .kernels import backward
+
+    gradient = gradient.contiguous()
+    out = torch.empty_like(gradient)
+    n_rows = gradient.numel() // gradient.shape[-1]
+    sums = [np.zeros(n_rows) if want else _NO_SUMS for want in decay_gradients]
+    sharing = [_sharing(gradient, gradient.new_empty(1) if decay is None else decay) for decay in decays]
+    run_rows(
+        backward, n_rows, gradient.numel(),
+        _rows(gradient), _keep32(decays[0]), _keep32(decays[1]), *sharing,
+        np.float32(0 if constants.threshold is None else constants.threshold), np.float32(constants.width),
+        constants.slope_height, constants.graded,
+        *(_rows(tensor) if tensor.numel() else _NO_ROWS for tensor in (current, voltage)),
+        from_spikes, _rows(out), *sums,
+    )  # fmt: skip
+    grads = [
+        None if decay is None or not want else _per_decay(share, gradient, decay)
+        for decay, want, share in zip(decays, decay_gradients, sums, strict=True)
+    ]
+    return out, grads[0], grads[1]
+
+
+class _Integrate(torch.autograd.Function):
+    """One leaky integrator: what SLAYER's leaky_integrator.dynamics is. With a threshold it resets."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, decay: Tensor, state: Tensor, constants: Constants) -> Tensor:
+        """Return the integrator's value after every step, before reset."""
+        _, out, *_ = run_forward(x.contiguous(), (None, decay), (state, state), constants, voltage=True)
+        ctx.constants = constants
+        ctx.save_for_backward(out if ctx.needs_input_grad[1] else out.new_empty(0), decay)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x and decay."""
+        out, decay = ctx.saved_tensors
+        gx, _, gd = run_backward(
+            gradients[0], (None, decay), ctx.constants, out.new_empty(0), out,
+            from_spikes=False, decay_gradients=(False, ctx.needs_input_grad[1]),
+        )  # fmt: skip
+        return gx, gd, None, None
+
+
+class _Fire(torch.autograd.Function):
+    """The whole neuron: current, voltage, spike and reset in one pass, and back in one pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, current_decay: Tensor | None, voltage_decay: Tensor, current_state: Tensor,
+        voltage_state: Tensor, constants: Constants, learn: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """Return spikes, and the last step's current and voltage before reset.
+
+        current_decay None: x is the current already, for a norm stands between the two integrators. learn: gradients
+        are enabled where this is called (within forward, torch says they never are); without them nothing is kept.
+        """
+        decays = (current_decay, voltage_decay)
+        learn = learn and any(ctx.needs_input_grad[:3])
+        current, voltage, spikes, last_i, last_v = run_forward(
+            x.contiguous(), decays, (current_state, voltage_state), constants,
+            current=learn and ctx.needs_input_grad[1], voltage=learn, spikes=True,
+        )  # fmt: skip
+        ctx.constants = constants
+        ctx.save_for_backward(current, voltage, current_decay, voltage_decay)
+        ctx.mark_non_differentiable(last_i, last_v)
+        return spikes, last_i, last_v
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x and of both decays."""
+        current, voltage, current_decay, voltage_decay = ctx.saved_tensors
+        gx, ga, gb = run_backward(
+            gradients[0], (current_decay, voltage_decay), ctx.constants, current, voltage,
+            from_spikes=True, decay_gradients=(ctx.needs_input_grad[1], ctx.needs_input_grad[2]),
+        )  # fmt: skip
+        return gx, ga, gb, None, None, None, None
+
+
+# torch does not type `apply`
+integrate: Callable[..., Tensor] = _Integrate.apply
+fire: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Fire.apply

@@ -1,0 +1,115 @@
+"""A neuron that takes the place of lava-dl's cuba.Neuron. Importing this module imports lava-dl."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from sdsnn_core.errors import NetworkError
+from sdsnn_core.lava_compat import import_slayer
+
+from .functions import Constants, fire, integrate
+
+_slayer = import_slayer()
+SlayerNeuron: Any = _slayer.neuron.cuba.Neuron
+_cuba = _slayer.neuron.cuba
+_quantize = _slayer.utils.quantize
+
+
+class Neuron(SlayerNeuron):  # type: ignore[misc]
+    """SLAYER's CUBA neuron with fused passes: same arguments, attributes, parameters, buffers and results.
+
+    Input and output are (batch, channels, ..., steps) float32. Other dtypes, other devices and `debug` take SLAYER's
+    own path. One difference, on purpose: with shared_param=False the decays of a convolution belong to its channels,
+    as in SLAYER's CUDA kernel; SLAYER's CPU code lays them along the width, which raises unless the sizes agree.
+    """
+
+    shape: torch.Size | None
+    current_state: torch.Tensor
+    voltage_state: torch.Tensor
+
+    def dynamics(self, input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return current and voltage after every step, voltage before reset. Both carry gradients."""
+        if not self._can_fuse(input):
+            current, voltage = super().dynamics(input)
+            return current, voltage
+        self._prepare(input)
+        current = integrate(input, _quantize(self.current_decay), self.current_state, Constants(self.s_scale, None))
+        if self.norm is not None:
+            current = self.norm(current)
+        voltage = integrate(
+            current, _quantize(self.voltage_decay), self.voltage_state,
+            Constants(self.s_scale, self.threshold + self.threshold_eps),
+        )  # fmt: skip
+        if self.persistent_state is True:
+            self.current_state = current[..., -1].detach().clone()
+            self.voltage_state = voltage[..., -1].detach().clone()
+        return current, voltage
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the spikes of every step."""
+        if not self._can_fuse(input):
+            spikes: torch.Tensor = super().forward(input)
+            return spikes
+        self._prepare(input)
+        constants = Constants(
+            scale=self.s_scale,
+            threshold=self.threshold + self.threshold_eps,
+            width=self.tau_rho * _cuba.TAU_RHO_MULT,
+            height=self.scale_rho * _cuba.SCALE_RHO_MULT,
+            graded=self.graded_spike is True,
+        )
+        current_decay = _quantize(self.current_decay)
+        if self.norm is not None:
+            constants_i = Constants(self.s_scale, None)
+            input = self.norm(integrate(input, current_decay, self.current_state, constants_i))
+            current_decay = None
+        spikes, last_i, last_v = fire(
+            input, current_decay, _quantize(self.voltage_decay), self.current_state, self.voltage_state, constants,
+            torch.is_grad_enabled(),
+        )  # fmt: skip
+        if self.persistent_state is True:
+            self.current_state = last_i
+            self.voltage_state = last_v * (spikes.detach()[..., -1] <= 0)
+        if self.drop is not None:
+            spikes = self.drop(spikes)
+        return spikes
+
+    def _can_fuse(self, input: torch.Tensor) -> bool:
+        """Return whether the fused passes take this input."""
+        return input.device.type == "cpu" and input.dtype == torch.float32 and self.debug is not True
+
+    def _prepare(self, input: torch.Tensor) -> None:
+        """Do what SLAYER does before its dynamics: learn the shape, draw the decays, fit the states, clamp."""
+        shape = input.shape[1:-1]
+        if self.shape is None:
+            if not shape:
+                raise NetworkError(
+                    f"neuron: got input of shape {tuple(input.shape)}, not (batch, channels, ..., steps)"
+                )
+            self.shape = shape
+            self.num_neurons = math.prod(shape)
+            if self.shared_param is False:
+                self._draw_decays(shape[0])
+        elif self.shape != shape:
+            allowed = ("batch", *self.shape, "steps")
+            raise NetworkError(f"neuron: got input of shape {tuple(input.shape)}, its shape is {allowed}")
+        size = input.shape[:-1]
+        if self.current_state.shape != size:
+            same_batch = self.current_state.shape[0] == size[0]
+            for name in ("current_state", "voltage_state"):
+                state = getattr(self, name)
+                setattr(self, name, state * state.new_ones(size) if same_batch else state.new_zeros(size))
+        if self.requires_grad is True:
+            self.clamp()
+
+    def _draw_decays(self, channels: int) -> None:
+        """Draw a decay per channel, in SLAYER's order: its seeds give its values."""
+        for name in ("current_decay", "voltage_decay"):
+            low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            drawn = low + (high - low) * torch.rand(channels, dtype=torch.float32).to(self.device)
+            getattr(self, name).data = self.p_scale * drawn
+            delattr(self, f"{name}_min")
+            delattr(self, f"{name}_max")

@@ -1,0 +1,201 @@
+"""Training: epochs of gradient descent, each followed by one step of structural development."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol, final
+
+import numpy as np
+import torch
+
+from sdsnn_core.errors import ConfigError, FileError
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .config import RunConfig
+from .data import DataSet, load_data
+from .developing import Developer
+from .evaluate import Evaluation, evaluate, to_slayer
+from .losses import Loss, build_loss
+from .models import BlockNetwork, build_model
+from .run_folder import RunFolder
+
+
+class Progress(Protocol):
+    """What the loop tells about its progress."""
+
+    def batch(self, epoch: int, batch: int, n_batches: int, loss: float) -> None:
+        """Tell that a batch is done."""
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        """Tell that an epoch is done; `line` is what the history holds."""
+
+
+class Silent:
+    """A progress that tells nothing."""
+
+    def batch(self, epoch: int, batch: int, n_batches: int, loss: float) -> None:
+        """Do nothing."""
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        """Do nothing."""
+
+
+class Trainer:
+    """One run: model, optimiser and development, and how far they have come."""
+
+    def __init__(self, config: RunConfig) -> None:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.config = config
+        self.data: DataSet = load_data(config.data, config.seed)
+        torch.manual_seed(config.seed)
+        self.model: BlockNetwork = build_model(config.model, self.data.shape, self.data.n_classes)
+        settings = config.optimiser
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.loss: Loss = build_loss(settings)
+        sample = torch.zeros(1, *self.data.shape, 1)
+        self.developer = Developer.of_model(self.model, sample, config.development, settings.epochs)
+        self.accuracy: float | None = None  # on validation, of the newest epoch
+        self.epochs_done = 0
+        self.best: dict[str, Any] = {}
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the cosine schedule's value in `epoch`."""
+        settings = self.config.optimiser
+        phase = (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+        return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * phase
+
+    def run_epoch(self, progress: Progress) -> dict[str, Any]:
+        """Train one epoch, develop the structure, evaluate on the validation split; return the history line."""
+        epoch, started = self.epochs_done, time.perf_counter()
+        size = self.config.optimiser.batch_size
+        # Everything random in an epoch hangs on (seed, epoch) alone, so that a resumed run repeats it exactly.
+        rng = np.random.default_rng([self.config.seed, epoch])
+        order = rng.permutation(len(self.data.train))
+        torch.manual_seed(self.config.seed * 1_000_003 + epoch)
+        rate = self.learning_rate(epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        n_batches = math.ceil(len(order) / size)
+        total, right = 0.0, 0
+        for batch in range(n_batches):
+            chosen = np.sort(order[batch * size : (batch + 1) * size])
+            labels = torch.from_numpy(self.data.train.labels[chosen])
+            self.optimiser.zero_grad()
+            output = self.model(to_slayer(self.data.training_spikes(chosen, rng)))
+            loss = self.loss(output, labels)
+            torch.autograd.backward(loss / len(chosen))
+            self.optimiser.step()
+            self.developer.after_step()
+            total += float(loss.detach())
+            right += int((output.detach().sum(-1).argmax(1) == labels).sum())
+            progress.batch(epoch, batch, n_batches, float(loss.detach()) / len(chosen))
+        layers = self.developer.after_epoch(epoch, self.optimiser, self.accuracy)
+        self.epochs_done = epoch + 1
+        seen = evaluate(self.model, self.data.validation, self.loss)
+        self.accuracy = seen.accuracy
+        return {
+            "epoch": epoch,
+            "loss": total / len(order),
+            "train_accuracy": right / len(order),
+            "validation_loss": seen.loss,
+            "validation_accuracy": seen.accuracy,
+            "spike_rates": seen.rates,
+            "learning_rate": rate,
+            "connection_sparsity": self.developer.connection_sparsity(),
+            "settled": self.developer.settled(epoch),
+            "layers": layers,
+            "seconds": time.perf_counter() - started,
+        }
+
+    def is_best(self, line: dict[str, Any]) -> bool:
+        """Return whether validation prefers this epoch: only settled structure counts, once there is any."""
+        score = [int(line["settled"]), line["validation_accuracy"], -line["validation_loss"]]
+        return not self.best or score >= self.best["score"]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the rest of the run depends on, as tensors and plain values."""
+        return {
+            "format": 1,
+            "epochs_done": self.epochs_done,
+            "config": self.config.to_toml(),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "developer": self.developer.state_dict(),
+            "accuracy": self.accuracy,
+            "best": self.best,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state. Raises ConfigError if it belongs to another configuration."""
+        if state["config"] != self.config.to_toml():
+            pairs = zip(state["config"].splitlines(), self.config.to_toml().splitlines(), strict=False)
+            changed = next((f"{a!r} against {b!r}" for a, b in pairs if a != b), "its length")
+            raise ConfigError([f"checkpoint: was made with another configuration; the first difference is {changed}"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.developer.load_state_dict(state["developer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise FileError(f"checkpoint: does not fit the network of its configuration ({reason})") from None
+        self.accuracy = state["accuracy"]
+        self.epochs_done = int(state["epochs_done"])
+        self.best = dict(state["best"])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """The chosen epoch and how its model does on the test split, which nothing before has looked at."""
+
+    trainer: Trainer
+    folder: RunFolder
+    best_epoch: int
+    validation_accuracy: float
+    test: Evaluation
+
+
+def train(
+    config: RunConfig, folder: RunFolder, *, resume: bool = False, progress: Progress | None = None
+) -> TrainResult:
+    """Train to the end and return the checkpoint that validation chose, evaluated on the test split.
+
+    After every epoch the history grows by a line and checkpoint.pt is replaced; interrupted at any moment, the run
+    goes on with resume=True from its last complete epoch to the same result.
+    """
+    told = progress or Silent()
+    trainer = Trainer(config)
+    if resume and folder.checkpoint_file.exists():
+        trainer.load_state(load_checkpoint(folder.checkpoint_file))
+        folder.cut_history(trainer.epochs_done)
+        for line in folder.history():
+            told.epoch(line)
+    else:
+        save_checkpoint(folder.checkpoint_file, trainer.state())
+    while trainer.epochs_done < config.optimiser.epochs:
+        line = trainer.run_epoch(told)
+        if trainer.is_best(line):
+            trainer.best = {
+                "epoch": line["epoch"],
+                "score": [int(line["settled"]), line["validation_accuracy"], -line["validation_loss"]],
+            }
+            save_checkpoint(folder.best_file, trainer.state())
+        folder.append_history(line)
+        save_checkpoint(folder.checkpoint_file, trainer.state())
+        told.epoch(line)
+    return load_best(folder)
+
+
+def load_best(folder: RunFolder) -> TrainResult:
+    """Rebuild the model of the epoch that validation chose and evaluate it on the test split."""
+    state = load_checkpoint(folder.best_file)
+    trainer = Trainer(folder.config())
+    trainer.load_state(state)
+    test = evaluate(trainer.model, trainer.data.test, trainer.loss)
+    return TrainResult(trainer, folder, int(state["best"]["epoch"]), float(state["best"]["score"][1]), test)

@@ -1,0 +1,296 @@
+"""From a trained SLAYER model to a Network: every block has a rule or is refused by name.
+
+SLAYER's CUBA blocks are integer arithmetic in disguise: weights are quantised to k/64 (k even), thresholds to k/64,
+decays to k/4096, and the leaky integrator rounds towards zero in 64-bit integers. The rules below read those
+integers; nothing is rounded here. With `delay_shift=True`, SLAYER's default, output bin t of a block is bin t of
+the population it becomes (one step of transport per block on both sides).
+
+A bias is integrated by the chip one step earlier than by SLAYER, because the chip's neurons run before their first
+input can arrive. An initial voltage cancels that step exactly (`_initial_voltage`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.lava_compat import import_slayer
+from sdsnn_core.network import (
+    DECAY_UNITY,
+    NEVER_FIRES,
+    Convolution,
+    Input,
+    Network,
+    Node,
+    Output,
+    Population,
+    Projection,
+    Shape,
+    Synapses,
+)
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the chain of blocks has got to: the node whose spikes come next, their shape, and their axonal delays."""
+
+    source: str
+    shape: Shape
+    delay: Array  # () or (channels,), steps
+    signal: str = "spikes"
+
+
+def lower(
+    model: torch.nn.Module | Sequence[torch.nn.Module],
+    input_shape: Sequence[int],
+    *,
+    input_max: int = 1,
+    dt_s: float = 1e-3,
+    provenance: Mapping[str, Any] | None = None,
+) -> Network:
+    """Return the Network that a chain of SLAYER blocks is.
+
+    model: a sequence of blocks, or a module that keeps them in order in `.blocks`. input_shape: (N,) or (C, H, W) of
+    what is fed to the first block. input_max: largest value of an input bin (1: binary spikes).
+    The model must have run forward once, so that SLAYER knows its shapes. Raises UnsupportedNode naming the block.
+    """
+    blocks = list(model.blocks) if isinstance(model, torch.nn.Module) else list(model)  # type: ignore[arg-type]
+    builder = _Builder(tuple(int(n) for n in input_shape), input_max)
+    for index, block in enumerate(blocks):
+        builder.add(index, block)
+    return builder.finish(dt_s, provenance or {})
+
+
+def population_name(index: int, block: torch.nn.Module) -> str:
+    """Return the name of the population that block number `index` becomes."""
+    return f"{type(block).__name__.lower()}{index}"
+
+
+class _Builder:
+    def __init__(self, shape: Shape, input_max: int) -> None:
+        self.nodes: dict[str, Node] = {"input": Input(shape, input_max)}
+        self.projections: dict[str, Projection] = {}
+        self.at = _Place("input", shape, np.zeros((), np.int64))
+        cuba = import_slayer().block.cuba
+        self.rules: dict[type, Callable[[str, Any], None]] = {
+            cuba.Input: self.input,
+            cuba.Flatten: self.flatten,
+            cuba.Dense: self.dense,
+            cuba.Conv: self.conv,
+            cuba.Pool: self.pool,
+            cuba.Recurrent: self.recurrent,
+            cuba.Affine: self.affine,
+        }
+
+    def add(self, index: int, block: torch.nn.Module) -> None:
+        where = f"block {index} ({type(block).__module__.rsplit('.', 1)[-1]}.{type(block).__name__})"
+        rule = self.rules.get(type(block))
+        if rule is None:
+            known = ", ".join(sorted(kind.__name__ for kind in self.rules))
+            raise UnsupportedNode(f"{where}: no rule to lower it; known are the cuba blocks {known}")
+        if self.at.signal != "spikes":
+            raise UnsupportedNode(f"{where}: stands behind an Affine readout, which must be the last block")
+        try:
+            rule(population_name(index, block), block)
+        except UnsupportedNode as error:
+            raise UnsupportedNode(f"{where}: {error}") from None
+
+    def finish(self, dt_s: float, provenance: Mapping[str, Any]) -> Network:
+        if self.at.source == "input":
+            raise UnsupportedNode("the model has no block with neurons")
+        if self.at.delay.any():
+            raise UnsupportedNode(
+                "the last block has axonal delays; nothing behind it can carry them (set delay=False)"
+            )
+        self.nodes["output"] = Output(self.at.source, "voltage" if self.at.signal == "voltage" else "spikes")
+        return Network(self.nodes, self.projections, dt_s, provenance)
+
+    def input(self, name: str, block: Any) -> None:
+        if block.neuron is not None or block.weight is not None or block.bias is not None or block.delay_shift:
+            raise UnsupportedNode(
+                "an Input block with neurons, weight, bias or delay_shift is not lowered; "
+                "allowed is Input(delay_shift=False), or a Dense or Conv block as the first one"
+            )
+
+    def flatten(self, name: str, block: Any) -> None:
+        channels = self.at.shape[0]
+        delay = self.at.delay
+        if delay.ndim:
+            delay = np.repeat(delay, math.prod(self.at.shape) // channels)
+        self.at = replace(self.at, shape=(math.prod(self.at.shape),), delay=delay)
+
+    def dense(self, name: str, block: Any) -> None:
+        weight = _integers(block.synapse)
+        self.synapses(name, weight.reshape(weight.shape[0], -1))
+        self.population(name, (weight.shape[0],), block)
+
+    def recurrent(self, name: str, block: Any) -> None:
+        weight = _integers(block.input_synapse)
+        if block.bias is not None:
+            raise UnsupportedNode("a bias on the input synapse of a Recurrent block is not lowered")
+        self.synapses(name, weight.reshape(weight.shape[0], -1))
+        loop = _integers(block.recurrent_synapse).reshape(weight.shape[0], -1)
+        self.projections[f"{name}.loop"] = Synapses.from_dense(name, name, loop)
+        self.population(name, (weight.shape[0],), block)
+
+    def affine(self, name: str, block: Any) -> None:
+        weight = _integers(block.synapse)
+        self.synapses(name, weight.reshape(weight.shape[0], -1))
+        shape = (weight.shape[0],)
+        if block.dynamics:
+            current, voltage = _decays(block.neuron, shape)
+        else:  # only the weighted sum of each step
+            current = voltage = np.array(DECAY_UNITY)
+        if block.neuron.norm is not None:
+            raise UnsupportedNode("an Affine readout with a norm is not lowered")
+        self.nodes[name] = Population(shape, current, voltage, np.array(NEVER_FIRES))
+        self.at = _Place(name, shape, np.zeros((), np.int64), "voltage")
+
+    def conv(self, name: str, block: Any) -> None:
+        layer = block.synapse
+        self.convolution(name, _integers(layer)[..., 0], layer.stride, layer.padding, layer.dilation, layer.groups)
+        self.population(name, self.projection_shape(name), block)
+
+    def pool(self, name: str, block: Any) -> None:
+        layer = block.synapse
+        size = layer.kernel_size[:2]
+        if tuple(layer.stride[:2]) != tuple(size) or any(layer.padding) or set(layer.dilation) != {1}:
+            raise UnsupportedNode(
+                "a Pool block is lowered only with stride equal to its kernel, no padding and no dilation"
+            )
+        weight = _integers(layer)[0, 0, :, :, 0]
+        # SLAYER appends zeros where the kernel does not divide the source: the same sums come from a kernel with as
+        # many leading zeros and that much padding.
+        extra = tuple(n % k for n, k in zip(self.at.shape[1:], size, strict=True))
+        kernel = np.pad(weight, ((extra[0], 0), (extra[1], 0)))
+        channels = self.at.shape[0]
+        self.convolution(name, np.tile(kernel, (channels, 1, 1, 1)), size, extra, (1, 1), channels)
+        self.population(name, self.projection_shape(name), block)
+
+    def projection_shape(self, name: str) -> Shape:
+        projection = self.projections[f"{self.at.source}-{name}"]
+        assert isinstance(projection, Convolution)
+        return projection.output_shape(self.at.shape)
+
+    def synapses(self, name: str, weight: Array) -> None:
+        if weight.shape[1] != math.prod(self.at.shape):
+            raise UnsupportedNode(
+                f"takes {weight.shape[1]} inputs, but {self.at.source!r} has {math.prod(self.at.shape)}"
+            )
+        delay = self.at.delay
+        if delay.ndim:
+            delay = np.repeat(delay, weight.shape[1] // len(delay))
+        self.projections[f"{self.at.source}-{name}"] = Synapses.from_dense(self.at.source, name, weight, delay)
+
+    def convolution(self, name: str, kernel: Array, stride: Any, padding: Any, dilation: Any, groups: int) -> None:
+        self.projections[f"{self.at.source}-{name}"] = Convolution(
+            self.at.source, name, kernel, stride[:2], padding[:2], dilation[:2], groups, self.at.delay
+        )
+
+    def population(self, name: str, shape: Shape, block: Any) -> None:
+        neuron = block.neuron
+        if not block.delay_shift:
+            raise UnsupportedNode(
+                "delay_shift=False is not lowered; a chip takes one step per layer (delay_shift=True)"
+            )
+        if neuron.graded_spike:
+            raise UnsupportedNode("graded spikes are not lowered; allowed is graded_spike=False")
+        threshold = int(neuron.v_th_mant)
+        if threshold >= 64 * neuron.w_scale and neuron.threshold_eps < 1 / neuron.s_scale:
+            # In float32 SLAYER's epsilon of 0.01 state units vanishes beside such a threshold, so it fires on a tie.
+            raise UnsupportedNode(
+                f"threshold {neuron.threshold} fires on a tie, the chip does not; "
+                "set neuron.threshold_eps = 1 / s_scale"
+            )
+        current, voltage = _decays(neuron, shape)
+        bias = _bias(neuron, shape, getattr(block, "unit_gate", None))
+        self.nodes[name] = Population(
+            shape,
+            current,
+            voltage,
+            np.array(threshold),
+            bias,
+            initial_voltage=_initial_voltage(bias, voltage, threshold),
+        )
+        self.at = _Place(name, shape, axonal_delay(block))
+
+
+def _integers(layer: Any) -> Array:
+    """Return the quantised, masked weights of a synapse layer as integers (out, in, kh, kw, 1)."""
+    with torch.no_grad():
+        hook = layer.pre_hook_fx
+        if hook is None:
+            raise UnsupportedNode("its synapse has no quantiser (pre_hook_fx); allowed is SLAYER's quantize_8bit")
+        # Under weight normalisation `weight` is what the last forward pass made; make it anew from its parameters.
+        for pre_hook in layer._forward_pre_hooks.values():
+            pre_hook(layer, None)
+        weight = hook(layer.weight, descale=True).detach().cpu().double().numpy()
+    rounded = np.rint(weight)
+    if not np.array_equal(weight, rounded):
+        raise UnsupportedNode("its quantiser yields weights that are not integers")
+    integers: Array = rounded.astype(np.int64)
+    return integers
+
+
+def _per_channel(values: Any, shape: Shape) -> Array:
+    """Return a scalar, or one value per channel shaped to broadcast over `shape`."""
+    array = np.atleast_1d(np.asarray(values)).astype(np.int64)
+    if array.size == 1:
+        return array.reshape(())
+    if array.size != shape[0]:
+        raise UnsupportedNode(f"has {array.size} values per channel for {shape[0]} channels")
+    return array.reshape(-1, *(1,) * (len(shape) - 1))
+
+
+def _decays(neuron: Any, shape: Shape) -> tuple[Array, Array]:
+    return _per_channel(neuron.cx_current_decay, shape), _per_channel(neuron.cx_voltage_decay, shape)
+
+
+def _bias(neuron: Any, shape: Shape, gate: torch.Tensor | None) -> Array:
+    if neuron.norm is None:
+        return np.zeros((), np.int64)
+    if type(neuron.norm).__name__ != "MeanOnlyBatchNorm":
+        raise UnsupportedNode(
+            f"norm {type(neuron.norm).__name__} is not lowered (its scale is not exact); allowed is MeanOnlyBatchNorm"
+        )
+    with torch.no_grad():
+        bias = neuron.norm.bias.detach().cpu().double().numpy()
+    if not np.array_equal(bias, np.rint(bias)):
+        raise UnsupportedNode("its norm has no quantiser, so that its bias is not an integer")
+    result = _per_channel(bias, shape)
+    if gate is not None and not bool(gate.all()):  # a gated unit is silent, whatever its bias
+        result = np.broadcast_to(result, (shape[0], *result.shape[1:])) * _per_channel(gate.cpu().numpy(), shape)
+    return result
+
+
+def _initial_voltage(bias: Array, voltage_decay: Array, threshold: int) -> Array:
+    """Return the voltage from which one step of bias alone leads exactly to zero.
+
+    Solves sign(v) * (|v| * (4096 - d) >> 12) = -64 * bias by |v| = ceil(64 |bias| * 4096 / (4096 - d)).
+    With d = 4096 nothing carries over, and no remedy is needed unless the bias alone fires.
+    """
+    bias, decay = np.broadcast_arrays(bias, voltage_decay)
+    keep = DECAY_UNITY - decay
+    if ((keep == 0) & (bias > threshold)).any():
+        raise UnsupportedNode(
+            "a bias above the threshold with a voltage decay of 1 fires before the first input can arrive, "
+            "which SLAYER does not do"
+        )
+    magnitude = -(-(np.abs(bias) * 64 * DECAY_UNITY) // np.maximum(keep, 1))
+    return np.where(keep > 0, -np.sign(bias) * magnitude, 0)
+
+
+def axonal_delay(block: Any) -> Array:
+    """Return the whole steps by which a block delays its axons, () or (channels,) int64."""
+    if block.delay is None:
+        return np.zeros((), np.int64)
+    steps = np.floor(block.delay.delay.detach().cpu().double().numpy()).astype(np.int64)
+    return np.asarray(np.clip(steps, 0, block.delay.max_delay))

@@ -1,0 +1,177 @@
+"""Masks on the synapses of SLAYER blocks, so that what development removed stays removed.
+
+A mask sits between a synapse's quantiser and its convolution, where it holds whatever the optimiser, weight
+normalisation or the quantiser do (SLAYER's own `mask` multiplies a tensor that weight normalisation makes anew).
+Masks are buffers of the model and travel in its state_dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from sdsnn_core.errors import UnsupportedNode
+
+
+class _Mask(torch.autograd.Function):
+    """weight where present, else 0; the gradient of absent synapses goes into `heard` instead of the weight."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, mask: Tensor, heard: Tensor | None) -> Tensor:
+        ctx.save_for_backward(mask)
+        ctx.heard = heard
+        return torch.where(mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = grad_outputs
+        (mask,) = ctx.saved_tensors
+        if ctx.heard is not None:
+            ctx.heard += gradient.abs().masked_fill(mask, 0)
+        return gradient.masked_fill(~mask, 0), None, None
+
+
+class MaskedHook(torch.nn.Module):
+    """A synapse's quantiser with a mask behind it; stands in for SLAYER's `pre_hook_fx`.
+
+    mask: bool buffer of the weight's shape. absent_gradient: abs(dL/dw) at absent synapses, summed over the backward
+    passes since it was last zeroed. listens: whether it is summed. soft: in training, absent synapses take part and
+    learn (the released code, B6); in evaluation and export they never do.
+    """
+
+    mask: Tensor
+    absent_gradient: Tensor
+
+    def __init__(self, quantise: Callable[..., Tensor] | None, weight: Tensor) -> None:
+        super().__init__()
+        self.quantise = quantise
+        self.listens = False
+        self.soft = False
+        self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
+        self.register_buffer("absent_gradient", torch.zeros_like(weight), persistent=False)
+
+    def forward(self, weight: Tensor, descale: bool = False) -> Tensor:
+        """Return the quantised, masked weight; as integers if `descale`, as SLAYER's export asks for."""
+        quantised = weight
+        if self.quantise is not None:
+            quantised = self.quantise(weight, descale=True) if descale else self.quantise(weight)
+        if self.soft and self.training and not descale:
+            if self.listens and quantised.requires_grad:
+                quantised.register_hook(self._hear)  # type: ignore[no-untyped-call]
+            return quantised
+        # SLAYER's recurrent synapse hands over its weight as a matrix.
+        mask, heard = self.mask.view(weight.shape), self.absent_gradient.view(weight.shape)
+        result: Tensor = _Mask.apply(quantised, mask, heard if self.listens else None)  # type: ignore[no-untyped-call]
+        return result
+
+    def _hear(self, gradient: Tensor) -> None:
+        shape = self.mask.shape
+        self.absent_gradient += gradient.abs().view(shape).masked_fill(self.mask, 0)
+
+
+@final
+class MaskedSynapse:
+    """One weight tensor of a block, (out, in / groups, *kernel), with its mask."""
+
+    def __init__(self, name: str, synapse: Any) -> None:
+        if getattr(synapse, "complex", False):
+            raise UnsupportedNode(f"{name}: complex synapses do not develop; allowed are Dense and Conv")
+        self.name = name
+        self.synapse = synapse
+        self.kernelwise = type(synapse).__name__ == "Conv"
+        hook = synapse.pre_hook_fx
+        # nn.Module's __setattr__ would put a module beside SLAYER's `pre_hook_fx` property, not through it.
+        synapse._pre_hook_fx = hook if isinstance(hook, MaskedHook) else MaskedHook(hook, self.weight)
+
+    @property
+    def hook(self) -> MaskedHook:
+        """The hook that holds the mask."""
+        hook = self.synapse._pre_hook_fx
+        assert isinstance(hook, MaskedHook), "the hook of a masked synapse was replaced"
+        return hook
+
+    @property
+    def normalised(self) -> bool:
+        """Whether SLAYER's weight normalisation is on (weight = g v / |v| per unit)."""
+        return hasattr(self.synapse, "weight_v")
+
+    @property
+    def weight(self) -> Tensor:
+        """The float weight that the next forward pass would quantise, detached; absent entries included."""
+        with torch.no_grad():
+            if self.normalised:
+                return _normalised(self.synapse.weight_g, self.synapse.weight_v)
+            weight: Tensor = self.synapse.weight.detach()
+            return weight
+
+    @property
+    def mask(self) -> Tensor:
+        """Bool, True where a synapse may be."""
+        return self.hook.mask
+
+    @property
+    def present(self) -> Tensor:
+        """Bool: allowed by the mask and not quantised to zero."""
+        with torch.no_grad():
+            quantise = self.hook.quantise
+            return self.mask & ((quantise(self.weight) if quantise is not None else self.weight) != 0)
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """The parameters behind the weight: the weight itself, or g and v."""
+        owner = self.synapse
+        return [owner.weight_g, owner.weight_v] if self.normalised else [owner.weight]
+
+    def set_mask(self, mask: Tensor) -> None:
+        """Put a new mask in place. Weights stay what they are: see set_weight."""
+        assert mask.shape == self.mask.shape, (mask.shape, self.mask.shape)
+        assert mask.dtype == torch.bool, mask.dtype
+        self.hook.mask.copy_(mask)
+
+    def set_weight(self, weight: Tensor) -> None:
+        """Give the synapses new weights, in place of the old; where absent, zero is what belongs there.
+
+        Under weight normalisation g and v of a unit change only where its weights do, and v keeps its length per unit
+        of weight. A unit whose weights are all zero gets g = 0 and v = 1 at its present synapses (1 everywhere if it
+        has none): its weights are exactly zero, and finite, and can grow again through g.
+        """
+        with torch.no_grad():
+            if not self.normalised:
+                self.synapse.weight.copy_(weight)
+                return
+            g, v = self.synapse.weight_g, self.synapse.weight_v
+            rows = (-1, *(1,) * (weight.dim() - 1))
+            changed = (weight != _normalised(g, v)).flatten(1).any(1).reshape(rows)
+            empty = ~(weight != 0).flatten(1).any(1).reshape(rows)
+            stretch = v.flatten(1).norm(dim=1).reshape(rows) / g
+            stretch = torch.where(g == 0, torch.ones_like(stretch), stretch)
+            length = weight.flatten(1).norm(dim=1).reshape(rows) * stretch.sign()
+            alone = ~self.mask.flatten(1).any(1).reshape(rows)
+            start = (self.mask | alone).to(weight.dtype)
+            # A unit that was at zero with g = 0 already stays as it is, unless its mask gave it other places to start.
+            restart = empty & (changed | ((v != 0) != (start != 0)).flatten(1).any(1).reshape(rows))
+            v.copy_(torch.where(restart, start, torch.where(changed, weight * stretch, v)))
+            g.copy_(torch.where(empty, torch.zeros_like(g), torch.where(changed, length, g)))
+            self.synapse.weight = _normalised(g, v)
+
+    def forget_moments(self, optimiser: torch.optim.Optimizer | None, where: Tensor) -> None:
+        """Zero the optimiser's memory (moments, momentum) of the synapses `where` (bool, the weight's shape)."""
+        if optimiser is None:
+            return
+        rows = where.flatten(1).all(1)
+        for parameter in self.parameters:
+            state = optimiser.state.get(parameter, {})
+            for value in state.values():
+                if not isinstance(value, Tensor) or value.shape != parameter.shape:
+                    continue
+                if parameter.shape == where.shape:
+                    value.masked_fill_(where, 0)
+                else:  # g has one entry per unit
+                    value.masked_fill_(rows.reshape(parameter.shape), 0)
+
+
+def _normalised(g: Tensor, v: Tensor) -> Tensor:
+    return torch._weight_norm(v, g, 0)

@@ -1,0 +1,107 @@
+"""The run folder: everything a run read, decided and made.
+
+config.toml       the resolved configuration, defaults included
+environment.json  versions, machine kind, threads, when
+history.jsonl     one line per epoch
+checkpoint.pt     the state after the last complete epoch; --resume goes on from it
+best.pt           the state of the epoch that validation chose
+network.nir, certificate.json, report.json   written by export
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sdsnn_core.errors import FileError
+from sdsnn_core.files import write_json, write_text
+
+from .config import RunConfig, load_config
+
+
+class RunFolder:
+    """Paths and small files of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.toml"
+        self.history_file = self.path / "history.jsonl"
+        self.checkpoint_file = self.path / "checkpoint.pt"
+        self.best_file = self.path / "best.pt"
+        self.network_file = self.path / "network.nir"
+        self.report_file = self.path / "report.json"
+
+    @classmethod
+    def create(cls, path: str | Path, config: RunConfig) -> RunFolder:
+        """Make a new run folder. Raises FileError where one with a run in it is already there."""
+        folder = cls(path)
+        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+            raise FileError(f"run folder {folder.path}: exists and is not empty; choose another or use --resume")
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"run folder {folder.path}: cannot be made ({error.strerror})") from None
+        write_text(folder.config_file, config.to_toml())
+        write_json(folder.path / "environment.json", environment(config))
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run folder. Raises FileError where it is not one."""
+        folder = cls(path)
+        if not folder.config_file.is_file():
+            raise FileError(f"run folder {folder.path}: has no config.toml, so it is not a run of sdsnn")
+        return folder
+
+    def config(self) -> RunConfig:
+        """Return the resolved configuration of the run."""
+        return load_config(self.config_file)
+
+    def append_history(self, line: dict[str, Any]) -> None:
+        """Add one epoch to the history."""
+        with open(self.history_file, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the epochs of the history in order; a last line cut off by a crash is left out."""
+        if not self.history_file.exists():
+            return []
+        lines = []
+        for text in self.history_file.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except json.JSONDecodeError:
+                break
+        return lines
+
+    def cut_history(self, n_epochs: int) -> None:
+        """Keep the first `n_epochs` epochs: those that the checkpoint has seen."""
+        text = "".join(json.dumps(line) + "\n" for line in self.history()[:n_epochs])
+        write_text(self.history_file, text)
+
+
+def environment(config: RunConfig) -> dict[str, Any]:
+    """Return what a run ran on: versions, machine kind, seed, time."""
+    versions = {}
+    for name in ("sdsnn", "torch", "numpy", "scipy", "nir", "lava-nc", "lava-dl", "numba", "scikit-learn", "tonic"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    import torch
+
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seed": config.seed,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "cuda_device": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": versions,
+    }
