@@ -167,8 +167,8 @@ class Engine:
         need = samples * self.sample_bytes(steps, keep, states, counts) + threads * self.work_bytes(steps)
         if need > limit:
             raise NetworkError(
-                f"run: {samples} samples of {steps} steps need {need / 2**20:.0f} MiB, the limit is "
-                f"{limit / 2**20:.0f} MiB; record less, give fewer samples at once (stream does), or raise memory_limit"
+                f"run: {samples} samples of {steps} steps need {need / 2**20:.3g} MiB, the limit is "
+                f"{limit / 2**20:.3g} MiB; record less, give fewer samples at once (stream does), or raise memory_limit"
             )
         start = np.zeros(len(self.names), np.int64)
         if len(arrays) == 1:
