@@ -115,11 +115,13 @@ def read_graph(graph: Any, dt: float, convention: Convention) -> FloatGraph:
     for name, kind in kinds.items():
         if kind not in KNOWN:
             raise UnsupportedNode(f"node {name!r}: got a {kind}, allowed are {', '.join(KNOWN)}")
-    shapes = {
-        name: _shape(nodes[name].input_type["input"]) for name, kind in kinds.items() if kind == "Input"
-    }
+    shapes = {name: _shape(nodes[name].input_type["input"]) for name, kind in kinds.items() if kind == "Input"}
     for name, kind in kinds.items():
-        if kind in NEURONS and (given := np.shape(getattr(nodes[name], "v_threshold", nodes[name].r))) and np.prod(given) > 1:
+        if (
+            kind in NEURONS
+            and (given := np.shape(getattr(nodes[name], "v_threshold", nodes[name].r)))
+            and np.prod(given) > 1
+        ):
             shapes[name] = _shape(given)
     walker = _Walker(nodes, kinds, edges, dt)
     maps: dict[str, LinearMap] = {}
@@ -171,7 +173,9 @@ def _shape(given: Any) -> Shape:
 class _Walker:
     """Follows edges from neurons through linear nodes to the next neurons."""
 
-    def __init__(self, nodes: Mapping[str, Any], kinds: Mapping[str, str], edges: list[tuple[str, str]], dt: float) -> None:
+    def __init__(
+        self, nodes: Mapping[str, Any], kinds: Mapping[str, str], edges: list[tuple[str, str]], dt: float
+    ) -> None:
         self.nodes, self.kinds, self.dt = nodes, kinds, dt
         self.after: dict[str, list[str]] = {}
         for a, b in edges:
@@ -214,13 +218,21 @@ class _Walker:
             self.last = weights[-1] if weights else f"{source}-{name}"
             single = len([n for n in way if self.kinds[n] != "Delay"]) == 1
             yield LinearMap(
-                source, name, sparse.csr_matrix(matrix), bias, delay, here, convolution if single and len(shape) == 3 else None
+                source,
+                name,
+                sparse.csr_matrix(matrix),
+                bias,
+                delay,
+                here,
+                convolution if single and len(shape) == 3 else None,
             )
 
     def _delay(self, node: Any, step: int, size: int, where: str) -> Floats:
         values = np.asarray(node.delay, np.float64).reshape(-1)
         if values.size != 1 and (values != values[0]).any() and (step or values.size != size):
-            raise UnsupportedNode(f"{where}: got delays that differ behind weights, allowed is before them, or one for all")
+            raise UnsupportedNode(
+                f"{where}: got delays that differ behind weights, allowed is before them, or one for all"
+            )
         return np.broadcast_to(values if values.size == size and not step else values[:1], (size,))
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sdsnn.export.nir_reader import KNOWN, from_nir, read_nir
 from sdsnn.export.nir_writer import to_nir, write_nir
-
 from sdsnn_core import reference
 from sdsnn_core.errors import FileError, NetworkError, UnsupportedNode
 from sdsnn_core.network import NEVER_FIRES, Convolution, Input, Network, Output, Population, Synapses
