@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import commands_deploy
+
 if TYPE_CHECKING:
     from .demo import Summary
 
@@ -86,4 +88,4 @@ def print_summary(summary: Summary) -> None:
     console.print(f"{content['seconds']:.0f} s. Files: {', '.join(content['files'])}")
 
 
-COMMANDS: dict[str, Any] = {"demo": demo}
+COMMANDS: dict[str, Any] = {"demo": demo, **commands_deploy.COMMANDS}

@@ -27,7 +27,7 @@ def place(
 
     from sdsnn.export.nir_reader import read_nir
 
-    from .chips import chip_names, load_chip
+    from .chip import chip_names, load_chip
     from .placement_cost import DoesNotFit
     from .placement_picture import save_placement_picture
     from .placement_report import explain, placement_lines, placement_tables, placement_to_json, whole_chip_lines

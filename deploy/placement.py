@@ -17,7 +17,7 @@ import numpy.typing as npt
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Network, Synapses
 
-from .chips import RESOURCES, Chip, load_chip
+from .chip import RESOURCES, Chip, load_chip
 from .placement_bound import lower_bounds
 from .placement_cost import (
     DoesNotFit,

@@ -10,7 +10,7 @@ import numpy as np
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Input, Network, Node, Population, Projection, Synapses
 
-from .chips import RESOURCES, Chip
+from .chip import RESOURCES, Chip
 from .placement import place
 from .placement_cost import DoesNotFit
 from .placement_types import Placement

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sdsnn_core.network import Convolution, Network, Shape, Synapses
 
-from .chips import Chip, SynapseFormat
+from .chip import Chip, SynapseFormat
 from .placement_cost import list_format
 from .placement_types import Ints
 

@@ -18,7 +18,7 @@ from scipy import sparse
 from sdsnn_core.errors import SdsnnError
 from sdsnn_core.network import Population, Projection, Synapses
 
-from .chips import RESOURCES, Chip, SynapseFormat
+from .chip import RESOURCES, Chip, SynapseFormat
 from .placement_types import Ints
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sdsnn_core.errors import FileError
 from sdsnn_core.files import atomic_path
 
-from .chips import RESOURCES
+from .chip import RESOURCES
 from .placement_types import Placement
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sdsnn_core.network import Network
 
-from .chips import RESOURCES, WHOLE_CHIP, Chip
+from .chip import RESOURCES, WHOLE_CHIP, Chip
 from .placement import place
 from .placement_advice import Change, advise, unpruned_network, without_limits
 from .placement_cost import DoesNotFit

@@ -15,7 +15,7 @@ import numpy as np
 
 from sdsnn_core.network import Convolution, Shape
 
-from .chips import SynapseFormat
+from .chip import SynapseFormat
 from .placement_cost import Lists, list_format
 from .placement_types import Ints
 

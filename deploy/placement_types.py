@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .chips import Fact
+from .chip import Fact
 
 Ints = npt.NDArray[np.int64]
 

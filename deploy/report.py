@@ -8,7 +8,7 @@ from typing import Any
 
 from sdsnn_core.files import write_json, write_text
 
-from .chips import Chip, load_chip
+from .chip import Chip, load_chip
 from .energy import EnergyReport
 from .placement_report import PlacementReport
 from .report_build import build

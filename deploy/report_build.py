@@ -12,7 +12,7 @@ import numpy as np
 from sdsnn_core.activity import Activity
 from sdsnn_core.network import Input, Network, Synapses
 
-from .chips import Chip
+from .chip import Chip
 from .energy import EnergyReport, price
 from .energy_baseline import dense_synapses
 from .placement_report import PlacementReport, explain, placement_to_json

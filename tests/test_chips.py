@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sdsnn.deploy.chips import RESOURCES, WHOLE_CHIP, chip_names, load_chip
+from sdsnn.deploy.chip import RESOURCES, WHOLE_CHIP, chip_names, load_chip
 from sdsnn.deploy.placement import place
 from sdsnn.deploy.placement_report import whole_chip_amounts, whole_chip_lines
 from sdsnn_core.errors import ConfigError, FileError

@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from sdsnn.deploy.chips import Chip, load_chip
+from sdsnn.deploy.chip import Chip, load_chip
 from sdsnn.deploy.energy import price
 from sdsnn.deploy.placement import DoesNotFit, place
 from sdsnn.deploy.placement_advice import unpruned_network
