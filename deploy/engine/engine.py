@@ -185,7 +185,7 @@ class Engine:
         return self._activity(out, samples, steps, keep, states, counts)
 
     def _execute(self, out: tb.Out, inputs: tb.Given, given: int, samples: int, threads: int) -> int:
-        from .kernels import run_samples
+        from .running import run_samples
 
         block = self.block_steps(out.per_step.shape[2])
         # Several portions per thread, so that a core that is slowed down does not keep the others waiting.

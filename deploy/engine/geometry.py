@@ -28,7 +28,7 @@ def tap_order(kernel: int, stride: int, dilation: int) -> list[int]:
 
 
 def tables(convolution: Convolution, source_shape: Shape, offset: int) -> tuple[list[int], int, int]:
-    """Return (numbers, rows, columns) of the geometry that `kernels._convolved` reads, to be put at `offset`.
+    """Return (numbers, rows, columns) of the geometry that `convolving.send_convolved` reads, to be put at `offset`.
 
     rows: where the pointers of the source lines begin; each points at pairs (kernel row, target line). columns:
     likewise for source columns, with triples (first stored tap, target column, taps): a run of taps that lie next

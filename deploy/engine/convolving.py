@@ -1,0 +1,77 @@
+"""Where spikes go: convolutions, tap by tap onto vectors of output channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import tables as tb
+from .compiling import i32, part
+from .instructions import add4, add8, add16, moved
+from .synapses import scaled
+
+
+@part
+def _vector(weights: Any, n: Any, ring: Any) -> Any:
+    """Add n neighbouring weights to as many accumulators; n is small, so the compiler's own vector loop is not used."""
+    k = 0
+    while k + 16 <= n:
+        add16(weights, k, ring, k)
+        k += 16
+    if k + 8 <= n:
+        add8(weights, k, ring, k)
+        k += 8
+    if k + 4 <= n:
+        add4(weights, k, ring, k)
+        k += 4
+    while k < n:
+        ring[k] = i32(ring[k] + i32(weights[k]))
+        k += 1
+
+
+@part
+def send_convolved(
+    projection: Any, plan: Any, sent: Any, first: Any, last: Any, ring: Any, slot: Any, slots: Any
+) -> Any:
+    """Send spikes through a convolution: the taps that land, by the tables of `geometry.py`. ring: of the target."""
+    stride, delays, shift = projection[tb.P_STRIDE], projection[tb.P_DELAYS], projection[tb.P_SHIFT]
+    channels, width = projection[tb.C_CHANNELS], projection[tb.C_WIDTH]
+    area, channels_last = projection[tb.C_HEIGHT] * width, projection[tb.C_LAST]
+    rows, columns = moved(plan.geometry, projection[tb.C_ROWS]), moved(plan.geometry, projection[tb.C_COLUMNS])
+    each, group, out, line = projection[tb.C_EACH], projection[tb.C_GROUP], projection[tb.C_OUT], projection[tb.C_LINE]
+    kernel_row, kernel_size = projection[tb.C_TAPS] * each, projection[tb.C_KERNEL]
+    weights, fan_out = moved(plan.weight16, projection[tb.P_WEIGHT]), moved(plan.fan_out, projection[tb.P_FAN])
+    crossed = 0
+    for k in range(first, last):
+        source, factor = np.int64(sent.event[k]), i32(1 << shift)
+        crossed += fan_out[source]
+        if sent.graded:
+            factor = i32(factor * i32(sent.value[k]))
+        if channels_last:
+            place = np.int64(np.uint32(source) // np.uint32(channels))
+            channel = source - place * channels
+        else:
+            channel = np.int64(np.uint32(source) // np.uint32(area))
+            place = source - channel * area
+        y = np.int64(np.uint32(place) // np.uint32(width))
+        x = place - y * width
+        here = slot
+        if delays >= 0:
+            here += np.int64(plan.delay[delays + channel])
+            here -= slots if here >= slots else 0
+        base = here * stride + (0 if group == channels else channel // group * each)
+        kernel = channel * kernel_size
+        left, right = np.int64(columns[x]), np.int64(columns[x + 1])
+        for i in range(np.int64(rows[y]), np.int64(rows[y + 1]), 2):
+            w_line = kernel + np.int64(plan.geometry[i]) * kernel_row
+            a_line = base + np.int64(plan.geometry[i + 1]) * line
+            for j in range(left, right, 3):
+                w = moved(weights, w_line + np.int64(plan.geometry[j]) * each)
+                a = moved(ring, a_line + np.int64(plan.geometry[j + 1]) * out)
+                n = np.int64(plan.geometry[j + 2]) * each
+                if factor == 1:
+                    _vector(w, n, a)
+                else:
+                    scaled(w, 0, n, factor, a, 0)
+    return crossed

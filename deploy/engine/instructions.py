@@ -1,0 +1,165 @@
+"""Functions written in LLVM's instructions, because numba's own code is too slow here: vectors, bits, bare pointers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types as numba_types
+
+from . import tables as tb
+from .compiling import instruction
+
+WORD = 64  # spikes are looked for 64 bytes at a time
+types: Any = numba_types  # its annotations are partial
+TILE = 128  # columns of a dense matrix whose sums stay in registers
+
+
+def _tile(bits: int, columns: int) -> Any:
+    """Make the function that adds rows of a dense matrix of `bits`-wide weights to `columns` accumulators."""
+    lanes = 32
+
+    @instruction
+    def add_rows(
+        _: Any,
+        weight: Any,
+        rows: Any,
+        first: Any,
+        last: Any,
+        stride: Any,
+        column: Any,
+        ring: Any,
+        at: Any,
+        shift: Any,
+    ) -> Any:
+        signature = types.void(
+            weight, rows, types.int64, types.int64, types.int64, types.int64, ring, types.int64, types.int32
+        )
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            # Sums of 16 bits in registers: the caller hands over so few rows that they cannot overflow.
+            weights, indices, first, last, stride, column, sums, at, shift = args
+            word = ir.IntType(64)
+            narrow = ir.VectorType(ir.IntType(bits), lanes)
+            half = ir.VectorType(ir.IntType(16), lanes)
+            full = ir.VectorType(ir.IntType(32), lanes)
+            base = builder.gep(weights, [column])
+            entry = builder.block
+            loop, done = builder.append_basic_block("rows"), builder.append_basic_block("done")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            k = builder.phi(word)
+            k.add_incoming(first, entry)
+            partial = [builder.phi(half) for _ in range(columns // lanes)]
+            row = builder.zext(builder.load(builder.gep(indices, [k])), word)
+            start = builder.gep(base, [builder.mul(row, stride)])
+            added = []
+            for i, phi in enumerate(partial):
+                place = builder.gep(start, [ir.Constant(word, i * lanes)])
+                values = builder.load(builder.bitcast(place, narrow.as_pointer()), align=1)
+                added.append(builder.add(phi, values if bits == 16 else builder.sext(values, half)))
+                phi.add_incoming(ir.Constant(half, None), entry)
+                phi.add_incoming(added[-1], loop)
+            following = builder.add(k, ir.Constant(word, 1))
+            k.add_incoming(following, loop)
+            builder.cbranch(builder.icmp_signed("<", following, last), loop, done)
+            builder.position_at_end(done)
+            nothing = ir.Constant(full, ir.Undefined)
+            shifts = builder.insert_element(nothing, shift, ir.Constant(ir.IntType(32), 0))
+            shifts = builder.shuffle_vector(shifts, nothing, ir.Constant(full, [0] * lanes))
+            for i, value in enumerate(added):
+                place = builder.gep(sums, [builder.add(at, ir.Constant(word, i * lanes))])
+                place = builder.bitcast(place, full.as_pointer())
+                wide = builder.shl(builder.sext(value, full), shifts)
+                builder.store(builder.add(builder.load(place, align=4), wide), place, align=4)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return add_rows
+
+
+add_rows8, add_rows8_narrow = _tile(8, TILE), _tile(8, tb.ALIGN)
+add_rows16, add_rows16_narrow = _tile(16, TILE), _tile(16, tb.ALIGN)
+
+
+def _lanes(lanes: int) -> Any:
+    """Make the function that adds `lanes` neighbouring 16-bit weights to as many accumulators."""
+
+    @instruction
+    def add_lanes(_: Any, weight: Any, at: Any, ring: Any, to: Any) -> Any:
+        signature = types.void(weight, types.int64, ring, types.int64)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            half, full = ir.VectorType(ir.IntType(16), lanes), ir.VectorType(ir.IntType(32), lanes)
+            weights = builder.gep(args[0], [args[1]])
+            sums = builder.gep(args[2], [args[3]])
+            place = builder.bitcast(sums, full.as_pointer())
+            values = builder.load(builder.bitcast(weights, half.as_pointer()), align=2)
+            total = builder.add(builder.load(place, align=4), builder.sext(values, full))
+            builder.store(total, place, align=4)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return add_lanes
+
+
+add16, add8, add4 = _lanes(16), _lanes(8), _lanes(4)
+
+
+@instruction
+def nonzero(_: Any, array: Any, at: Any) -> Any:
+    """Bit i of the result says whether array[at + i] is not 0, for the 64 bytes from `at`."""
+    signature = types.uint64(array, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(8), WORD)
+        place = builder.gep(args[0], [args[1]])
+        values = builder.load(builder.bitcast(place, vector.as_pointer()), align=1)
+        return builder.bitcast(builder.icmp_unsigned("!=", values, ir.Constant(vector, None)), ir.IntType(64))
+
+    return signature, generate
+
+
+@instruction
+def lowest(_: Any, word: Any) -> Any:
+    """Index of the lowest set bit of a uint64 that is not 0."""
+    signature = types.int64(types.uint64)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return signature, generate
+
+
+@instruction
+def pointers(_: Any, arrays: Any) -> Any:
+    """The same named tuple with a bare pointer to the first element in place of every array.
+
+    The caller keeps the arrays alive. Numba counts references to arrays even in inner loops, which costs more than the
+    work that is done there.
+    """
+    fields = [types.CPointer(array.dtype) for array in arrays.types]
+    result = types.NamedTuple(fields, arrays.instance_class)
+    signature = result(arrays)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values = []
+        for i, kind in enumerate(signature.args[0].types):
+            array = context.make_array(kind)(context, builder, builder.extract_value(args[0], i))
+            values.append(array.data)
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return signature, generate
+
+
+@instruction
+def moved(_: Any, pointer: Any, offset: Any) -> Any:
+    """The pointer moved on by `offset` elements."""
+    signature = pointer(pointer, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return signature, generate

@@ -1,0 +1,94 @@
+"""One step of a population: arriving sums to states to spikes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import tables as tb
+from .compiling import i32, part
+from .instructions import WORD, lowest, nonzero
+
+
+@part
+def _decayed(state: Any, keep: Any) -> Any:
+    """state * keep / 4096 towards zero, in 32 bits: |state| < 2**31, keep 0..4096."""
+    low = i32(i32(state & i32(4095)) * keep)
+    towards_zero = i32(i32(state >> i32(31)) & i32(4095))
+    return i32(i32(i32(state >> i32(12)) * keep) + i32(i32(low + towards_zero) >> i32(12)))
+
+
+@part
+def _neuron(current: Any, voltage: Any, arriving: Any, keep_u: Any, keep_v: Any, threshold: Any, bias: Any) -> Any:
+    """One step of one neuron, `reference._Neurons.step`: (current, voltage, spike)."""
+    total = i32(_decayed(current, keep_u) + i32(arriving << i32(6)))
+    above = i32(total - i32(1 << 24)) if total > i32(1 << 23) else total
+    current = i32(total + i32(1 << 24)) if total <= i32(-(1 << 23)) else above
+    voltage = i32(i32(_decayed(voltage, keep_v) + current) + bias)
+    voltage = min(max(voltage, i32(1 - (1 << 23))), i32((1 << 23) - 1))
+    spike = voltage > threshold
+    return current, (i32(0) if spike else voltage), spike
+
+
+@part
+def advance(node: Any, plan: Any, work: Any, at: Any) -> Any:
+    """Advance a population by one step; `at` is where its arriving sums begin in the ring.
+
+    The neurons that pad it to whole vectors run too; `collect` does not look at them.
+    """
+    u, v, ring, spike = work.current, work.voltage, work.ring, work.spike
+    s, p = node[tb.N_STATE], node[tb.N_PARAM]
+    if node[tb.N_UNIFORM]:
+        keep_u, keep_v, threshold, bias = plan.keep_u[p], plan.keep_v[p], plan.threshold[p], plan.bias[p]
+        for i in range(node[tb.N_PAD]):
+            u[s + i], v[s + i], spike[i] = _neuron(u[s + i], v[s + i], ring[at + i], keep_u, keep_v, threshold, bias)
+            ring[at + i] = i32(0)
+    else:
+        for i in range(node[tb.N_PAD]):
+            keep_u, keep_v, threshold, bias = (
+                plan.keep_u[p + i],
+                plan.keep_v[p + i],
+                plan.threshold[p + i],
+                plan.bias[p + i],
+            )
+            u[s + i], v[s + i], spike[i] = _neuron(u[s + i], v[s + i], ring[at + i], keep_u, keep_v, threshold, bias)
+            ring[at + i] = i32(0)
+
+
+@part
+def collect(node: Any, work: Any, end: Any) -> Any:
+    """List the neurons that spike in this step, from work.event[end] on; return the end."""
+    size = node[tb.N_SIZE]
+    for at in range(0, size, WORD):
+        word = nonzero(work.spike, at)
+        if size - at < WORD:  # beyond its end lie padding and spikes of larger populations
+            word &= (np.uint64(1) << np.uint64(size - at)) - np.uint64(1)
+        while word:
+            work.event[end] = at + lowest(word)
+            word &= word - np.uint64(1)
+            end += 1
+    return end
+
+
+@part
+def listen(node: Any, row: Any, x: Any, work: Any, end: Any) -> Any:
+    """List the bins of x[row : row + size] that are not 0, from work.event[end] on; return the end, or -1."""
+    size, allowed, graded = node[tb.N_SIZE], node[tb.N_MAX], node[tb.N_GRADED]
+    for at in range(0, size, WORD):
+        if at + WORD <= size:
+            word = nonzero(x, row + at)
+        else:
+            word = np.uint64(0)
+            for i in range(size - at):
+                word |= np.uint64(x[row + at + i] != 0) << np.uint64(i)
+        while word:
+            i = at + lowest(word)
+            word &= word - np.uint64(1)
+            if x[row + i] > allowed:
+                return -1
+            work.event[end] = i
+            if graded:
+                work.value[end] = x[row + i]
+            end += 1
+    return end

@@ -1,0 +1,135 @@
+"""Whole samples in compiled code: every component over a block of steps, then the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import tables as tb
+from .compiling import Kept, i32, part
+from .convolving import send_convolved
+from .instructions import moved, pointers
+from .neurons import advance, collect, listen
+from .synapses import send_columns, send_rows
+
+
+@part
+def _send(projection: Any, plan: Any, work: Any, first: Any, last: Any, t: Any) -> Any:
+    """Put the spikes work.event[first:last] of step t on their way; return the synapses that they cross."""
+    source = moved(plan.nodes, projection[tb.P_SOURCE] * tb.N_COLUMNS)
+    target = moved(plan.nodes, projection[tb.P_TARGET] * tb.N_COLUMNS)
+    slots, kind = target[tb.N_SLOTS], projection[tb.P_KIND]
+    ring, slot = moved(work.ring, target[tb.N_RING]), (t + 1 + projection[tb.P_DELAY]) % slots
+    sent = tb.Sent(work.event, work.value, source[tb.N_GRADED])
+    if kind == tb.SPARSE16:
+        return send_columns(plan.post16, projection, plan, sent, first, last, ring, slot, slots)
+    if kind == tb.SPARSE32:
+        return send_columns(plan.post32, projection, plan, sent, first, last, ring, slot, slots)
+    if kind == tb.CONVOLUTION:
+        return send_convolved(projection, plan, sent, first, last, ring, slot, slots)
+    return send_rows(projection, plan, sent, first, last, ring, slot, slots)
+
+
+@part
+def _note(
+    node: Any,
+    index: Any,
+    sample: Any,
+    n_samples: Any,
+    t: Any,
+    n_steps: Any,
+    first: Any,
+    last: Any,
+    plan: Any,
+    work: Any,
+    out: Any,
+) -> Any:
+    """Write down what was asked for of the events [first, last) of one node, sample and step."""
+    size, order = node[tb.N_SIZE], node[tb.N_ORDER]
+    if out.to_counts[index] >= 0:
+        out.per_step[(index * n_samples + sample) * n_steps + t] = last - first
+        row = out.to_counts[index] + sample * size
+        for k in range(first, last):
+            i = np.int64(work.event[k])
+            out.counts[row + (i if order < 0 else np.int64(plan.order[order + i]))] += 1
+    if out.to_spikes[index] >= 0:
+        row = out.to_spikes[index] + (sample * n_steps + t) * size
+        for k in range(first, last):
+            i = np.int64(work.event[k])
+            value = np.uint8(1)
+            if node[tb.N_GRADED]:
+                value = work.value[k]
+            out.spikes[row + (i if order < 0 else np.int64(plan.order[order + i]))] = value
+    if out.to_states[index] >= 0:
+        row = out.to_states[index] + (sample * n_steps + t) * size
+        for j in range(size):
+            i = row + (j if order < 0 else np.int64(plan.order[order + j]))
+            out.current[i] = work.current[node[tb.N_STATE] + j]
+            out.voltage[i] = work.voltage[node[tb.N_STATE] + j]
+
+
+@part
+def _samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, low: Any, high: Any, block: Any) -> Any:
+    """Run the samples low..high-1, `block` steps of every component at a time; return -1, or the input at fault."""
+    n_nodes, n_components = plans.nodes.shape[0], plans.component.size - 1
+    n_neurons, n_ring = works.current.size, works.ring.size
+    _, n_samples, n_steps = outs.per_step.shape
+    counting, row_steps = outs.events.size > 0, works.until.shape[1]
+    plan, work, out, given = pointers(plans), pointers(works), pointers(outs), pointers(inputs)
+    for sample in range(low, high):
+        for i in range(n_neurons):
+            work.current[i], work.voltage[i] = i32(0), plan.initial[i]
+        for i in range(n_ring):
+            work.ring[i] = i32(0)
+        for begin in range(0, n_steps, block):
+            stop = min(begin + block, n_steps)
+            for index in range(n_nodes):
+                node = moved(plan.nodes, index * tb.N_COLUMNS)
+                until = moved(work.until, index * row_steps)
+                until[0] = node[tb.N_EVENT]
+                if node[tb.N_STATE] < 0:
+                    for t in range(begin, stop):
+                        first = end = until[t - begin]
+                        if t < x_steps:
+                            row = given.start[index] + (sample * x_steps + t) * node[tb.N_SIZE]
+                            end = listen(node, row, given.x, work, first)
+                            if end < 0:
+                                return index
+                        until[t - begin + 1] = end
+                        _note(node, index, sample, n_samples, t, n_steps, first, end, plan, work, out)
+            for component in range(n_components):
+                from_member, to_member = plan.component[component], plan.component[component + 1]
+                for t in range(begin, stop):
+                    for member in range(from_member, to_member):
+                        index = plan.members[member]
+                        node = moved(plan.nodes, index * tb.N_COLUMNS)
+                        advance(node, plan, work, node[tb.N_RING] + t % node[tb.N_SLOTS] * node[tb.N_PAD])
+                        until = moved(work.until, index * row_steps + t - begin)
+                        first = until[0]
+                        end = collect(node, work, first)
+                        until[1] = end
+                        _note(node, index, sample, n_samples, t, n_steps, first, end, plan, work, out)
+                    for member in range(from_member, to_member):
+                        node = moved(plan.nodes, plan.members[member] * tb.N_COLUMNS)
+                        for which in range(node[tb.N_FIRST], node[tb.N_LAST]):
+                            projection = moved(plan.projections, which * tb.P_COLUMNS)
+                            until = moved(work.until, projection[tb.P_SOURCE] * row_steps + t - begin)
+                            crossed = _send(projection, plan, work, until[0], until[1], t)
+                            if counting:
+                                out.events[(which * n_samples + sample) * n_steps + t] = crossed
+    return -1
+
+
+def _make(sources: int) -> Callable[..., Any]:
+    def run_samples(
+        plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, low: Any, high: Any, block: Any
+    ) -> Any:
+        _ = sources  # closed over, so that a change in any file compiles anew
+        return _samples(plans, works, outs, inputs, x_steps, low, high, block)
+
+    return run_samples
+
+
+run_samples = Kept(_make)

@@ -1,0 +1,115 @@
+"""Where spikes go: matrices, dense by rows or as compressed columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import tables as tb
+from .compiling import i32, part
+from .instructions import TILE, add_rows8, add_rows8_narrow, add_rows16, add_rows16_narrow, moved
+
+
+@part
+def _dense(projection: Any, plan: Any, rows: Any, first: Any, last: Any, ring: Any, at: Any) -> Any:
+    """Add the rows of the spikes rows[first:last] to the accumulators that begin at `at`."""
+    stride, weight, shift = projection[tb.P_STRIDE], projection[tb.P_WEIGHT], i32(projection[tb.P_SHIFT])
+    wide = stride // TILE * TILE
+    narrow = projection[tb.P_KIND] == tb.ROWS8
+    limit = 255 if narrow else 127  # rows whose sum surely fits 16 bits
+    while first < last:
+        end = min(first + limit, last)
+        if narrow:
+            for c in range(0, wide, TILE):
+                add_rows8(plan.weight8, rows, first, end, stride, weight + c, ring, at + c, shift)
+            for c in range(wide, stride, tb.ALIGN):
+                add_rows8_narrow(plan.weight8, rows, first, end, stride, weight + c, ring, at + c, shift)
+        else:
+            for c in range(0, wide, TILE):
+                add_rows16(plan.weight16, rows, first, end, stride, weight + c, ring, at + c, shift)
+            for c in range(wide, stride, tb.ALIGN):
+                add_rows16_narrow(plan.weight16, rows, first, end, stride, weight + c, ring, at + c, shift)
+        first = end
+
+
+@part
+def scaled(weights: Any, begin: Any, n: Any, factor: Any, ring: Any, at: Any) -> Any:
+    """Add n neighbouring weights times `factor`."""
+    for j in range(n):
+        ring[at + j] = i32(ring[at + j] + i32(i32(weights[begin + j]) * factor))
+
+
+@part
+def _scattered(post: Any, weights: Any, n: Any, factor: Any, ring: Any) -> Any:
+    """Add n weights times `factor` to the accumulators that `post` names."""
+    for j in range(n):
+        place = np.int64(post[j])
+        ring[place] = i32(ring[place] + i32(i32(weights[j]) * factor))
+
+
+@part
+def send_columns(
+    post: Any, projection: Any, plan: Any, sent: Any, first: Any, last: Any, ring: Any, slot: Any, slots: Any
+) -> Any:
+    """Send spikes through compressed columns; there is a segment per source and delay. ring: of the target."""
+    # Fields are read here, once: after every sum that is written the compiler would have to read them again.
+    stride, rows, delays = projection[tb.P_STRIDE], projection[tb.P_ROWS], projection[tb.P_DELAYS]
+    begins = moved(plan.pointer, projection[tb.P_SEGMENTS])
+    post, weights = moved(post, projection[tb.P_POST]), moved(plan.weight16, projection[tb.P_WEIGHT])
+    fan_out = moved(plan.fan_out, projection[tb.P_FAN])
+    plain = rows < 0 and delays < 0 and not sent.graded
+    now, factor = moved(ring, slot * stride), i32(1 << projection[tb.P_SHIFT])
+    crossed = 0
+    if plain:
+        for k in range(first, last):
+            pre = np.int64(sent.event[k])
+            begin = begins[pre]
+            n = begins[pre + 1] - begin
+            crossed += n
+            _scattered(moved(post, begin), moved(weights, begin), n, factor, now)
+        return crossed
+    for k in range(first, last):
+        pre, value = np.int64(sent.event[k]), factor
+        crossed += fan_out[pre]
+        if sent.graded:
+            value = i32(factor * i32(sent.value[k]))
+        begin_segment, end_segment = pre, pre + 1
+        if rows >= 0:
+            begin_segment, end_segment = plan.pointer[rows + pre], plan.pointer[rows + pre + 1]
+        for segment in range(begin_segment, end_segment):
+            here = slot
+            if delays >= 0:
+                here += np.int64(plan.delay[delays + segment])
+                here -= slots if here >= slots else 0
+            begin = begins[segment]
+            n = begins[segment + 1] - begin
+            _scattered(moved(post, begin), moved(weights, begin), n, value, moved(ring, here * stride))
+    return crossed
+
+
+@part
+def send_rows(projection: Any, plan: Any, sent: Any, first: Any, last: Any, ring: Any, slot: Any, slots: Any) -> Any:
+    """Send spikes through dense rows. ring: of the target."""
+    stride, delays, fan_out = projection[tb.P_STRIDE], projection[tb.P_DELAYS], projection[tb.P_FAN]
+    crossed = 0
+    for k in range(first, last):
+        crossed += plan.fan_out[fan_out + np.int64(sent.event[k])]
+    if not sent.graded and delays < 0:
+        _dense(projection, plan, sent.event, first, last, ring, slot * stride)
+        return crossed
+    for k in range(first, last):
+        pre, here = np.int64(sent.event[k]), slot
+        if delays >= 0:
+            here += np.int64(plan.delay[delays + pre])
+            here -= slots if here >= slots else 0
+        if not sent.graded:
+            _dense(projection, plan, sent.event, k, k + 1, ring, here * stride)
+            continue
+        factor = i32(np.int64(sent.value[k]) << projection[tb.P_SHIFT])
+        weight = projection[tb.P_WEIGHT] + pre * stride
+        if projection[tb.P_KIND] == tb.ROWS8:
+            scaled(plan.weight8, weight, stride, factor, ring, here * stride)
+        else:
+            scaled(plan.weight16, weight, stride, factor, ring, here * stride)
+    return crossed
