@@ -2,6 +2,7 @@
 # make demo       run the whole pipeline on handwritten digits
 # make test       the test suite, except the tests that take minutes
 # make test-slow  the tests that take minutes
+# make fuzz       N random networks through every back end (N=1000, SEED=0)
 # make lint       formatting, linting, types
 # make check      lint and test
 # make clean      remove what was built, .venv included
@@ -14,7 +15,7 @@ BIN := .venv/bin
 # Small matrices: one thread per process is faster, and leaves the other cores to others.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: .venv demo test test-slow lint format check clean
+.PHONY: .venv demo test test-slow fuzz lint format check clean
 
 .venv: $(STAMP)
 
@@ -29,6 +30,11 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+N ?= 1000
+SEED ?= 0
+fuzz: $(STAMP)
+	$(BIN)/python scripts/fuzz.py $(N) --seed $(SEED) --traces build/fuzz
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

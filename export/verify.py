@@ -14,8 +14,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -85,7 +87,14 @@ class Certificate:
             "format": 1,
             "verified": self.verified,
             "oracle": "reference",
-            **{key: value for key, value in asdict(self).items() if key != "comparisons"},
+            "network_sha256": self.network_sha256,
+            "input_sha256": self.input_sha256,
+            "n_samples": self.n_samples,
+            "n_steps": self.n_steps,
+            "bins": self.bins,
+            "mismatches": self.mismatches,
+            "versions": dict(self.versions),
+            "made": self.made,
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
         }
 
@@ -143,19 +152,21 @@ def _compare(
             "reference": int(truth.spikes[node][sample, step, neuron]), name: int(got[node][sample, step, neuron]),
         }  # fmt: skip
         if traces is not None:
-            file = traces / f"mismatch-{name}.nir-data"
+            traces.mkdir(parents=True, exist_ok=True)
+            file = traces / f"mismatch-{name.replace(' ', '-')}.nir-data"
             trace_file = str(save_mismatch(file, network, inputs, got, name, sample, step))
     return Comparison(name, bins, mismatches, first, seconds, trace_file=trace_file)
 
 
-def _versions() -> dict[str, str]:
+@lru_cache(maxsize=1)
+def _versions() -> Mapping[str, str]:
     found = {"python": platform.python_version()}
     for name in ("sdsnn", "numpy", "torch", "nir", "lava-nc", "lava-dl", "numba", "h5py"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return MappingProxyType(found)
 
 
 def nir_backend(path: Path) -> Backend:
@@ -165,6 +176,17 @@ def nir_backend(path: Path) -> Backend:
         from .nir_reader import read_nir
 
         return reference.run(read_nir(path), spikes, record=list(network.populations)).spikes
+
+    return run
+
+
+def netx_file_backend(path: Path) -> Backend:
+    """Return a back end that reads the netx file `path` and runs what it says on the reference."""
+
+    def run(network: Network, spikes: Spikes) -> Mapping[str, npt.NDArray[np.uint8]]:
+        from .netx_reader import read_netx
+
+        return reference.run(read_netx(path), spikes, record=list(network.populations)).spikes
 
     return run
 

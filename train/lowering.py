@@ -6,7 +6,7 @@ integers; nothing is rounded here. With `delay_shift=True`, SLAYER's default, ou
 the population it becomes (one step of transport per block on both sides).
 
 A bias is integrated by the chip one step earlier than by SLAYER, because the chip's neurons run before their first
-input can arrive. An initial voltage cancels that step exactly (`_initial_voltage`).
+input can arrive. An initial voltage cancels that step exactly (`initial_voltage` in `lowering_numbers`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -35,7 +35,16 @@ from sdsnn_core.network import (
     Synapses,
 )
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from .lowering_numbers import (
+    INPUT_MAX,
+    Array,
+    axonal_delay,
+    bias_of,
+    decays_of,
+    initial_voltage,
+    input_integers,
+    integers_of,
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,29 @@ def population_name(index: int, block: torch.nn.Module) -> str:
     return f"{type(block).__name__.lower()}{index}"
 
 
+# Why there is no rule: by block, then by the module of the neuron.
+_REASONS: Final = {
+    "ConvT": "neither Lava nor netx has a transposed convolution",
+    "Unpool": "neither Lava nor netx has unpooling",
+    "KWTA": "it picks winners among all neurons within a step, which a chip does not",
+    "Average": "its outputs are means and not spikes; average the counts of the outputs instead",
+    "TimeDecimation": "it changes the length of a step",
+    "Residual": "its sum of spikes is no spike",
+    "alif": "a Population has no adaptive threshold and no refractory state",
+    "rf": "a Population has no resonator",
+    "rf_iz": "a Population has no resonator",
+    "adrf": "a Population has no resonator",
+    "adrf_iz": "a Population has no resonator",
+    "sigma_delta": "sigma-delta neurons send differences, a Population spikes",
+}
+
+
+def _why_not(block: torch.nn.Module) -> str:
+    module = type(block).__module__.rsplit(".", 1)[-1]
+    reason = _REASONS.get(module) or _REASONS.get(type(block).__name__)
+    return f"no rule to lower it ({reason})" if reason else "no rule to lower it"
+
+
 class _Builder:
     def __init__(self, shape: Shape, input_max: int) -> None:
         self.nodes: dict[str, Node] = {"input": Input(shape, input_max)}
@@ -95,7 +127,7 @@ class _Builder:
         rule = self.rules.get(type(block))
         if rule is None:
             known = ", ".join(sorted(kind.__name__ for kind in self.rules))
-            raise UnsupportedNode(f"{where}: no rule to lower it; known are the cuba blocks {known}")
+            raise UnsupportedNode(f"{where}: {_why_not(block)}; allowed are the cuba blocks {known}")
         if self.at.signal != "spikes":
             raise UnsupportedNode(f"{where}: stands behind an Affine readout, which must be the last block")
         try:
@@ -114,11 +146,25 @@ class _Builder:
         return Network(self.nodes, self.projections, dt_s, provenance)
 
     def input(self, name: str, block: Any) -> None:
-        if block.neuron is not None or block.weight is not None or block.bias is not None or block.delay_shift:
+        if block.neuron is None:
+            if block.weight is not None or block.bias is not None or block.delay_shift:
+                raise UnsupportedNode(
+                    "without neurons, weight, bias and delay_shift are not lowered; allowed is Input(delay_shift=False)"
+                )
+            return
+        if self.at.source != "input" or len(self.nodes) > 1:
+            raise UnsupportedNode("is not the first block; allowed is one Input, in front")
+        if self.nodes["input"].max_value > INPUT_MAX:  # type: ignore[union-attr]
             raise UnsupportedNode(
-                "an Input block with neurons, weight, bias or delay_shift is not lowered; "
-                "allowed is Input(delay_shift=False), or a Dense or Conv block as the first one"
+                f"its quantiser clips values above {INPUT_MAX}, the input has up to {self.nodes['input'].max_value}"  # type: ignore[union-attr]
             )
+        weight, bias = input_integers(block)
+        shape, channels = self.at.shape, self.at.shape[0]
+        if len(shape) == 3:  # a neuron for each pixel that keeps the image: a kernel of one place in as many groups
+            self.convolution(name, np.full((channels, 1, 1, 1), weight), (1, 1), (0, 0), (1, 1), channels)
+        else:
+            self.synapses(name, weight * np.eye(channels, dtype=np.int64))
+        self.population(name, shape, block, bias)
 
     def flatten(self, name: str, block: Any) -> None:
         channels = self.at.shape[0]
@@ -128,25 +174,25 @@ class _Builder:
         self.at = replace(self.at, shape=(math.prod(self.at.shape),), delay=delay)
 
     def dense(self, name: str, block: Any) -> None:
-        weight = _integers(block.synapse)
+        weight = integers_of(block.synapse)
         self.synapses(name, weight.reshape(weight.shape[0], -1))
         self.population(name, (weight.shape[0],), block)
 
     def recurrent(self, name: str, block: Any) -> None:
-        weight = _integers(block.input_synapse)
+        weight = integers_of(block.input_synapse)
         if block.bias is not None:
             raise UnsupportedNode("a bias on the input synapse of a Recurrent block is not lowered")
         self.synapses(name, weight.reshape(weight.shape[0], -1))
-        loop = _integers(block.recurrent_synapse).reshape(weight.shape[0], -1)
+        loop = integers_of(block.recurrent_synapse).reshape(weight.shape[0], -1)
         self.projections[f"{name}.loop"] = Synapses.from_dense(name, name, loop)
         self.population(name, (weight.shape[0],), block)
 
     def affine(self, name: str, block: Any) -> None:
-        weight = _integers(block.synapse)
+        weight = integers_of(block.synapse)
         self.synapses(name, weight.reshape(weight.shape[0], -1))
         shape = (weight.shape[0],)
         if block.dynamics:
-            current, voltage = _decays(block.neuron, shape)
+            current, voltage = decays_of(block.neuron, shape)
         else:  # only the weighted sum of each step
             current = voltage = np.array(DECAY_UNITY)
         if block.neuron.norm is not None:
@@ -156,7 +202,7 @@ class _Builder:
 
     def conv(self, name: str, block: Any) -> None:
         layer = block.synapse
-        self.convolution(name, _integers(layer)[..., 0], layer.stride, layer.padding, layer.dilation, layer.groups)
+        self.convolution(name, integers_of(layer)[..., 0], layer.stride, layer.padding, layer.dilation, layer.groups)
         self.population(name, self.projection_shape(name), block)
 
     def pool(self, name: str, block: Any) -> None:
@@ -166,7 +212,7 @@ class _Builder:
             raise UnsupportedNode(
                 "a Pool block is lowered only with stride equal to its kernel, no padding and no dilation"
             )
-        weight = _integers(layer)[0, 0, :, :, 0]
+        weight = integers_of(layer)[0, 0, :, :, 0]
         # SLAYER appends zeros where the kernel does not divide the source: the same sums come from a kernel with as
         # many leading zeros and that much padding.
         extra = tuple(n % k for n, k in zip(self.at.shape[1:], size, strict=True))
@@ -195,7 +241,7 @@ class _Builder:
             self.at.source, name, kernel, stride[:2], padding[:2], dilation[:2], groups, self.at.delay
         )
 
-    def population(self, name: str, shape: Shape, block: Any) -> None:
+    def population(self, name: str, shape: Shape, block: Any, added: int = 0) -> None:
         neuron = block.neuron
         if not block.delay_shift:
             raise UnsupportedNode(
@@ -210,87 +256,14 @@ class _Builder:
                 f"threshold {neuron.threshold} fires on a tie, the chip does not; "
                 "set neuron.threshold_eps = 1 / s_scale"
             )
-        current, voltage = _decays(neuron, shape)
-        bias = _bias(neuron, shape, getattr(block, "unit_gate", None))
+        current, voltage = decays_of(neuron, shape)
+        bias = bias_of(neuron, shape, getattr(block, "unit_gate", None)) + added
         self.nodes[name] = Population(
             shape,
             current,
             voltage,
             np.array(threshold),
             bias,
-            initial_voltage=_initial_voltage(bias, voltage, threshold),
+            initial_voltage=initial_voltage(bias, voltage, threshold),
         )
         self.at = _Place(name, shape, axonal_delay(block))
-
-
-def _integers(layer: Any) -> Array:
-    """Return the quantised, masked weights of a synapse layer as integers (out, in, kh, kw, 1)."""
-    with torch.no_grad():
-        hook = layer.pre_hook_fx
-        if hook is None:
-            raise UnsupportedNode("its synapse has no quantiser (pre_hook_fx); allowed is SLAYER's quantize_8bit")
-        # Under weight normalisation `weight` is what the last forward pass made; make it anew from its parameters.
-        for pre_hook in layer._forward_pre_hooks.values():
-            pre_hook(layer, None)
-        weight = hook(layer.weight, descale=True).detach().cpu().double().numpy()
-    rounded = np.rint(weight)
-    if not np.array_equal(weight, rounded):
-        raise UnsupportedNode("its quantiser yields weights that are not integers")
-    integers: Array = rounded.astype(np.int64)
-    return integers
-
-
-def _per_channel(values: Any, shape: Shape) -> Array:
-    """Return a scalar, or one value per channel shaped to broadcast over `shape`."""
-    array = np.atleast_1d(np.asarray(values)).astype(np.int64)
-    if array.size == 1:
-        return array.reshape(())
-    if array.size != shape[0]:
-        raise UnsupportedNode(f"has {array.size} values per channel for {shape[0]} channels")
-    return array.reshape(-1, *(1,) * (len(shape) - 1))
-
-
-def _decays(neuron: Any, shape: Shape) -> tuple[Array, Array]:
-    return _per_channel(neuron.cx_current_decay, shape), _per_channel(neuron.cx_voltage_decay, shape)
-
-
-def _bias(neuron: Any, shape: Shape, gate: torch.Tensor | None) -> Array:
-    if neuron.norm is None:
-        return np.zeros((), np.int64)
-    if type(neuron.norm).__name__ != "MeanOnlyBatchNorm":
-        raise UnsupportedNode(
-            f"norm {type(neuron.norm).__name__} is not lowered (its scale is not exact); allowed is MeanOnlyBatchNorm"
-        )
-    with torch.no_grad():
-        bias = neuron.norm.bias.detach().cpu().double().numpy()
-    if not np.array_equal(bias, np.rint(bias)):
-        raise UnsupportedNode("its norm has no quantiser, so that its bias is not an integer")
-    result = _per_channel(bias, shape)
-    if gate is not None and not bool(gate.all()):  # a gated unit is silent, whatever its bias
-        result = np.broadcast_to(result, (shape[0], *result.shape[1:])) * _per_channel(gate.cpu().numpy(), shape)
-    return result
-
-
-def _initial_voltage(bias: Array, voltage_decay: Array, threshold: int) -> Array:
-    """Return the voltage from which one step of bias alone leads exactly to zero.
-
-    Solves sign(v) * (|v| * (4096 - d) >> 12) = -64 * bias by |v| = ceil(64 |bias| * 4096 / (4096 - d)).
-    With d = 4096 nothing carries over, and no remedy is needed unless the bias alone fires.
-    """
-    bias, decay = np.broadcast_arrays(bias, voltage_decay)
-    keep = DECAY_UNITY - decay
-    if ((keep == 0) & (bias > threshold)).any():
-        raise UnsupportedNode(
-            "a bias above the threshold with a voltage decay of 1 fires before the first input can arrive, "
-            "which SLAYER does not do"
-        )
-    magnitude = -(-(np.abs(bias) * 64 * DECAY_UNITY) // np.maximum(keep, 1))
-    return np.where(keep > 0, -np.sign(bias) * magnitude, 0)
-
-
-def axonal_delay(block: Any) -> Array:
-    """Return the whole steps by which a block delays its axons, () or (channels,) int64."""
-    if block.delay is None:
-        return np.zeros((), np.int64)
-    steps = np.floor(block.delay.delay.detach().cpu().double().numpy()).astype(np.int64)
-    return np.asarray(np.clip(steps, 0, block.delay.max_delay))

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .lowering import axonal_delay, population_name
+from .lowering import population_name
+from .lowering_numbers import axonal_delay
 
 
 def reset_state(model: torch.nn.Module) -> None:

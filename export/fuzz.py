@@ -1,0 +1,212 @@
+"""Differential fuzzing: random networks and inputs, every form against the reference, every bin compared.
+
+A third of the networks are SLAYER models, lowered and compacted, whose own spikes join in. A third may have every
+feature of a Network, extremes that wrap and saturate included. A third are chains that a netx file can hold. Everything
+follows from a seed and the number of the network, so that a mismatch can be drawn again alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.compaction import compact
+from sdsnn_core.errors import NetworkError, UnsupportedNode
+from sdsnn_core.network import Network, Population
+from sdsnn_core.testing import random_network, random_spikes
+
+from .netx_writer import write_netx
+from .nir_writer import write_nir
+from .verify import Backend, Certificate, netx_file_backend, nir_backend, recorded_backend, verify
+
+Trains = Mapping[str, npt.NDArray[np.uint8]]
+
+N_SAMPLES: Final = 2
+N_STEPS: Final = (16, 24, 24, 72)  # drawn from; the last is longer than the longest delay
+LAVA_BATCH: Final = 25  # networks per child process of Lava, whose start takes seconds
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A network, its input (name -> (samples, steps, size)), and what SLAYER emitted where it was a SLAYER model."""
+
+    number: int
+    kind: str
+    network: Network
+    inputs: Trains
+    slayer: Trains | None = None
+
+
+@dataclass
+class Tally:
+    """What was compared: per back end [networks, bins, mismatches]; one line for every network that disagreed."""
+
+    networks: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    backends: dict[str, list[int]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def bins(self) -> int:
+        """Bins compared over all back ends."""
+        return sum(entry[1] for entry in self.backends.values())
+
+    @property
+    def mismatches(self) -> int:
+        """Bins that differed; a back end that could not run counts as one."""
+        return sum(entry[2] for entry in self.backends.values())
+
+    def add(self, case: Case, certificate: Certificate) -> None:
+        """Count the comparisons of one network."""
+        for c in certificate.comparisons:
+            entry = self.backends.setdefault(c.backend, [0, 0, 0])
+            wrong = c.mismatches + (c.failed is not None)
+            for at, value in enumerate((1, c.bins, wrong)):
+                entry[at] += value
+            if wrong:
+                self.failures.append(f"network {case.number} ({case.kind}): {c.backend}: {c.failed or c.first}")
+
+    def lines(self) -> list[str]:
+        """Return the result as text, the closing line last."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items())
+        table = [f"{name}: networks {n}, bins {b}, mismatches {m}" for name, (n, b, m) in self.backends.items()]
+        closing = f"networks {self.networks}, bins {self.bins}, mismatches {self.mismatches}"
+        return [*self.failures, f"drawn: {kinds}", *table, closing]
+
+
+def draw_case(seed: int, number: int) -> Case:
+    """Draw network `number` of the sequence that `seed` begins."""
+    rng = np.random.default_rng([seed, number])
+    kind = ("slayer", "any", "chain")[number % 3]
+    if kind == "slayer":
+        return _slayer_case(rng, number)
+    network = random_network(rng, graded=bool(rng.random() < 0.2)) if kind == "any" else _random_chain(rng)
+    return Case(number, kind, network, random_spikes(rng, network, N_SAMPLES, int(rng.choice(N_STEPS))))
+
+
+def _random_chain(rng: np.random.Generator) -> Network:
+    """Draw what netx allows: images, or loops, or delays; biases in units of 64 state units."""
+    feature = rng.choice(["convolution", "recurrent", "delays"])
+    drawn = random_network(
+        rng,
+        skip=False,
+        weight_exp=False,
+        convolution=feature == "convolution",
+        recurrent=feature == "recurrent",
+        delays=feature == "delays",
+        even=bool(rng.random() < 0.5),
+        graded=bool(rng.random() < 0.2),
+    )
+    nodes = {name: replace(node, bias_exp=6) if isinstance(node, Population) else node
+             for name, node in drawn.nodes.items()}  # fmt: skip
+    return Network(nodes, drawn.projections)
+
+
+def _slayer_case(rng: np.random.Generator, number: int) -> Case:
+    import torch
+
+    from sdsnn.train.lowering import lower
+    from sdsnn.train.testing import draw_model
+    from sdsnn.train.trace import trace
+
+    torch.manual_seed(int(rng.integers(2**31)))
+    blocks, shape = draw_model(rng, ends=True)
+    compaction = compact(lower(blocks, shape))
+    n_steps = int(rng.choice(N_STEPS))
+    spikes = (rng.random((N_SAMPLES, n_steps, *shape)) < rng.choice([0.1, 0.3, 0.6])).astype(np.uint8)
+    trains = trace(blocks, spikes)
+    network = compaction.network
+    # An Affine readout emits no spikes in either; its voltages are compared in tests/test_lowering.py.
+    silent = {n: np.zeros((N_SAMPLES, n_steps, p.size), np.uint8) for n, p in network.populations.items()}
+    kept = {n: trains[n][..., compaction.kept[n]] if n in trains else silent[n] for n in network.populations}
+    return Case(number, "slayer", network, {"input": spikes.reshape(N_SAMPLES, n_steps, -1)}, kept)
+
+
+def fuzz(
+    n_networks: int,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    lava_every: int = 0,
+    extra: Mapping[str, Backend] | None = None,
+    folder: Path | None = None,
+    progress: Callable[[Tally], Any] | None = None,
+) -> Tally:
+    """Compare networks `first` to `first + n_networks - 1`; return what was compared.
+
+    Back ends: SLAYER (of its models), the NIR file and the netx file (where the network is a chain) read back, `extra`,
+    and for every `lava_every`-th network (0: none) Lava's processes and lava-dl's netx. folder: where the networks
+    that disagree and the traces around the first difference go. progress: called now and then.
+    """
+    tally = Tally()
+    numbers = iter(range(first, first + n_networks))
+    with tempfile.TemporaryDirectory(prefix="sdsnn-fuzz-") as scratch:
+        while batch := list(islice(numbers, LAVA_BATCH * max(1, lava_every))):
+            for_lava = []
+            for number in batch:
+                case = draw_case(seed, number)
+                _compare(case, Path(scratch), extra or {}, folder, tally)
+                if lava_every and number % lava_every == 0:
+                    for_lava.append(case)
+            for case, backends in _lava_backends(for_lava, Path(scratch)):
+                tally.add(case, verify(case.network, case.inputs, backends, _own(folder, case)))
+            if progress is not None:
+                progress(tally)
+    return tally
+
+
+def _compare(case: Case, scratch: Path, extra: Mapping[str, Backend], folder: Path | None, tally: Tally) -> None:
+    nir_file, netx_file = scratch / "network.nir", scratch / "network.net"
+    backends: dict[str, Backend] = {}
+    if case.slayer is not None:
+        backends["slayer"] = recorded_backend(case.slayer)
+    backends["nir"] = nir_backend(write_nir(case.network, nir_file))
+    if _netx(case.network, netx_file) is not None:
+        backends["netx file"] = netx_file_backend(netx_file)
+    failed = len(tally.failures)
+    tally.add(case, verify(case.network, case.inputs, {**backends, **extra}, _own(folder, case)))
+    tally.networks += 1
+    tally.kinds[case.kind] = tally.kinds.get(case.kind, 0) + 1
+    if (own := _own(folder, case)) is not None and len(tally.failures) > failed:
+        own.mkdir(parents=True, exist_ok=True)
+        write_nir(case.network, own / "network.nir")
+
+
+def _own(folder: Path | None, case: Case) -> Path | None:
+    return None if folder is None else folder / str(case.number)
+
+
+def _netx(network: Network, path: Path) -> Path | None:
+    try:
+        return write_netx(network, path, loader="sdsnn")
+    except (NetworkError, UnsupportedNode):
+        return None
+
+
+def _lava_backends(cases: list[Case], scratch: Path) -> Iterator[tuple[Case, dict[str, Backend]]]:
+    """Run a batch in Lava, and where there is a file in lava-dl's netx; yield what was recorded."""
+    from .lava_run import run_lava_many
+    from .netx_run import run_netx_many
+
+    if not cases:
+        return
+    lava = run_lava_many([(case.network, case.inputs) for case in cases])
+    files = {case.number: _netx(case.network, scratch / f"{case.number}.net") for case in cases}
+    jobs = [(path, case.inputs) for case in cases if (path := files[case.number]) is not None]
+    netx = iter(run_netx_many(jobs) if jobs else [])
+    for case, activity in zip(cases, lava, strict=True):
+        names = list(case.network.populations)
+        backends = {"lava": recorded_backend({name: activity.spikes[name] for name in names})}
+        if (path := files[case.number]) is not None:
+            loaded = next(netx)
+            backends["netx in lava-dl"] = recorded_backend({name: loaded.spikes[name] for name in names})
+            path.unlink()
+        yield case, backends
