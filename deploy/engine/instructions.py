@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types as numba_types
 
 from . import tables as tb
@@ -13,6 +13,8 @@ from .compiling import instruction
 WORD = 64  # spikes are looked for 64 bytes at a time
 types: Any = numba_types  # its annotations are partial
 TILE = 128  # columns of a dense matrix whose sums stay in registers
+# With 32 registers of 512 bits four tiles are passed over at once: fewer and longer reads.
+WIDE = 4 * TILE if binding.get_host_cpu_features().get("avx512bw") else TILE
 
 
 def _tile(bits: int, columns: int) -> Any:
@@ -79,8 +81,8 @@ def _tile(bits: int, columns: int) -> Any:
     return add_rows
 
 
-add_rows8, add_rows8_narrow = _tile(8, TILE), _tile(8, tb.ALIGN)
-add_rows16, add_rows16_narrow = _tile(16, TILE), _tile(16, tb.ALIGN)
+add_rows8_wide, add_rows8, add_rows8_narrow = _tile(8, WIDE), _tile(8, TILE), _tile(8, tb.ALIGN)
+add_rows16_wide, add_rows16, add_rows16_narrow = _tile(16, WIDE), _tile(16, TILE), _tile(16, tb.ALIGN)
 
 
 def _lanes(lanes: int) -> Any:

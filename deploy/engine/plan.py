@@ -26,11 +26,10 @@ from .tables import Ints
 
 Layout = Literal["auto", "dense", "sparse"]
 
-# From which density on a matrix is stored as dense rows. A cell of a row costs 0.012 ns (int8) or 0.025 ns (int16), a
-# synapse of a compressed column 0.75 ns, while both are in a cache; docs/engine.md tells how this was measured.
-DENSE_FROM = {tb.ROWS8: 0.018, tb.ROWS16: 0.036}
-DENSE_FROM_LARGE = {tb.ROWS8: 0.08, tb.ROWS16: 0.16}  # where rows come from main memory
-LARGE = 16 * 2**20  # bytes of a dense matrix that caches no longer hold
+# What a spike costs, in ns, as benchmarks/simulate.py --kernels measures it: the bytes of a dense row, or a segment of
+# compressed columns and its synapses. The second of each pair holds for matrices that caches no longer hold.
+ROW_BYTE_NS, SYNAPSE_NS, SEGMENT_NS = (0.012, 0.05), (0.28, 0.45), 7.0
+LARGE = 8 * 2**20  # bytes
 DENSE_LIMIT = 2**31  # bytes: a larger matrix is never stored as dense rows
 # A pooling or depthwise kernel has no vector of output channels to add, and a very sparse one mostly zeros.
 EXPAND_CHANNELS, EXPAND_DENSITY, EXPAND_LIMIT = 4, 0.06, 2**24
@@ -234,10 +233,10 @@ class Builder:
         shift = (union & -union).bit_length() - 1
         kind = tb.ROWS8 if int(weight.min()) >> shift >= -128 and int(weight.max()) >> shift <= 127 else tb.ROWS16
         shift = shift if kind == tb.ROWS8 else 0
-        cells = n_pre * stride
-        size = cells * (1 if kind == tb.ROWS8 else 2)
-        least = DENSE_FROM_LARGE[kind] if size > LARGE else DENSE_FROM[kind]
-        fits = size <= DENSE_LIMIT and (self.layout == "dense" or weight.size >= least * cells)
+        each = stride * (1 if kind == tb.ROWS8 else 2)
+        row_ns = each * ROW_BYTE_NS[n_pre * each > LARGE]
+        columns_ns = SEGMENT_NS + weight.size / n_pre * SYNAPSE_NS[4 * weight.size > LARGE]
+        fits = n_pre * each <= DENSE_LIMIT and (self.layout == "dense" or row_ns <= columns_ns)
         return (kind, shift) if fits else (None, 0)
 
 

@@ -8,27 +8,41 @@ import numpy as np
 
 from . import tables as tb
 from .compiling import i32, part
-from .instructions import TILE, add_rows8, add_rows8_narrow, add_rows16, add_rows16_narrow, moved
+from .instructions import (
+    TILE,
+    WIDE,
+    add_rows8,
+    add_rows8_narrow,
+    add_rows8_wide,
+    add_rows16,
+    add_rows16_narrow,
+    add_rows16_wide,
+    moved,
+)
 
 
 @part
 def _dense(projection: Any, plan: Any, rows: Any, first: Any, last: Any, ring: Any, at: Any) -> Any:
     """Add the rows of the spikes rows[first:last] to the accumulators that begin at `at`."""
     stride, weight, shift = projection[tb.P_STRIDE], projection[tb.P_WEIGHT], i32(projection[tb.P_SHIFT])
-    wide = stride // TILE * TILE
+    wide, tiled = stride // WIDE * WIDE, stride // TILE * TILE
     narrow = projection[tb.P_KIND] == tb.ROWS8
     limit = 255 if narrow else 127  # rows whose sum surely fits 16 bits
     while first < last:
         end = min(first + limit, last)
         if narrow:
-            for c in range(0, wide, TILE):
+            for c in range(0, wide, WIDE):
+                add_rows8_wide(plan.weight8, rows, first, end, stride, weight + c, ring, at + c, shift)
+            for c in range(wide, tiled, TILE):
                 add_rows8(plan.weight8, rows, first, end, stride, weight + c, ring, at + c, shift)
-            for c in range(wide, stride, tb.ALIGN):
+            for c in range(tiled, stride, tb.ALIGN):
                 add_rows8_narrow(plan.weight8, rows, first, end, stride, weight + c, ring, at + c, shift)
         else:
-            for c in range(0, wide, TILE):
+            for c in range(0, wide, WIDE):
+                add_rows16_wide(plan.weight16, rows, first, end, stride, weight + c, ring, at + c, shift)
+            for c in range(wide, tiled, TILE):
                 add_rows16(plan.weight16, rows, first, end, stride, weight + c, ring, at + c, shift)
-            for c in range(wide, stride, tb.ALIGN):
+            for c in range(tiled, stride, tb.ALIGN):
                 add_rows16_narrow(plan.weight16, rows, first, end, stride, weight + c, ring, at + c, shift)
         first = end
 
