@@ -16,14 +16,16 @@ from sdsnn_core.network import Network, Shape
 
 from . import tables as tb
 from .inputs import gather
+from .memory import Memory
 from .plan import Builder, Layout
+from .streaming import Batches
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of input, results and working memory that a run may take, unless told otherwise
-EVENT_BYTES = 64 * 2**20  # of the spikes of one block of steps; only what is used of it is ever touched
+BATCH = 64  # samples of a batch for each thread, where `stream` has memory for as many
 
 
 def default_threads() -> int:
-    """Number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -40,99 +42,31 @@ class Engine:
         self.network = network
         builder = Builder(network, layout)
         self.plan = builder.build()
-        self.names, self.projection_names = builder.names, builder.projection_names
         self.kinds: Mapping[str, int] = builder.kinds
-        self._indices, self._ring = builder.indices, builder.ring
-        self._sizes = [int(size) for size in self.plan.nodes[:, tb.N_SIZE]]
-        self._spare: list[tuple[int, tb.Plan, tb.Work]] = []
-        self._lock = threading.Lock()
+        self.memory = Memory(network, builder, self.plan)
 
     @property
     def plan_bytes(self) -> int:
         """Bytes of the tables; arrays that are shared with the network count too."""
         return sum(array.nbytes for array in self.plan)
 
-    def block_steps(self, n_steps: int) -> int:
-        """Steps that every component is run for before the next one's turn."""
-        return max(1, min(n_steps, EVENT_BYTES // (4 * sum(self._sizes))))
-
-    def work_bytes(self, n_steps: int) -> int:
-        """Bytes of one thread's working memory."""
-        block = self.block_steps(n_steps)
-        return 8 * self.plan.initial.size + 4 * self._ring + 4 * block * sum(self._sizes) + 8 * len(self.names) * block
-
-    def sample_bytes(
-        self, n_steps: int, record: Collection[str], record_state: Collection[str], counts: bool = True
-    ) -> int:
-        """Bytes of one sample's input and results."""
-        size = dict(zip(self.names, self._sizes, strict=True))
-        total = sum(size[name] for name in self.network.inputs) * n_steps
-        total += sum(size[name] for name in record) * n_steps + sum(8 * size[name] for name in record_state) * n_steps
-        return total + (8 * sum(self._sizes) if counts else 0) + 8 * n_steps * (len(size) + len(self.projection_names))
-
-    def _work(self, n_steps: int) -> tuple[int, tb.Plan, tb.Work]:
-        """Take working memory for blocks of the right length, and the plan with graded values placed in it."""
-        block = self.block_steps(n_steps)
-        with self._lock:
-            for at, entry in enumerate(self._spare):
-                if entry[0] >= block:
-                    return self._spare.pop(at)
-        nodes = self.plan.nodes.copy()
-        events = values = 0
-        for node in nodes:
-            node[tb.N_EVENT] = events
-            events += block * int(node[tb.N_SIZE])
-            if node[tb.N_GRADED]:
-                values = events
-        work = tb.Work(
-            current=np.empty(self.plan.initial.size, np.int32),
-            voltage=np.empty(self.plan.initial.size, np.int32),
-            ring=np.empty(self._ring, np.int32),
-            spike=np.zeros(-(-max(self._sizes) // 64) * 64, np.uint8),
-            event=np.empty(events, np.uint32),
-            value=np.empty(max(1, values), np.uint8),
-            until=np.zeros((len(self.names), block + 1), np.int64),
-        )
-        return block, self.plan._replace(nodes=tb.constant(nodes, np.int64)), work
-
-    def _out(self, samples: int, steps: int, keep: Collection[str], states: Collection[str], counts: bool) -> tb.Out:
-        sizes, cells = self._sizes, samples * steps
-        bases = np.full((3, len(sizes)), -1, np.int64)
-        ends = [0, 0, 0]
-        for index, (name, size) in enumerate(zip(self.names, sizes, strict=True)):
-            wanted = ((counts, samples), (name in keep, cells), (name in states, cells))
-            for which, (here, times) in enumerate(wanted):
-                if here:
-                    bases[which, index] = ends[which]
-                    ends[which] += times * size
-        return tb.Out(
-            to_counts=bases[0],
-            to_spikes=bases[1],
-            to_states=bases[2],
-            counts=np.zeros(ends[0], np.int64),
-            per_step=np.zeros((len(sizes), samples, steps), np.int64),
-            events=np.zeros((len(self.projection_names) if counts else 0, samples, steps), np.int64),
-            spikes=np.zeros(ends[1], np.uint8),
-            current=np.empty(ends[2], np.int32),
-            voltage=np.empty(ends[2], np.int32),
-        )
-
     def _wanted(
         self, record: Collection[str] | str | None, states: Collection[str]
     ) -> tuple[list[str], list[str], bool]:
         """Return (nodes whose spikes to keep, populations whose state to keep, whether to count)."""
+        names = self.memory.names
         states = [states] if isinstance(states, str) else list(states)
-        if isinstance(record, str) and record not in self._indices:
-            modes: dict[str, list[str]] = {"nothing": [], "counts": [], "spikes": self.names}
+        if isinstance(record, str) and record not in self.memory.indices:
+            modes: dict[str, list[str]] = {"nothing": [], "counts": [], "spikes": names}
             if record not in modes:
                 raise NetworkError(f"record: got {record!r}, allowed node names, {', '.join(map(repr, modes))}")
             keep = modes[record]
         else:
-            keep = self.names if record is None else [record] if isinstance(record, str) else list(record)
+            keep = names if record is None else [record] if isinstance(record, str) else list(record)
         for name in (*keep, *states):
-            if name not in self._indices or (name in states and name not in self.network.populations):
+            if name not in self.memory.indices or (name in states and name not in self.network.populations):
                 kind = "record_state" if name in states else "record"
-                allowed = sorted(self.network.populations if name in states else self.names)
+                allowed = sorted(self.network.populations if name in states else names)
                 raise NetworkError(f"{kind}: no such node {name!r}, allowed {', '.join(allowed)}")
         return keep, states, record != "nothing"
 
@@ -164,82 +98,68 @@ class Engine:
         if threads < 1:
             raise NetworkError(f"n_threads: got {n_threads}, allowed 1 and more")
         limit = MEMORY_LIMIT if memory_limit is None else memory_limit
-        need = samples * self.sample_bytes(steps, keep, states, counts) + threads * self.work_bytes(steps)
+        need = samples * self.memory.sample_bytes(steps, keep, states, counts) + threads * self.memory.work_bytes(steps)
         if need > limit:
             raise NetworkError(
                 f"run: {samples} samples of {steps} steps need {need / 2**20:.3g} MiB, the limit is "
                 f"{limit / 2**20:.3g} MiB; record less, give fewer samples at once (stream does), or raise memory_limit"
             )
-        start = np.zeros(len(self.names), np.int64)
+        names, indices = self.memory.names, self.memory.indices
+        start = np.zeros(len(names), np.int64)
         if len(arrays) == 1:
             x = next(iter(arrays.values())).reshape(-1)
         else:
             ends = np.cumsum([0, *(array.size for array in arrays.values())])
-            start[[self._indices[name] for name in arrays]] = ends[:-1]
+            start[[indices[name] for name in arrays]] = ends[:-1]
             x = np.concatenate([array.reshape(-1) for array in arrays.values()])
-        out = self._out(samples, steps, keep, states, counts)
+        out = self.memory.results(samples, steps, keep, states, counts)
         fault = self._execute(out, tb.Given(start, tb.constant(x, np.uint8)), given, samples, threads)
         if fault >= 0:
             prepare_inputs(self.network, arrays, steps)
-            raise AssertionError(f"input {self.names[fault]!r} was refused without reason")
-        return self._activity(out, samples, steps, keep, states, counts)
+            raise AssertionError(f"input {names[fault]!r} was refused without reason")
+        return self.memory.activity(out, keep, states, counts)
 
     def _execute(self, out: tb.Out, inputs: tb.Given, given: int, samples: int, threads: int) -> int:
+        """Run all samples; return -1, or the index of an input whose values are not allowed."""
         from .running import run_samples
 
-        block = self.block_steps(out.per_step.shape[2])
+        steps = out.per_step.shape[2]
+        block = self.memory.block_steps(steps)
         # Several portions per thread, so that a core that is slowed down does not keep the others waiting.
         portion = -(-samples // (4 * threads)) if threads > 1 else samples
         portions = iter(range(0, samples, portion))
         faults: list[int] = []
         errors: list[BaseException] = []
+        lock = threading.Lock()
 
         def worker() -> None:
             try:
-                entry = self._work(out.per_step.shape[2])
-                while not errors:
-                    with self._lock:
+                entry = self.memory.take(steps)
+                while not errors and not faults:
+                    with lock:
                         low = next(portions, None)
                     if low is None:
                         break
-                    high = min(low + portion, samples)
-                    fault = run_samples(entry[1], entry[2], out, inputs, given, low, high, block)
+                    fault = run_samples(*entry[1:], out, inputs, given, low, min(low + portion, samples), block)
                     if fault >= 0:
                         faults.append(int(fault))
-                        break
-                with self._lock:
-                    self._spare.append(entry)
+                self.memory.give_back(entry)
             except BaseException as error:
                 errors.append(error)
 
+        # Threads live as long as the run: nothing is left behind that a fork would lose.
         others = [threading.Thread(target=worker, daemon=True) for _ in range(threads - 1)]
         for thread in others:
             thread.start()
         worker()
-        for thread in others:
-            thread.join()
+        try:
+            for thread in others:
+                thread.join()
+        except KeyboardInterrupt as interruption:
+            errors.append(interruption)  # which also stops the others, after their portion
         if errors:
             raise errors[0]
         return faults[0] if faults else -1
-
-    def _activity(
-        self, out: tb.Out, samples: int, steps: int, keep: Collection[str], states: Collection[str], counts: bool
-    ) -> Activity:
-        def cut(pool: npt.NDArray[Any], bases: Any, name: str, *shape: int) -> npt.NDArray[Any]:
-            index = self._indices[name]
-            begin, size = int(bases[index]), self._sizes[index]
-            return pool[begin : begin + samples * size * (steps if len(shape) == 2 else 1)].reshape(*shape, size)
-
-        return Activity(
-            n_steps=steps,
-            n_samples=samples,
-            counts={n: cut(out.counts, out.to_counts, n, samples) for n in self.names} if counts else {},
-            spikes_per_step=dict(zip(self.names, out.per_step, strict=True)) if counts else {},
-            events=dict(zip(self.projection_names, out.events, strict=False)),
-            spikes={n: cut(out.spikes, out.to_spikes, n, samples, steps) for n in self.names if n in keep},
-            current={n: cut(out.current, out.to_states, n, samples, steps) for n in states},
-            voltage={n: cut(out.voltage, out.to_states, n, samples, steps) for n in states},
-        )
 
     def stream(
         self,
@@ -262,34 +182,28 @@ class Engine:
         keep, states, counts = self._wanted(record, record_state)
         threads = default_threads() if n_threads is None else n_threads
         limit = MEMORY_LIMIT if memory_limit is None else memory_limit
-        name, node = next(iter(self.network.inputs.items()))
         if len(self.network.inputs) != 1:
             raise NetworkError(f"stream: the network has inputs {sorted(self.network.inputs)}, allowed is one")
-        options: dict[str, Any] = {"n_threads": n_threads, "record": record, "record_state": record_state}
-        batch: list[npt.NDArray[Any]] = []
-        longest = 0
+        name, node = next(iter(self.network.inputs.items()))
 
-        def run() -> Activity:
-            x = np.zeros((len(batch), longest, node.size), np.uint8)
-            for row, sample in zip(x, batch, strict=True):
-                row[: len(sample)] = sample
-            return self.run({name: x}, n_steps, memory_limit=limit, **options)
+        def singles() -> Iterator[npt.NDArray[np.uint8]]:
+            for sample in samples:
+                arrays, n, *_ = gather(self.network, sample, n_steps, bin_width, sensor_shape)
+                if n != 1:
+                    raise NetworkError(f"stream: got {n} samples as one, allowed is one at a time")
+                yield arrays[name][0]
 
-        for sample in samples:
-            arrays, n, given, _ = gather(self.network, sample, n_steps, bin_width, sensor_shape)
-            if n != 1:
-                raise NetworkError(f"stream: got {n} samples as one, allowed is one at a time")
-            following = max(longest, n_steps or given)
-            # A sample waits in the batch and is then copied into the padded input, so its input counts twice.
-            each = self.sample_bytes(following, keep, states, counts) + node.size * following
-            fits = (len(batch) + 1) * each + min(threads, len(batch) + 1) * self.work_bytes(following) <= limit
-            if batch and (not fits or len(batch) >= 64 * threads):
-                yield run()
-                batch, following = [], n_steps or given
-            batch.append(arrays[name][0])
-            longest = following
-        if batch:
-            yield run()
+        batches = Batches(
+            node.size,
+            limit,
+            BATCH * threads,
+            lambda steps: self.memory.sample_bytes(steps, keep, states, counts),
+            lambda steps, n: min(threads, n) * self.memory.work_bytes(steps),
+        )
+        for x in batches.of(singles(), n_steps):
+            yield self.run(
+                {name: x}, n_steps, memory_limit=limit, n_threads=n_threads, record=record, record_state=record_state
+            )
 
 
 def compile_network(network: Network, *, layout: Layout = "auto") -> Engine:
