@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from sdsnn_core.network import Network
 from sdsnn_core.spike_files import read_spikes
 from sdsnn_core.testing import random_spikes
 
+from .backends import Backends, NetxFile, backends_for, write_netx_file
 from .nir_writer import write_nir
-from .verify import Backend, Certificate, lava_backend, nir_backend, recorded_backend, verify
+from .verify import Backend, Certificate, recorded_backend, verify
 
 
 def read_network(path: Path) -> Network:
@@ -41,11 +43,13 @@ def verify_file(
     n_steps: int = 32,
     seed: int = 0,
     lava: bool = True,
+    extra: Mapping[str, Backend] | None = None,
 ) -> Certificate:
     """Verify a network file and write certificate.json, and traces of a mismatch, beside it.
 
     run: the run folder it was exported from, whose SLAYER model joins in. data: spikes to use; otherwise `n_samples`
-    random ones of `n_steps` steps drawn with `seed`.
+    random ones of `n_steps` steps drawn with `seed`. lava: run Lava's processes and lava-dl's netx too. extra: more
+    back ends, of stages that come after this one.
     """
     network = read_network(path)
     if data is not None:
@@ -53,18 +57,23 @@ def verify_file(
         inputs, _, _ = prepare_inputs(network, spikes)
     else:
         inputs = random_spikes(np.random.default_rng(seed), network, n_samples, n_steps)
-    backends: dict[str, Backend] = {}
-    if run is not None:
-        backends["slayer"] = _slayer_backend(run, network, inputs)
+    first = {} if run is None else {"slayer": _slayer_backend(run, network, inputs)}
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "network.nir"
-        write_nir(network, copy)
-        backends["nir"] = nir_backend(copy)
-        if lava:
-            backends["lava"] = lava_backend()
-        certificate = verify(network, inputs, backends, traces=path.parent)
+        nir_file = write_nir(network, Path(folder) / "network.nir")
+        netx = _netx_file(path, network, Path(folder))
+        backends: Backends = backends_for(network, nir_file, netx, lava=lava, extra=extra)
+        certificate = verify(network, inputs, {**first, **backends.run}, traces=path.parent, skipped=backends.skipped)
     write_json(path.parent / "certificate.json", certificate.as_dict())
     return certificate
+
+
+def _netx_file(path: Path, network: Network, folder: Path) -> NetxFile:
+    """Return the file itself if it is a netx file, else one written for the purpose."""
+    if path.suffix != ".net":
+        return write_netx_file(network, folder / "network.net")
+    if "input_weight" in network.provenance:
+        return NetxFile(None, None, "its first layer has neurons, whose bias is the input; this back end has no way in")
+    return NetxFile(path, "sdsnn", None)
 
 
 def _slayer_backend(run: Path, network: Network, inputs: dict[str, np.ndarray]) -> Backend:

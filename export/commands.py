@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from .verify import Backend, Certificate, Comparison
+
+# Back ends of later stages, which this one cannot import: their command modules enter them here.
+EXTRA_BACKENDS: dict[str, Backend] = {}
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder made by `sdsnn train`.")],
     samples: Annotated[int, typer.Option(min=1, help="Test samples on which all forms are compared.")] = 32,
     lava: Annotated[bool, typer.Option(help="Also compare with Lava's fixed-point processes.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON, as the last line.")] = False,
 ) -> None:
-    """Write the trained network, without its dead units, as network.nir, and prove that every form spikes alike."""
+    """Write the trained network, without its dead units, as NIR and netx, and prove that every form spikes alike."""
     from sdsnn.train.run_folder import RunFolder
     from sdsnn_core.errors import BackendError
 
     from .pipeline import export_run
 
     folder = RunFolder.open(run)
-    exported = export_run(folder, verify_samples=samples, lava=lava)
+    exported = export_run(folder, verify_samples=samples, lava=lava, extra=EXTRA_BACKENDS)
     before = sum(pair[0] for pair in exported.compaction.units.values())
     after = sum(pair[1] for pair in exported.compaction.units.values())
     typer.echo(f"{exported.network_file}: {after} of {before} units, {count_synapses(exported.network)} synapses")
-    for comparison in exported.certificate.comparisons:
-        typer.echo(f"  {comparison.backend:8} {describe(comparison)}")
+    netx = exported.netx
+    if netx.path is None:
+        typer.echo(f"no network.net: {netx.reason}")
+    elif netx.loader == "sdsnn":
+        typer.echo(f"{netx.path}: exact only in sdsnn's loader ({netx.reason})")
+    else:
+        typer.echo(f"{netx.path}")
+    print_certificate(exported.certificate)
+    if as_json:
+        typer.echo(json.dumps(exported.certificate.as_dict()))
     if not exported.certificate.verified:
         raise BackendError(f"{exported.network_file}: not verified; see {folder.path / 'certificate.json'}")
 
@@ -45,17 +61,16 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
 ) -> None:
     """Run every form of a network on the same input; write certificate.json beside it, or name the first difference."""
-    import json
-
     from .check_equal import verify_file
 
-    certificate = verify_file(network, run=run, data=data, n_samples=random, n_steps=steps, seed=seed, lava=lava)
+    certificate = verify_file(
+        network, run=run, data=data, n_samples=random, n_steps=steps, seed=seed, lava=lava, extra=EXTRA_BACKENDS
+    )
     if as_json:
         typer.echo(json.dumps(certificate.as_dict()))
     else:
         typer.echo(f"{network}: {'verified' if certificate.verified else 'NOT VERIFIED'}")
-        for comparison in certificate.comparisons:
-            typer.echo(f"  {comparison.backend:8} {describe(comparison)}")
+        print_certificate(certificate)
     if not certificate.verified:
         raise typer.Exit(1)
 
@@ -69,15 +84,24 @@ def count_synapses(network: object) -> int:
     return sum(n_connections(network, name) for name in network.projections)
 
 
-def describe(comparison: object) -> str:
-    """Return one comparison of a certificate in words."""
-    from .verify import Comparison
+def print_certificate(certificate: Certificate) -> None:
+    """Print one line for every back end."""
+    for comparison in certificate.comparisons:
+        typer.echo(f"  {comparison.backend:9} {describe(comparison)}")
+    for name, reason in certificate.skipped.items():
+        typer.echo(f"  {name:9} skipped: {reason}")
 
-    assert isinstance(comparison, Comparison)
+
+def describe(comparison: Comparison) -> str:
+    """Return one comparison of a certificate in words."""
     if comparison.failed is not None:
         return f"failed: {comparison.failed}"
     text = f"{comparison.bins} bins, {comparison.mismatches} mismatches"
-    return text if comparison.first is None else f"{text}, first at {comparison.first}"
+    if (first := comparison.first) is None:
+        return text
+    place = f"node {first['node']}, neuron {first['neuron']}, step {first['step']} of sample {first['sample']}"
+    where = f"; traces in {comparison.trace_file}" if comparison.trace_file else ""
+    return f"{text}, first at {place} (reference {first['reference']}, here {first['here']}){where}"
 
 
 COMMANDS = {"export": export, "verify": verify}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,11 @@ from sdsnn.train.run_folder import RunFolder
 from sdsnn.train.trace import trace
 from sdsnn_core.compaction import Compaction, compact
 from sdsnn_core.files import write_json
-from sdsnn_core.network import Network
+from sdsnn_core.network import Convolution, Network, Output
 
+from .backends import NetxFile, backends_for, write_netx_file
 from .nir_writer import write_nir
-from .verify import Backend, Certificate, lava_backend, nir_backend, recorded_backend, verify
+from .verify import Backend, Certificate, recorded_backend, verify
 
 
 @final
@@ -27,7 +29,8 @@ class Exported:
     """What export made.
 
     masked: the network with every unit still in it. compaction: the smaller network and what went.
-    certificate: the proof that all forms spike alike on `n_samples` test samples.
+    certificate: the proof that all forms spike alike on `n_samples` test samples. netx: the `.net` file, or why there
+    is none.
     """
 
     result: TrainResult
@@ -35,11 +38,29 @@ class Exported:
     compaction: Compaction
     certificate: Certificate
     network_file: Path
+    netx: NetxFile
 
     @property
     def network(self) -> Network:
         """The network that was written."""
         return self.compaction.network
+
+    def facts(self) -> dict[str, Any]:
+        """Return the content of export.json (format 1): the checkpoint, and the shapes before units were removed."""
+        result, masked = self.result, self.masked
+        return {
+            "format": 1,
+            "network_sha256": self.network.digest(),
+            "epoch": result.best_epoch,
+            "validation_accuracy": result.validation_accuracy,
+            "test_accuracy_in_slayer": result.test.accuracy,
+            "test_samples": len(result.test.labels),
+            "nodes": {name: {"shape": n.shape} for name, n in masked.nodes.items() if not isinstance(n, Output)},
+            "projections": {
+                name: {"kernel": p.kernel.shape, "groups": p.groups} if isinstance(p, Convolution) else {"kernel": None}
+                for name, p in masked.projections.items()
+            },
+        }
 
 
 def lower_result(result: TrainResult) -> Network:
@@ -57,28 +78,35 @@ def slayer_spikes(
     return {
         name: np.ascontiguousarray(trains[name][..., units])
         for name, units in compaction.kept.items()
-        if name in compaction.network.populations
+        if name in compaction.network.populations and name in trains  # a readout emits no spikes
     }
 
 
-def export_run(folder: RunFolder, *, verify_samples: int = 32, lava: bool = True) -> Exported:
-    """Export the checkpoint that validation chose: network.nir and certificate.json in the run folder.
+def export_run(
+    folder: RunFolder,
+    *,
+    verify_samples: int = 32,
+    lava: bool = True,
+    extra: Mapping[str, Backend] | None = None,
+) -> Exported:
+    """Export the checkpoint that validation chose: network.nir, certificate.json and export.json in the run folder.
 
-    SLAYER's own spikes, the file read back and, with `lava`, Lava's fixed-point processes are compared with the
-    reference on the first `verify_samples` samples of the test split, bin by bin.
+    Where the network is a chain that netx can hold, also network.net. SLAYER's own spikes, the files read back, `extra`
+    back ends and, with `lava`, Lava's processes and lava-dl's netx are compared with the reference on the first
+    `verify_samples` samples of the test split, bin by bin.
     """
     result = load_best(folder)
     masked = lower_result(result)
     compaction = compact(masked)
-    write_nir(compaction.network, folder.network_file)
+    network = compaction.network
+    write_nir(network, folder.network_file)
+    netx = write_netx_file(network, folder.path / "network.net")
     spikes = result.trainer.data.test.spikes[:verify_samples]
-    backends: dict[str, Backend] = {
-        "slayer": recorded_backend(slayer_spikes(result, compaction, spikes)),
-        "nir": nir_backend(folder.network_file),
-    }
-    if lava:
-        backends["lava"] = lava_backend()
-    port = next(iter(compaction.network.inputs))
-    certificate = verify(compaction.network, {port: spikes}, backends, traces=folder.path)
+    first = {"slayer": recorded_backend(slayer_spikes(result, compaction, spikes))}
+    backends = backends_for(network, folder.network_file, netx, lava=lava, extra=extra)
+    inputs = {next(iter(network.inputs)): spikes}
+    certificate = verify(network, inputs, {**first, **backends.run}, traces=folder.path, skipped=backends.skipped)
     write_json(folder.path / "certificate.json", certificate.as_dict())
-    return Exported(result, masked, compaction, certificate, folder.network_file)
+    exported = Exported(result, masked, compaction, certificate, folder.network_file, netx)
+    write_json(folder.path / "export.json", exported.facts())
+    return exported

@@ -12,7 +12,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
 from importlib import metadata
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from sdsnn_core import reference
 from sdsnn_core.activity import Activity, prepare_inputs
 from sdsnn_core.errors import SdsnnError
-from sdsnn_core.network import Network
+from sdsnn_core.network import NEVER_FIRES, Network
 from sdsnn_core.testing import first_difference
 
 from .mismatch import save_mismatch
@@ -56,7 +56,10 @@ class Comparison:
 @final
 @dataclass(frozen=True)
 class Certificate:
-    """What was compared and what came out; `as_dict` is the content of certificate.json (format 1)."""
+    """What was compared and what came out; `as_dict` is the content of certificate.json (format 1).
+
+    skipped: back ends that took no part, with the reason. They neither verify nor fail.
+    """
 
     network_sha256: str
     input_sha256: str
@@ -65,6 +68,7 @@ class Certificate:
     comparisons: tuple[Comparison, ...]
     versions: Mapping[str, str]
     made: str
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verified(self) -> bool:
@@ -96,17 +100,23 @@ class Certificate:
             "versions": dict(self.versions),
             "made": self.made,
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "skipped": dict(self.skipped),
         }
 
 
 def verify(
-    network: Network, spikes: npt.ArrayLike | Spikes, backends: Mapping[str, Backend], traces: Path | None = None
+    network: Network,
+    spikes: npt.ArrayLike | Spikes,
+    backends: Mapping[str, Backend],
+    traces: Path | None = None,
+    skipped: Mapping[str, str] | None = None,
 ) -> Certificate:
     """Run `network` on the reference and on every back end, and compare every population they recorded.
 
     spikes: as `prepare_inputs` takes them. backends: name -> function (network, spikes) -> population -> (samples,
     steps, size) spikes. A back end that raises an SdsnnError is listed as failed; the certificate is then not
-    verified. traces: folder for `mismatch-<back end>.nir-data`, the traces around a first mismatch.
+    verified. traces: folder for `mismatch-<back end>.nir-data`, the traces around a first mismatch. skipped: back ends
+    that cannot run this network, with the reason. Populations that never fire may be left out by a back end.
     """
     inputs, n_samples, n_steps = prepare_inputs(network, spikes)
     truth = reference.run(network, inputs, record=list(network.populations))
@@ -123,6 +133,7 @@ def verify(
         comparisons,
         _versions(),
         datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        dict(skipped or {}),
     )
 
 
@@ -135,7 +146,8 @@ def _compare(
     except SdsnnError as error:
         return Comparison(name, 0, 0, None, time.perf_counter() - started, failed=" ".join(str(error).split()))
     seconds = time.perf_counter() - started
-    unknown, missing = set(got) - set(truth.spikes), set(network.populations) - set(got)
+    firing = {key for key, p in network.populations.items() if (p.threshold < NEVER_FIRES).any()}
+    unknown, missing = set(got) - set(truth.spikes), firing - set(got)
     shapes = {key for key in set(got) & set(truth.spikes) if np.shape(got[key]) != truth.spikes[key].shape}
     if unknown or missing or shapes:
         return Comparison(
@@ -149,7 +161,7 @@ def _compare(
         node, sample, step, neuron = place
         first = {
             "node": node, "sample": sample, "step": step, "neuron": neuron,
-            "reference": int(truth.spikes[node][sample, step, neuron]), name: int(got[node][sample, step, neuron]),
+            "reference": int(truth.spikes[node][sample, step, neuron]), "here": int(got[node][sample, step, neuron]),
         }  # fmt: skip
         if traces is not None:
             traces.mkdir(parents=True, exist_ok=True)

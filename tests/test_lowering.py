@@ -106,7 +106,10 @@ def lowered(*blocks: Any, size: int = 4) -> None:
 def test_refusals_name_the_block_and_the_reason() -> None:
     slayer = import_slayer()
     cuba, params = slayer.block.cuba, {"threshold": 1.0, "current_decay": 0.25, "voltage_decay": 0.1}
-    with pytest.raises(UnsupportedNode, match=r"block 0 \(alif.Dense\): no rule to lower it; known are .*Conv, Dense"):
+    with pytest.raises(
+        UnsupportedNode,
+        match=r"block 0 \(alif.Dense\): no rule to lower it \(.* no adaptive threshold.*\); allowed are .*Conv, Dense",
+    ):
         lowered(
             slayer.block.alif.Dense(
                 {**params, "threshold_step": 0.1, "threshold_decay": 0.1, "refractory_decay": 0.1}, 4, 2

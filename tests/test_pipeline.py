@@ -9,6 +9,7 @@ import nir
 import numpy as np
 import pytest
 
+from sdsnn.export.netx_reader import read_netx
 from sdsnn.export.nir_reader import read_nir
 from sdsnn.export.pipeline import export_run
 from sdsnn.export.verify import nir_backend, recorded_backend, verify
@@ -38,11 +39,15 @@ def test_slayer_file_and_reference_spike_alike_and_the_network_is_smaller(folder
     exported = export_run(folder, verify_samples=16, lava=False)
     certificate = exported.certificate
     assert certificate.verified
-    assert [c.backend for c in certificate.comparisons] == ["slayer", "nir"]
+    assert [c.backend for c in certificate.comparisons] == ["slayer", "nir", "netx file"]
+    assert certificate.skipped == {"netx": "not asked for", "lava": "not asked for"}
     assert all(
         c.bins == 16 * 10 * sum(p.size for p in exported.network.populations.values()) for c in certificate.comparisons
     )
     assert_same_network(exported.network, read_nir(folder.network_file))
+    assert exported.netx.path == folder.path / "network.net"
+    assert exported.netx.loader == "netx"
+    assert_same_network(exported.network, read_netx(exported.netx.path))
     dense = 64 * 32 + 32 * 24 + 24 * 10
     kept = sum(p.n_weights for p in exported.network.projections.values())
     assert kept <= 0.35 * dense
