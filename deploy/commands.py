@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import commands_deploy
+from . import commands_deploy, commands_simulate
 
 if TYPE_CHECKING:
     from .demo import Summary
@@ -88,4 +88,4 @@ def print_summary(summary: Summary) -> None:
     console.print(f"{content['seconds']:.0f} s. Files: {', '.join(content['files'])}")
 
 
-COMMANDS: dict[str, Any] = {"demo": demo, **commands_deploy.COMMANDS}
+COMMANDS: dict[str, Any] = {"demo": demo, **commands_deploy.COMMANDS, **commands_simulate.COMMANDS}

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from sdsnn_core.network import Network
+    from sdsnn_core.network import Network, Shape
 
     from .simulate import Simulation
 
+WIDEST = 32  # classes of a confusion table that is printed
+
 
 def simulate(
-    network: Annotated[Path, typer.Argument(help="A network file: .nir, or .net of netx.", show_default=False)],
+    network: Annotated[Path, typer.Argument(help="A .nir or .net file, or a run folder.", show_default=False)],
     data: Annotated[
-        Path,
-        typer.Argument(help="An .npz: spikes (samples, steps, *shape) uint8; labels optional.", show_default=False),
-    ],
-    backend: Annotated[str, typer.Option(help="engine, reference or lava.")] = "engine",
+        Path | None,
+        typer.Argument(
+            help="Spikes or events, .npz or .npy; a folder of recordings; or a run folder, for its test split. "
+            "Default: the run folder itself.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[str, typer.Option(help="engine, reference, lava or loihi2.")] = "engine",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps per sample; default those of the data.")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Use only the first so many.")] = None,
+    bin_width: Annotated[
+        float | None, typer.Option(help="Events: duration of a step in the unit of their times.")
+    ] = None,
+    sensor: Annotated[
+        str | None, typer.Option(help="Events for a flat input: the sensor they come from, as C,H,W.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine; default every core.")] = None,
     memory: Annotated[int, typer.Option(min=1, help="MiB of samples and results in memory at once.")] = 1024,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
@@ -34,61 +46,87 @@ def simulate(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from sdsnn_core.errors import ConfigError
+    from sdsnn_core.errors import FileError
 
     from . import simulate as stage
+    from .samples import FORMS, open_samples
+    from .targets import check_target
 
-    if backend not in stage.BACKENDS:
-        raise ConfigError([f"--backend: got {backend!r}, allowed {', '.join(stage.BACKENDS)}"])
-    archive = stage.Archive(data)
+    check_target(target)
+    shape = _sensor(sensor)
+    if data is None and not network.is_dir():
+        raise FileError(f"data: none given for {network}; allowed is {FORMS}")
     loaded = stage.read_network(network)
-    total = len(archive) if samples is None else min(samples, len(archive))
+    found = open_samples(network if data is None else data)
+    total = len(found) if samples is None else min(samples, len(found))
     columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
         task = bar.add_task("simulate", total=total)
         result = stage.simulate(
             loaded,
-            itertools.islice(archive, total),
-            None if archive.labels is None else archive.labels[:total],
-            backend=backend,  # type: ignore[arg-type]
+            itertools.islice(found, total),
+            None if found.labels is None else found.labels[:total],
+            target=target,
             n_steps=steps,
             memory_limit=memory * 2**20,
             n_threads=threads,
+            bin_width=bin_width,
+            sensor_shape=shape,
             progress=lambda done: bar.update(task, completed=done),
         )
-    _print(loaded, result)
+    _print(loaded, result, found.classes)
     if json:
         typer.echo(json_format.dumps(result.to_json()))
 
 
-def _print(network: Network, result: Simulation) -> None:
+def _sensor(text: str | None) -> Shape | None:
+    """Return (C, H, W) of '2,34,34'. Raises ConfigError for anything else."""
+    from sdsnn_core.errors import ConfigError
+
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigError([f"--sensor: got {text!r}, allowed three numbers C,H,W such as 2,34,34"])
+    return tuple(map(int, parts))
+
+
+def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> None:
     """Print the tables."""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if Console().is_terminal else 100)
+    console = Console(width=None if Console().is_terminal else 100, highlight=False)
     accuracy = "no labels" if result.accuracy is None else f"accuracy {result.accuracy:.2%}"
-    console.print(f"{result.n_samples} samples on {result.backend}: {accuracy}", highlight=False)
-    activity = Table("layer", "neurons", "spikes", "rate", "synaptic events", title="per inference")
+    console.print(f"{result.n_samples} samples on {result.target}: {accuracy}")
+    activity = Table(title="per inference", title_justify="left")
+    for column in ("layer", "neurons", "spikes", "rate", "synaptic events into it"):
+        activity.add_column(column, justify="left" if column == "layer" else "right")
     per_sample = result.steps / result.n_samples
     for name, spikes in result.spikes.items():
         size = network.size_of(name)
         arriving = sum(result.events[key] for key, _ in network.incoming(name))
-        rate = f"{spikes / (size * per_sample):.3%}"
-        activity.add_row(name, str(size), f"{spikes:.1f}", rate, "" if name in network.inputs else f"{arriving:.0f}")
-    activity.add_row("all", "", f"{sum(result.spikes.values()):.1f}", "", f"{sum(result.events.values()):.0f}")
+        events = "" if name in network.inputs else f"{arriving:,.1f}"
+        activity.add_row(name, f"{size:,}", f"{spikes:,.1f}", f"{spikes / (size * per_sample):.2%}", events)
+    neurons = sum(network.size_of(name) for name in network.populations)
+    spiking = sum(result.spikes[name] for name in network.populations)
+    rate = f"{spiking / (neurons * per_sample):.2%}"
+    activity.add_section()
+    activity.add_row("all populations", f"{neurons:,}", f"{spiking:,.1f}", rate, f"{sum(result.events.values()):,.1f}")
     console.print(activity)
-    if result.confusion is not None and len(result.confusion) <= 32:
-        confusion = Table("", *map(str, range(len(result.confusion))), title="confusion: true class by row")
-        for index, row in enumerate(result.confusion):
-            confusion.add_row(str(index), *map(str, row))
+    if result.confusion is not None and len(result.confusion) <= WIDEST:
+        names = [classes[i] if i < len(classes) else str(i) for i in range(len(result.confusion))]
+        confusion = Table("", *names, title="confusion: true class by row, prediction by column", title_justify="left")
+        for name, row in zip(names, result.confusion, strict=True):
+            confusion.add_row(name, *(str(n) if n else "." for n in row))
         console.print(confusion)
     numbers = result.to_json()
     console.print(
-        f"{result.seconds:.3g} s: {numbers['samples_per_second']:.4g} samples/s, {numbers['steps_per_second']:.4g} "
-        f"steps/s, {numbers['events_per_second']:.4g} synaptic events/s",
-        highlight=False,
+        f"{result.seconds:.3g} s: {numbers['samples_per_second']:,.4g} samples/s, {numbers['steps_per_second']:,.4g} "
+        f"steps/s, {numbers['events_per_second']:,.4g} synaptic events/s"
     )
+    for name, value in result.measured.items():
+        console.print(f"measured {name}: {value}")
 
 
-COMMANDS = {"simulate": simulate}
+COMMANDS: dict[str, Any] = {"simulate": simulate}

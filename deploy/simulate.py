@@ -1,14 +1,12 @@
-"""Run a network over a data set on any back end, in bounded memory: accuracy, confusion, activity, throughput."""
+"""Run a network over a data set on any target, in bounded memory: accuracy, confusion, activity, throughput."""
 
 from __future__ import annotations
 
-import itertools
 import time
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +15,7 @@ from sdsnn_core.activity import Activity
 from sdsnn_core.errors import FileError, NetworkError
 from sdsnn_core.network import Network, Shape
 
-from .engine import Engine, default_threads
-
-Backend = Literal["engine", "reference", "lava"]
-BACKENDS = ("engine", "reference", "lava")
-MEMORY_LIMIT = 2**30  # bytes of a portion of samples with its results and working memory
-SPIKE_KEYS, LABEL_KEYS = ("spikes", "x"), ("labels", "y")
+from .targets import MEMORY_LIMIT, Options, find_target
 
 
 @final
@@ -32,10 +25,11 @@ class Simulation:
 
     predictions, labels: (samples,) int64, labels None without labels. confusion: (classes, classes) int64, true class
     by row, or None. spikes: node -> spikes per inference. events: projection -> synaptic operations per inference.
-    steps: simulated steps of all samples together. seconds: of simulating, without reading data.
+    steps: simulated steps of all samples together. seconds: of simulating, without reading data. measured: what the
+    probes of a target measured.
     """
 
-    backend: str
+    target: str
     n_samples: int
     steps: int
     predictions: npt.NDArray[np.int64]
@@ -44,6 +38,8 @@ class Simulation:
     spikes: Mapping[str, float]
     events: Mapping[str, float]
     seconds: float
+    network_sha256: str
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float | None:
@@ -54,7 +50,8 @@ class Simulation:
         """Return plain numbers, as `sdsnn simulate --json` prints them."""
         total = sum(self.events.values())
         return {
-            "backend": self.backend,
+            "target": self.target,
+            "network_sha256": self.network_sha256,
             "samples": self.n_samples,
             "steps_per_sample": self.steps / self.n_samples,
             "accuracy": self.accuracy,
@@ -67,6 +64,7 @@ class Simulation:
             "samples_per_second": self.n_samples / self.seconds,
             "steps_per_second": self.steps / self.seconds,
             "events_per_second": total * self.n_samples / self.seconds,
+            **({"measured": dict(self.measured)} if self.measured else {}),
         }
 
 
@@ -86,7 +84,7 @@ def simulate(
     data: Iterable[Any],
     labels: npt.ArrayLike | None = None,
     *,
-    backend: Backend = "engine",
+    target: str = "engine",
     n_steps: int | None = None,
     memory_limit: int = MEMORY_LIMIT,
     n_threads: int | None = None,
@@ -99,49 +97,41 @@ def simulate(
     data: an array (samples, steps, *shape), or an iterable of samples: arrays (steps, *shape), torch tensors, tonic
     event arrays (with bin_width, see `engine.events_to_dense`), or (sample, label) pairs as data sets give them. It
     is read as it is needed, so that no more than memory_limit bytes are taken at once. labels: (samples,)
-    classes. n_steps: default the length of each sample. progress: called with the number of samples done so far.
-    Raises NetworkError where the data do not match the network.
+    classes. target: a name in `targets.TARGETS`. n_steps: default the length of each sample. progress: called with
+    the number of samples done so far. Raises NetworkError where the data do not match the network.
     """
-    if backend not in BACKENDS:
-        raise NetworkError(f"backend: got {backend!r}, allowed {', '.join(BACKENDS)}")
+    run = find_target(target)
     if len(network.inputs) != 1:
         raise NetworkError(f"simulate: the network has inputs {sorted(network.inputs)}, allowed is one")
     given = None if labels is None else np.asarray(labels).astype(np.int64)
-    found: list[int] = []
-    samples = _split_labels(data, found)
+    samples = _Reading(data)
     output = next(iter(network.outputs.values()))
-    states = [output.source] if output.signal == "voltage" else []
-    options: dict[str, Any] = {"bin_width": bin_width, "sensor_shape": sensor_shape}
-    if backend == "engine":
-        parts = Engine(network).stream(
-            samples, n_steps, memory_limit=memory_limit, n_threads=n_threads, record_state=states, **options
-        )
-    else:
-        parts = _one_by_one(network, samples, backend, n_steps, states, options)
+    states = (output.source,) if output.signal == "voltage" else ()
+    options = Options(n_steps, memory_limit, n_threads, bin_width, sensor_shape, states)
     predictions: list[npt.NDArray[np.int64]] = []
     spikes = dict.fromkeys((*network.inputs, *network.populations), 0)
     events = dict.fromkeys(network.projections, 0)
     done = steps = 0
-    seconds = 0.0
-    for activity, took in _timed(parts):
+    begin = time.perf_counter()
+    for activity in run(network, iter(samples), options):
         predictions.append(predict(network, activity))
         done, steps = done + activity.n_samples, steps + activity.n_samples * activity.n_steps
-        seconds += took
         for name in spikes:
             spikes[name] += int(activity.counts[name].sum())
         for name in events:
             events[name] += int(activity.events[name].sum())
         if progress is not None:
             progress(done)
+    seconds = time.perf_counter() - begin - samples.seconds
     if done == 0:
         raise NetworkError("data: got no samples, allowed at least one")
-    if given is None and found:
-        given = np.array(found, np.int64)
+    if given is None and samples.labels:
+        given = np.array(samples.labels, np.int64)
     if given is not None and given.shape != (done,):
         raise NetworkError(f"labels: got shape {given.shape}, allowed ({done},), one for each sample")
     predicted = np.concatenate(predictions)
     return Simulation(
-        backend=backend,
+        target=target,
         n_samples=done,
         steps=steps,
         predictions=predicted,
@@ -150,6 +140,8 @@ def simulate(
         spikes={name: total / done for name, total in spikes.items()},
         events={name: total / done for name, total in events.items()},
         seconds=seconds,
+        network_sha256=network.digest(),
+        measured=options.measured,
     )
 
 
@@ -160,137 +152,34 @@ def _confusion(labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], 
     return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def _split_labels(data: Iterable[Any], found: list[int]) -> Iterator[Any]:
-    """Yield samples; labels of (sample, label) pairs go into `found`."""
-    for item in data:
-        if isinstance(item, tuple) and len(item) == 2 and np.ndim(item[1]) == 0:
-            found.append(int(item[1]))
-            item = item[0]
-        yield item
+class _Reading:
+    """Samples of `data`, with the time that reading them took and the labels of (sample, label) pairs."""
 
+    def __init__(self, data: Iterable[Any]) -> None:
+        self._data = iter(data)
+        self.labels: list[int] = []
+        self.seconds = 0.0
 
-def _one_by_one(
-    network: Network, samples: Iterator[Any], backend: str, n_steps: int | None, states: list[str], options: Any
-) -> Iterator[Activity]:
-    """Run a slower back end, sample by sample; Lava gets several at once because it takes seconds to start."""
-    from sdsnn_core import reference
-
-    from .engine.inputs import gather
-
-    at_once = 1 if backend == "reference" else 32
-    name = next(iter(network.inputs))
-    while portion := list(itertools.islice(samples, at_once)):
-        arrays = [gather(network, sample, n_steps, **options) for sample in portion]
-        steps = max(length for *_, length in arrays)
-        x = np.zeros((len(arrays), steps, network.size_of(name)), np.uint8)
-        for row, (array, *_) in zip(x, arrays, strict=True):
-            row[: array[name].shape[1]] = array[name][0, :steps]
-        if backend == "lava":
-            from sdsnn.export.lava_run import run_lava
-
-            yield run_lava(network, x, record=(), record_state=states)
-        else:
-            yield reference.run(network, x, record=(), record_state=states)
-
-
-def _timed(parts: Iterator[Activity]) -> Iterator[tuple[Activity, float]]:
-    """Yield every part with the seconds that it took."""
-    while True:
-        begin = time.perf_counter()
-        part = next(parts, None)
-        if part is None:
-            return
-        yield part, time.perf_counter() - begin
-
-
-@final
-class Archive:
-    """Samples and labels of an .npz file, read sample by sample.
-
-    spikes or x: (samples, steps, *shape) uint8 or bool; labels or y: (samples,) integers, optional. Raises FileError
-    where the file is missing, corrupt or of other content.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise FileError(f"{self.path}: no such file; allowed is an .npz with spikes (or x) and labels (or y)")
-        try:
-            with zipfile.ZipFile(self.path) as file:
-                names = {name.removesuffix(".npy") for name in file.namelist()}
-        except zipfile.BadZipFile:
-            raise FileError(f"{self.path}: is not an .npz file, or it is damaged") from None
-        keys = [key for key in SPIKE_KEYS if key in names]
-        if not keys:
-            raise FileError(f"{self.path}: got arrays {', '.join(sorted(names)) or 'none'}, allowed is spikes or x")
-        self._key = keys[0]
-        with self._open() as (_, shape, _dtype):
-            self.shape = shape
-        self.labels: npt.NDArray[np.int64] | None = None
-        for key in (key for key in LABEL_KEYS if key in names):
-            self.labels = self._labels(key)
-            break
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def _labels(self, key: str) -> npt.NDArray[np.int64]:
-        try:
-            with np.load(self.path, allow_pickle=False) as arrays:
-                labels = arrays[key]
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise FileError(f"{self.path}: cannot read {key} ({error})") from None
-        if labels.shape != (len(self),) or labels.dtype.kind not in "iu":
-            raise FileError(f"{self.path}: {key} is {labels.dtype} {labels.shape}, allowed are integers ({len(self)},)")
-        return np.asarray(labels, np.int64)
-
-    def _open(self) -> _Member:
-        return _Member(self.path, self._key)
-
-    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
-        size = int(np.prod(self.shape[1:]))
-        with self._open() as (stream, shape, dtype):
-            for _ in range(shape[0]):
-                try:
-                    raw = stream.read(size)
-                except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-                    raise FileError(f"{self.path}: {self._key} is damaged ({error})") from None
-                if len(raw) != size:
-                    raise FileError(f"{self.path}: {self._key} is damaged (it ends too early)")
-                yield np.frombuffer(raw, dtype).reshape(shape[1:])
-
-
-class _Member:
-    """An array within an .npz, opened behind its header: (stream, shape, dtype)."""
-
-    def __init__(self, path: Path, key: str) -> None:
-        self.path, self.key = path, key
-
-    def __enter__(self) -> tuple[Any, tuple[int, ...], np.dtype[Any]]:
-        self._file = zipfile.ZipFile(self.path)
-        try:
-            stream = self._file.open(f"{self.key}.npy")
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, by_column, dtype = read(stream)
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            self._file.close()
-            raise FileError(f"{self.path}: cannot read {self.key} ({error})") from None
-        if dtype not in (np.uint8, np.bool_) or len(shape) < 3 or by_column:
-            self._file.close()
-            raise FileError(
-                f"{self.path}: {self.key} is {dtype} {shape}{' in column order' if by_column else ''}, allowed is "
-                "uint8 or bool (samples, steps, *shape) in row order"
-            )
-        return stream, shape, dtype
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            begin = time.perf_counter()
+            item = next(self._data, self)
+            self.seconds += time.perf_counter() - begin
+            if item is self:
+                return
+            if isinstance(item, tuple) and len(item) == 2 and np.ndim(item[1]) == 0:
+                self.labels.append(int(item[1]))
+                item = item[0]
+            yield item
 
 
 def read_network(path: str | Path) -> Network:
-    """Read a .nir or .net file. Raises FileError for another kind of file."""
+    """Read a .nir or .net file, or the network.nir of a run folder. Raises FileError for anything else."""
     path = Path(path)
+    if path.is_dir():
+        path = path / "network.nir"
+        if not path.is_file():
+            raise FileError(f"{path}: no such file; `sdsnn export` makes it from a run")
     if path.suffix == ".nir":
         from sdsnn.export.nir_reader import read_nir
 
@@ -299,7 +188,7 @@ def read_network(path: str | Path) -> Network:
         from sdsnn.export.netx_reader import read_netx
 
         return read_netx(path)
-    raise FileError(f"{path}: allowed is a network file that ends in .nir or .net")
+    raise FileError(f"{path}: allowed is a network file that ends in .nir or .net, or a run folder")
 
 
-__all__ = ["BACKENDS", "Archive", "Simulation", "default_threads", "predict", "read_network", "simulate"]
+__all__ = ["Simulation", "predict", "read_network", "simulate"]
