@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdsnn.train.coding import accumulate
 from sdsnn.train.config import DataConfig
-from sdsnn.train.data import accumulate, load_data, split_indices
+from sdsnn.train.data import load_data, split_indices
 
 
 @given(st.integers(0, 16), st.integers(1, 64))

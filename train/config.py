@@ -7,13 +7,15 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.errors import ConfigError, FileError
+
+from .datasets import check_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,13 +31,23 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """What to train on."""
+    """What to train on, and how it becomes spikes. Which keys a set reads: docs/data.md."""
 
-    name: Literal["digits"] = "digits"
+    name: Annotated[str, AfterValidator(check_name)] = "digits"
+    directory: str | None = Field(None, description="where the files are; None: a folder of $SDSNN_DATA")
     n_steps: int = Field(16, ge=1, le=10_000, description="time steps that carry input")
+    coding: Literal["rate", "latency", "direct"] = Field("rate", description="images: grey levels to spikes")
+    levels: int = Field(15, ge=1, le=255, description="direct coding: largest graded spike")
     noise: float = Field(0.0, ge=0, description="training only: standard deviation of pixel noise, in grey levels")
+    shift: int = Field(0, ge=0, le=64, description="training only: largest random move of the picture, in pixels")
+    step_us: float = Field(1000.0, gt=0, description="events: duration of a time step in microseconds")
+    downsample: int = Field(1, ge=1, le=64, description="events: pixels (or channels) that become one, per axis")
+    denoise_us: float = Field(0.0, ge=0, description="events: those without a neighbour this recent go; 0 keeps all")
+    sensor: tuple[int, int, int] | None = Field(None, description="folder of events: width, height, polarities")
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)
-    test_fraction: float = Field(0.2, gt=0, lt=0.5)
+    test_fraction: float = Field(0.2, gt=0, lt=0.5, description="of sets that have no test split of their own")
+    cache: str | None = Field(None, description="where binned events are kept; None: $SDSNN_CACHE or ~/.cache/sdsnn")
+    workers: int = Field(1, ge=0, le=64, description="threads that prepare batches ahead; 0 prepares them in line")
 
 
 class NeuronConfig(_Section):
@@ -48,14 +60,76 @@ class NeuronConfig(_Section):
     scale_grad: float = Field(1.0, gt=0, description="scale of the surrogate gradient")
 
 
+class NeuronChanges(_Section):
+    """What the neurons of one layer have different from `model.neuron`."""
+
+    threshold: float | None = Field(None, gt=0, le=2047)
+    current_decay: Fraction | None = None
+    voltage_decay: Fraction | None = None
+    tau_grad: float | None = Field(None, gt=0)
+    scale_grad: float | None = Field(None, gt=0)
+
+
+_LAYER_NEEDS = {"dense": ("out",), "recurrent": ("out",), "conv": ("out", "kernel"), "pool": ("kernel",), "flatten": ()}
+_LAYER_MAY = {
+    "dense": ("weight_scale", "weight_norm", "delay", "neuron"),
+    "recurrent": ("weight_scale", "weight_norm", "delay", "neuron"),
+    "conv": ("stride", "padding", "groups", "weight_scale", "weight_norm", "delay", "neuron"),
+    "pool": ("weight_scale", "delay", "neuron"),
+    "flatten": (),
+}
+
+
+class LayerConfig(_Section):
+    """One SLAYER block. What is not given is as in `model`; a Flatten before dense layers is put in by itself."""
+
+    kind: Literal["dense", "conv", "pool", "flatten", "recurrent"]
+    out: int | None = Field(None, ge=1, description="neurons, or channels of a convolution")
+    kernel: int | None = Field(None, ge=1)
+    stride: int | None = Field(None, ge=1)
+    padding: int | None = Field(None, ge=0)
+    groups: int | None = Field(None, ge=1)
+    weight_scale: float | None = Field(None, gt=0)
+    weight_norm: bool | None = None
+    delay: bool | None = None
+    neuron: NeuronChanges | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> LayerConfig:
+        needed, allowed = _LAYER_NEEDS[self.kind], _LAYER_MAY[self.kind]
+        given = [name for name in type(self).model_fields if name != "kind" and getattr(self, name) is not None]
+        problems = [f"a {self.kind} layer needs {name}" for name in needed if name not in given]
+        odd = [name for name in given if name not in (*needed, *allowed)]
+        if odd:
+            problems.append(
+                f"a {self.kind} layer has no {', '.join(odd)}; allowed are {', '.join((*needed, *allowed))}"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
 class ModelConfig(_Section):
-    """A feed-forward chain of Dense CUBA blocks behind the input."""
+    """A feed-forward chain of CUBA blocks behind the input, and a dense readout of one neuron per class.
+
+    hidden: sizes of dense layers. layers: blocks of any kind instead.
+    """
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
+    layers: tuple[LayerConfig, ...] = ()
     neuron: NeuronConfig = NeuronConfig()
     weight_scale: float = Field(1.0, gt=0, description="factor on the initial weights")
     weight_norm: bool = False
     delay: bool = Field(False, description="trainable axonal delays on hidden layers")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _layers_or_hidden(cls, tables: Any) -> Any:
+        if isinstance(tables, Mapping) and tables.get("layers"):
+            if tables.get("hidden"):
+                raise ValueError("got both hidden and layers; allowed is one of them")
+            return {**tables, "hidden": ()}
+        return tables
 
 
 class OptimiserConfig(_Section):
@@ -70,6 +144,7 @@ class OptimiserConfig(_Section):
     gain: float = Field(0.7, gt=0, description="cross_entropy: logit per output spike")
     true_rate: Fraction = Field(0.9, description="spike_rate: spikes per step wanted of the right class")
     false_rate: Fraction = Field(0.02, description="spike_rate: and of the others")
+    fused: bool = Field(False, description="sdsnn's fused neurons instead of SLAYER's own: the same spikes, faster")
 
 
 class RunConfig(_Section):
@@ -190,10 +265,17 @@ def _explain(item: Any) -> str:
 def _known(location: Sequence[Any]) -> list[str]:
     kind: Any = RunConfig
     for part in location:
+        if isinstance(part, int):  # an item of a list: its own keys
+            continue
         fields = kind.model_fields if hasattr(kind, "model_fields") else {}
         if part not in fields:
             break
-        kind = fields[part].annotation
+        inner = [
+            item
+            for item in (fields[part].annotation, *get_args(fields[part].annotation))
+            if isinstance(item, type) and (dataclasses.is_dataclass(item) or hasattr(item, "model_fields"))
+        ]
+        kind = inner[0] if inner else kind
     if dataclasses.is_dataclass(kind):
         return sorted(spec.name for spec in dataclasses.fields(kind))
     return sorted(kind.model_fields)

@@ -1,4 +1,4 @@
-"""Data sets as spikes: arrays of (samples, steps, channels) bins with labels, split once and for all by the seed."""
+"""Data sets as spikes: bins of (samples, steps, *shape) with labels, in three splits that the seed decides."""
 
 from __future__ import annotations
 
@@ -14,14 +14,41 @@ from sdsnn_core.network import Shape
 from .config import DataConfig
 
 Indices = npt.NDArray[np.int64]
+Bins = npt.NDArray[np.uint8]
+
+
+@final
+class LazySpikes:
+    """Spikes that are made when they are asked for; behaves as the (n, steps, *shape) uint8 array it stands for.
+
+    make: (indices into the source) -> their bins. chosen: the source's indices of these samples, in order.
+    """
+
+    def __init__(self, chosen: Indices, n_steps: int, shape: Shape, make: Callable[[Indices], Bins]) -> None:
+        self.chosen = chosen
+        self.make = make
+        self.shape = (len(chosen), n_steps, *shape)
+        self.dtype = np.dtype(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, key: slice | Indices) -> Bins:
+        return self.make(self.chosen[key])
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+
+Spikes = Bins | LazySpikes
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Split:
-    """spikes: (n, steps, *shape) uint8 bins. labels: (n,) int64."""
+    """spikes: (n, steps, *shape) uint8 bins, indexed by slices and index arrays. labels: (n,) int64."""
 
-    spikes: npt.NDArray[np.uint8]
+    spikes: Spikes
     labels: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -33,6 +60,7 @@ class Split:
 class DataSet:
     """Three disjoint splits. The test split is looked at once, by the checkpoint that validation chose.
 
+    shape: (channels,) or (channels, height, width) of a bin. input_max: largest value of a bin; 1 means plain spikes.
     augment: (indices into the training split, generator) -> their spikes, varied; None where nothing is varied.
     """
 
@@ -42,27 +70,22 @@ class DataSet:
     train: Split
     validation: Split
     test: Split
-    augment: Callable[[Indices, np.random.Generator], npt.NDArray[np.uint8]] | None = None
+    augment: Callable[[Indices, np.random.Generator], Bins] | None = None
+    input_max: int = 1
 
-    def training_spikes(self, chosen: Indices, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    def training_spikes(self, chosen: Indices, rng: np.random.Generator) -> Bins:
         """Return the spikes of some training samples, varied by `rng` where the configuration asks for it."""
         return self.train.spikes[chosen] if self.augment is None else self.augment(chosen, rng)
 
 
-def load_data(config: DataConfig, seed: int) -> DataSet:
-    """Load and encode a data set. The same config and seed give the same arrays and splits."""
-    return _LOADERS[config.name](config, seed)
+def load_data(config: DataConfig, seed: int, *, download: bool = False) -> DataSet:
+    """Load and encode a data set. The same config, seed and files give the same spikes and splits.
 
-
-def accumulate(values: npt.NDArray[Any], n_steps: int, full: float) -> npt.NDArray[np.uint8]:
-    """Rate code without randomness: every step adds value / full to an accumulator that emits at 1.
-
-    values: (n, channels) in 0..full. Returns (n, n_steps, channels) uint8; a channel emits round(n_steps * value /
-    full) spikes, spread evenly. The accumulator starts at one half, so that emission is centred.
+    download: fetch what is missing. Raises FileError naming what to get and from where otherwise.
     """
-    level = values[:, None, :].astype(np.float64) / full
-    total = np.floor(level * np.arange(n_steps + 1)[None, :, None] + 0.5)
-    return np.diff(total, axis=1).astype(np.uint8)
+    from .datasets import find
+
+    return find(config.name)(config, seed, download)
 
 
 def split_indices(
@@ -81,22 +104,21 @@ def split_indices(
     return train, valid, held_out
 
 
-def _digits(config: DataConfig, seed: int) -> DataSet:
-    """Return scikit-learn's 1,797 handwritten digits: 8 x 8 pixels of 17 grey levels, as rate-coded spikes."""
-    from sklearn.datasets import load_digits
+def shifted(spikes: Bins, largest: int, rng: np.random.Generator) -> Bins:
+    """Move every sample by up to `largest` pixels in both directions; what leaves the picture is lost.
 
-    images, labels = load_digits(return_X_y=True)
-    spikes = accumulate(images, config.n_steps, full=16)
-    labels = labels.astype(np.int64)
-    parts = split_indices(labels, config.validation_fraction, config.test_fraction, seed)
-    train, validation, test = (Split(spikes[part], labels[part]) for part in parts)
-
-    def noisy(chosen: Indices, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-        pixels = images[parts[0][chosen]]
-        varied = np.clip(np.rint(pixels + rng.normal(0, config.noise, pixels.shape)), 0, 16)
-        return accumulate(varied, config.n_steps, full=16)
-
-    return DataSet("digits", (64,), 10, train, validation, test, noisy if config.noise else None)
+    spikes: (n, ..., height, width). The offsets are uniform, one pair per sample.
+    """
+    result = np.zeros_like(spikes)
+    offsets = rng.integers(-largest, largest + 1, (len(spikes), 2))
+    for sample, (dy, dx) in enumerate(offsets):
+        to_y, from_y = _overlap(int(dy), spikes.shape[-2])
+        to_x, from_x = _overlap(int(dx), spikes.shape[-1])
+        result[sample, ..., to_y, to_x] = spikes[sample, ..., from_y, from_x]
+    return result
 
 
-_LOADERS = {"digits": _digits}
+def _overlap(offset: int, size: int) -> tuple[slice, slice]:
+    """Return where a row lands and where it comes from when it moves by `offset`."""
+    kept = max(size - abs(offset), 0)
+    return slice(max(offset, 0), max(offset, 0) + kept), slice(max(-offset, 0), max(-offset, 0) + kept)

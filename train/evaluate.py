@@ -12,6 +12,7 @@ import torch
 from .data import Split
 from .losses import Loss
 from .models import BlockNetwork
+from .trace import reset_state
 
 
 @final
@@ -53,6 +54,7 @@ def evaluate(model: BlockNetwork, split: Split, loss: Loss, batch_size: int = 25
             part = slice(start, start + batch_size)
             spikes = to_slayer(split.spikes[part]).to(device)
             labels = torch.from_numpy(split.labels[part]).to(device)
+            reset_state(model)
             for index, block in enumerate(model.blocks):
                 spikes = block(spikes)
                 fired[index] += float(spikes.sum())

@@ -20,6 +20,7 @@ from .evaluate import Evaluation, evaluate, to_slayer
 from .losses import Loss, build_loss
 from .models import BlockNetwork, build_model
 from .run_folder import RunFolder
+from .trace import reset_state
 
 
 class Progress(Protocol):
@@ -53,6 +54,10 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model: BlockNetwork = build_model(config.model, self.data.shape, self.data.n_classes)
         settings = config.optimiser
+        if settings.fused:
+            from .fused import fuse
+
+            fuse(self.model)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -87,6 +92,7 @@ class Trainer:
             chosen = np.sort(order[batch * size : (batch + 1) * size])
             labels = torch.from_numpy(self.data.train.labels[chosen])
             self.optimiser.zero_grad()
+            reset_state(self.model)
             output = self.model(to_slayer(self.data.training_spikes(chosen, rng)))
             loss = self.loss(output, labels)
             torch.autograd.backward(loss / len(chosen))

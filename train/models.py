@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from typing import Any
 
 import torch
 
+from sdsnn_core.errors import ConfigError
 from sdsnn_core.lava_compat import import_slayer
 from sdsnn_core.network import Shape
 
-from .config import ModelConfig
+from .config import LayerConfig, ModelConfig
 
 
 class BlockNetwork(torch.nn.Module):
     """A chain of SLAYER blocks, kept in order in `blocks`.
 
-    forward takes (batch, channels, steps) float32 spikes and returns the spikes of the last block in the same layout.
+    forward takes (batch, *shape, steps) float32 spikes and returns the spikes of the last block in the same layout.
     """
 
     def __init__(self, blocks: list[torch.nn.Module]) -> None:
@@ -33,33 +33,77 @@ class BlockNetwork(torch.nn.Module):
 
 
 def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> BlockNetwork:
-    """Build the network that `config` describes; weights are drawn from torch's global generator."""
-    cuba = import_slayer().block.cuba
-    neuron: dict[str, Any] = {
-        "threshold": config.neuron.threshold,
-        "current_decay": config.neuron.current_decay,
-        "voltage_decay": config.neuron.voltage_decay,
-        "tau_grad": config.neuron.tau_grad,
-        "scale_grad": config.neuron.scale_grad,
-        "requires_grad": False,
-    }
-    sizes = [math.prod(input_shape), *config.hidden, n_classes]
-    blocks = []
-    for index, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
-        with warnings.catch_warnings():  # SLAYER still uses the old form of weight normalisation
-            warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
-            block = cuba.Dense(
-                dict(neuron),  # SLAYER's blocks may write into the dict they are given
-                n_in,
-                n_out,
-                weight_scale=config.weight_scale,
-                weight_norm=config.weight_norm,
-                delay=config.delay and index < len(sizes) - 2,
-            )
-        # One state unit instead of 0.01: the same `v > threshold`, also above 64 and in the CUDA kernel.
-        block.neuron.threshold_eps = 1 / block.neuron.s_scale
+    """Build the network that `config` describes; weights are drawn from torch's global generator.
+
+    Raises ConfigError where a layer does not fit what is in front of it.
+    """
+    layers = config.layers or tuple(LayerConfig(kind="dense", out=size) for size in config.hidden)
+    # Delays sit on hidden layers only: nothing behind the readout could carry them.
+    readout = LayerConfig(kind="dense", out=n_classes, delay=False)
+    blocks: list[torch.nn.Module] = []
+    sample = torch.zeros(1, *input_shape, 1)  # SLAYER makes shapes and delays on the first forward pass
+
+    def put(block: torch.nn.Module) -> None:
+        nonlocal sample
+        with torch.no_grad():
+            sample = block(sample)
         blocks.append(block)
-    model = BlockNetwork(blocks)
-    with torch.no_grad():  # SLAYER makes shapes and delays on the first forward pass
-        model(torch.zeros(1, *input_shape, 1))
-    return model
+
+    for index, layer in enumerate((*layers, readout)):
+        where = f"model.layers.{index}" if index < len(layers) else "the readout"
+        if layer.kind in ("dense", "recurrent") and sample.dim() > 3:
+            put(import_slayer().block.cuba.Flatten())
+        try:
+            put(_block(config, layer, tuple(sample.shape[1:-1])))
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError([f"{where}: a {layer.kind} layer does not fit its input: {_line(error)}"]) from None
+        if not sample.numel():
+            raise ConfigError([f"{where}: nothing is left of its input, the output has shape {_shape(sample)}"])
+    return BlockNetwork(blocks)
+
+
+def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Module:
+    """Return one block. shape: of its input, without batch and steps."""
+    cuba = import_slayer().block.cuba
+    if layer.kind == "flatten":
+        block: torch.nn.Module = cuba.Flatten()
+        return block
+    if layer.kind in ("conv", "pool") and len(shape) != 3:
+        raise ValueError(f"got shape {shape}, allowed is (channels, height, width)")
+    neuron: dict[str, Any] = {**config.neuron.model_dump(), "requires_grad": False}
+    if layer.neuron is not None:
+        neuron.update(layer.neuron.model_dump(exclude_none=True))
+    more: dict[str, Any] = {
+        "weight_scale": config.weight_scale if layer.weight_scale is None else layer.weight_scale,
+        "weight_norm": config.weight_norm if layer.weight_norm is None else layer.weight_norm,
+        "delay": config.delay if layer.delay is None else layer.delay,
+    }
+    with warnings.catch_warnings():  # SLAYER still uses the old form of weight normalisation
+        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
+        if layer.kind == "pool":
+            # One input spike passes a pool if its weight exceeds the threshold: SLAYER's own default is 1.1 of it.
+            scale = 1.1 * neuron["threshold"] if layer.weight_scale is None else layer.weight_scale
+            delay = bool(layer.delay)
+            made = cuba.Pool(neuron, layer.kernel, weight_scale=scale, delay=delay)
+        elif layer.kind == "conv":
+            if shape[0] % (layer.groups or 1):
+                raise ValueError(f"got {shape[0]} channels in {layer.groups} groups, allowed are groups of equal size")
+            made = cuba.Conv(
+                neuron, shape[0], layer.out, layer.kernel,
+                stride=layer.stride or 1, padding=layer.padding or 0, groups=layer.groups or 1, **more,
+            )  # fmt: skip
+        else:
+            kind = cuba.Recurrent if layer.kind == "recurrent" else cuba.Dense
+            made = kind(neuron, math.prod(shape), layer.out, **more)
+    # One state unit instead of 0.01: the same `v > threshold`, also above 64 and in the CUDA kernel.
+    made.neuron.threshold_eps = 1 / made.neuron.s_scale
+    result: torch.nn.Module = made
+    return result
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _shape(sample: torch.Tensor) -> tuple[int, ...]:
+    return tuple(sample.shape[1:-1])
