@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .layout import Layout, settle
 from .rows import run_rows
 
 Tensor = torch.Tensor
@@ -45,17 +46,6 @@ class Constants:
         return height if self.graded else np.float32(np.float32(height / np.float32(2)) / np.float32(self.width))
 
 
-def _rows(tensor: Tensor) -> Any:
-    """Return a contiguous (..., steps) tensor as a numpy (rows, steps) view."""
-    return tensor.detach().numpy().reshape(-1, tensor.shape[-1])
-
-
-def _sharing(x: Tensor, decay: Tensor) -> tuple[int, int]:
-    """Return how many rows a sample has, and how many neighbouring rows share a decay: one, or one per channel."""
-    per_sample = x[0].numel() // x.shape[-1]
-    return per_sample, per_sample // decay.numel()
-
-
 def _keep(decay: Tensor | None) -> Any:
     """4096 - decay as SLAYER takes it: the rounded decay cut to an integer."""
     return _NO_KEEP if decay is None else 4096 - decay.detach().to(torch.int64).numpy()
@@ -65,63 +55,67 @@ def _keep32(decay: Tensor | None) -> Any:
     return _NO_KEEP32 if decay is None else (1 - decay.detach() / 4096).numpy()
 
 
-def _per_decay(sums: Any, x: Tensor, decay: Tensor) -> Tensor:
-    """Add the rows' shares of a decay's gradient."""
-    per_channel = sums.reshape(x.shape[0], decay.numel(), -1).sum(axis=(0, 2))
-    return torch.from_numpy(per_channel).to(decay.dtype)
+def _sharing(layout: Layout, decay: Tensor | None) -> tuple[int, int]:
+    return (1, 1) if decay is None else layout.channels(decay.numel())
+
+
+def _per_decay(sums: Any, layout: Layout, decay: Tensor) -> Tensor:
+    """Add the neurons' shares of a decay's gradient."""
+    shares = layout.unflat_state(torch.from_numpy(sums))
+    if decay.numel() == 1:
+        return shares.sum().reshape(1).to(decay.dtype)
+    return shares.transpose(0, 1).flatten(1).sum(1).to(decay.dtype)
 
 
 def run_forward(
-    x: Tensor, decays: tuple[Tensor | None, Tensor | None], states: tuple[Tensor, Tensor], constants: Constants,
-    *, current: bool = False, voltage: bool = False, spikes: bool = False,
+    x: Tensor, layout: Layout, decays: tuple[Tensor | None, Tensor | None], states: tuple[Tensor, Tensor],
+    constants: Constants, *, current: bool = False, voltage: bool = False, spikes: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Run the forward pass; return current, voltage, spikes (each empty if not wanted) and the last two states.
 
-    x (batch, channels, ..., steps) float32, contiguous. decays: of current and voltage, rounded; None leaves that
-    integrator out. states: (batch, channels, ...) before the first step.
+    x (batch, channels, ..., steps) float32, in `layout`, as the results are. decays: of current and voltage, rounded;
+    None leaves that integrator out. states: (batch, channels, ...) before the first step.
     """
-    from .kernels import forward
+    from .forward import forward
 
     empty = x.new_empty(0)
-    wanted = [torch.empty_like(x) if want else empty for want in (current, voltage, spikes)]
-    last_i, last_v = x.new_empty(x.shape[:-1]), x.new_empty(x.shape[:-1])
-    if not x.numel():
-        return wanted[0], wanted[1], wanted[2], last_i, last_v
-    sharing = [_sharing(x, x.new_empty(1) if decay is None else decay) for decay in decays]
-    run_rows(
-        forward, last_i.numel(), x.numel(),
-        _rows(x), _keep(decays[0]), _keep(decays[1]), *sharing,
-        *(state.detach().expand(x.shape[:-1]).contiguous().numpy().reshape(-1) for state in states),
-        constants.reset, np.float32(np.inf if constants.threshold is None else constants.threshold),
-        np.float32(constants.scale), constants.graded,
-        *(_rows(tensor) if tensor.numel() else _NO_ROWS for tensor in wanted),
-        last_i.numpy().reshape(-1), last_v.numpy().reshape(-1),
-    )  # fmt: skip
-    return wanted[0], wanted[1], wanted[2], last_i, last_v
+    wanted = [layout.new(x) if want else empty for want in (current, voltage, spikes)]
+    last_i, last_v = x.new_empty(layout.neurons), x.new_empty(layout.neurons)
+    if x.numel():
+        run_rows(
+            forward, layout.neurons, x.numel(),
+            layout.flat(x).numpy(), layout.by_step, *(_keep(decay) for decay in decays),
+            *(_sharing(layout, decay) for decay in decays), *(layout.flat_state(state).numpy() for state in states),
+            constants.reset, np.float32(np.inf if constants.threshold is None else constants.threshold),
+            np.float32(constants.scale), constants.graded,
+            *(layout.flat(tensor).numpy() if tensor.numel() else _NO_ROWS for tensor in wanted),
+            last_i.numpy(), last_v.numpy(),
+        )  # fmt: skip
+    return wanted[0], wanted[1], wanted[2], layout.unflat_state(last_i), layout.unflat_state(last_v)
 
 
 def run_backward(
-    gradient: Tensor, decays: tuple[Tensor | None, Tensor | None], constants: Constants, current: Tensor,
-    voltage: Tensor, *, from_spikes: bool, decay_gradients: tuple[bool, bool],
+    gradient: Tensor, layout: Layout, decays: tuple[Tensor | None, Tensor | None], constants: Constants,
+    current: Tensor, voltage: Tensor, *, from_spikes: bool, decay_gradients: tuple[bool, bool],
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
     """Run the backward pass; return the gradients of x and of both decays (None if not wanted)."""
-    from .kernels import backward
+    from .backward import backward
 
-    gradient = gradient.contiguous()
-    out = torch.empty_like(gradient)
-    n_rows = gradient.numel() // gradient.shape[-1]
-    sums = [np.zeros(n_rows) if want else _NO_SUMS for want in decay_gradients]
-    sharing = [_sharing(gradient, gradient.new_empty(1) if decay is None else decay) for decay in decays]
-    run_rows(
-        backward, n_rows, gradient.numel(),
-        _rows(gradient), _keep32(decays[0]), _keep32(decays[1]), *sharing,
-        np.float32(0 if constants.threshold is None else constants.threshold), np.float32(constants.width),
-        constants.slope_height, constants.graded,
-        *(_rows(tensor) if tensor.numel() else _NO_ROWS for tensor in (current, voltage)),
-        from_spikes, _rows(out), *sums,
-    )  # fmt: skip
+    gradient = layout.fit(gradient)
+    out = layout.new(gradient)
+    sums = [np.zeros(layout.neurons) if want else _NO_SUMS for want in decay_gradients]
+    if gradient.numel():
+        run_rows(
+            backward, layout.neurons, gradient.numel(),
+            layout.flat(gradient).numpy(), layout.by_step, *(_keep32(decay) for decay in decays),
+            *(_sharing(layout, decay) for decay in decays),
+            np.float32(0 if constants.threshold is None else constants.threshold), np.float32(constants.width),
+            constants.slope_height, constants.graded,
+            *(layout.flat(tensor).numpy() if tensor.numel() else _NO_ROWS for tensor in (current, voltage)),
+            from_spikes, layout.flat(out).numpy(), *sums,
+        )  # fmt: skip
     grads = [
-        None if decay is None or not want else _per_decay(share, gradient, decay)
+        None if decay is None or not want else _per_decay(share, layout, decay)
         for decay, want, share in zip(decays, decay_gradients, sums, strict=True)
     ]
     return out, grads[0], grads[1]
@@ -133,8 +127,9 @@ class _Integrate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, decay: Tensor, state: Tensor, constants: Constants) -> Tensor:
         """Return the integrator's value after every step, before reset."""
-        _, out, *_ = run_forward(x.contiguous(), (None, decay), (state, state), constants, voltage=True)
-        ctx.constants = constants
+        x, layout = settle(x)
+        _, out, *_ = run_forward(x, layout, (None, decay), (state, state), constants, voltage=True)
+        ctx.constants, ctx.layout = constants, layout
         ctx.save_for_backward(out if ctx.needs_input_grad[1] else out.new_empty(0), decay)
         return out
 
@@ -143,7 +138,7 @@ class _Integrate(torch.autograd.Function):
         """Return the gradients of x and decay."""
         out, decay = ctx.saved_tensors
         gx, _, gd = run_backward(
-            gradients[0], (None, decay), ctx.constants, out.new_empty(0), out,
+            gradients[0], ctx.layout, (None, decay), ctx.constants, out.new_empty(0), out,
             from_spikes=False, decay_gradients=(False, ctx.needs_input_grad[1]),
         )  # fmt: skip
         return gx, gd, None, None
@@ -164,11 +159,12 @@ class _Fire(torch.autograd.Function):
         """
         decays = (current_decay, voltage_decay)
         learn = learn and any(ctx.needs_input_grad[:3])
+        x, layout = settle(x)
         current, voltage, spikes, last_i, last_v = run_forward(
-            x.contiguous(), decays, (current_state, voltage_state), constants,
+            x, layout, decays, (current_state, voltage_state), constants,
             current=learn and ctx.needs_input_grad[1], voltage=learn, spikes=True,
         )  # fmt: skip
-        ctx.constants = constants
+        ctx.constants, ctx.layout = constants, layout
         ctx.save_for_backward(current, voltage, current_decay, voltage_decay)
         ctx.mark_non_differentiable(last_i, last_v)
         return spikes, last_i, last_v
@@ -178,7 +174,7 @@ class _Fire(torch.autograd.Function):
         """Return the gradients of x and of both decays."""
         current, voltage, current_decay, voltage_decay = ctx.saved_tensors
         gx, ga, gb = run_backward(
-            gradients[0], (current_decay, voltage_decay), ctx.constants, current, voltage,
+            gradients[0], ctx.layout, (current_decay, voltage_decay), ctx.constants, current, voltage,
             from_spikes=True, decay_gradients=(ctx.needs_input_grad[1], ctx.needs_input_grad[2]),
         )  # fmt: skip
         return gx, ga, gb, None, None, None, None

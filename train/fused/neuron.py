@@ -38,7 +38,7 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
         self._prepare(input)
         current = integrate(input, _quantize(self.current_decay), self.current_state, Constants(self.s_scale, None))
         if self.norm is not None:
-            current = self.norm(current)
+            current = self.norm(current.contiguous())  # SLAYER's norms take views
         voltage = integrate(
             current, _quantize(self.voltage_decay), self.voltage_state,
             Constants(self.s_scale, self.threshold + self.threshold_eps),
@@ -64,7 +64,8 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
         current_decay = _quantize(self.current_decay)
         if self.norm is not None:
             constants_i = Constants(self.s_scale, None)
-            input = self.norm(integrate(input, current_decay, self.current_state, constants_i))
+            current = integrate(input, current_decay, self.current_state, constants_i)
+            input = self.norm(current.contiguous())  # SLAYER's norms take views
             current_decay = None
         spikes, last_i, last_v = fire(
             input, current_decay, _quantize(self.voltage_decay), self.current_state, self.voltage_state, constants,

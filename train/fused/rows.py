@@ -1,4 +1,4 @@
-"""Compiling a kernel, and running it on all cores, each with its share of the rows."""
+"""What the CPU kernels share: compiling them, running them on all cores, transposing buffers, checks of shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Any
 import numba
 import torch
 
-LANES = 64  # rows that a kernel takes together
+LANES = (
+    64  # neurons at a time where steps are neighbours in memory: a cache line of 16 steps is used up while it is hot
+)
+CHUNK = 64  # steps at a time there: a transposed buffer of LANES x CHUNK floats is 16 KiB
+BLOCK = 1024  # neurons at a time where neurons are neighbours in memory: a step's values are 4 KiB per array
 _pools: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.Lock()
 
@@ -22,6 +26,49 @@ def compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # numba found no directory for its cache: neither next to the source nor the user's
         return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+@compiled
+def load(x: Any, by_step: bool, first: int, n: int, t0: int, t1: int, out: Any) -> None:
+    """out[t - t0, lane] = x at step t of neuron first + lane."""
+    if by_step:
+        for t in range(t0, t1):
+            for lane in range(n):
+                out[t - t0, lane] = x[t, first + lane]
+    else:
+        for lane in range(n):
+            for t in range(t0, t1):
+                out[t - t0, lane] = x[first + lane, t]
+
+
+@compiled
+def store(values: Any, by_step: bool, first: int, n: int, t0: int, t1: int, out: Any) -> None:
+    """Undo `load`: write values[t - t0, lane] to step t of neuron first + lane."""
+    if by_step:
+        for t in range(t0, t1):
+            for lane in range(n):
+                out[t, first + lane] = values[t - t0, lane]
+    else:
+        for lane in range(n):
+            for t in range(t0, t1):
+                out[first + lane, t] = values[t - t0, lane]
+
+
+@compiled
+def check(first: int, last: int, neurons: int, steps: int, shape: Any, a: Any, b: Any, c: Any) -> None:
+    """Raise ValueError unless first..last are neurons and a, b, c are `shape` or empty: no access goes astray."""
+    if not (0 <= first <= last <= neurons) or steps < 1:
+        raise ValueError("fused kernel: these neurons or steps do not exist")
+    for other in (a, b, c):
+        if other[0] * other[1] and not (other[0] == shape[0] and other[1] == shape[1]):
+            raise ValueError("fused kernel: arrays differ in shape")
+
+
+@compiled
+def check_decays(size: int, rows: Any) -> None:
+    """Raise ValueError unless (stride, count) points into `size` decays."""
+    if size and (rows[0] < 1 or rows[1] < 1 or rows[1] > size):
+        raise ValueError("fused kernel: decays are fewer than the neurons ask for")
 
 
 def _pool() -> ThreadPoolExecutor:
