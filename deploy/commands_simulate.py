@@ -60,7 +60,8 @@ def simulate(
     found = open_samples(network if data is None else data)
     total = len(found) if samples is None else min(samples, len(found))
     columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("simulate", total=total)
         result = stage.simulate(
             loaded,
@@ -99,7 +100,8 @@ def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> No
     console = Console(width=None if Console().is_terminal else 100, highlight=False)
     accuracy = "no labels" if result.accuracy is None else f"accuracy {result.accuracy:.2%}"
     console.print(f"{result.n_samples} samples on {result.target}: {accuracy}")
-    activity = Table(title="per inference", title_justify="left")
+    console.print("per inference:")
+    activity = Table()
     for column in ("layer", "neurons", "spikes", "rate", "synaptic events into it"):
         activity.add_column(column, justify="left" if column == "layer" else "right")
     per_sample = result.steps / result.n_samples
@@ -116,17 +118,24 @@ def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> No
     console.print(activity)
     if result.confusion is not None and len(result.confusion) <= WIDEST:
         names = [classes[i] if i < len(classes) else str(i) for i in range(len(result.confusion))]
-        confusion = Table("", *names, title="confusion: true class by row, prediction by column", title_justify="left")
+        console.print("confusion: true class by row, prediction by column")
+        confusion = Table("", *names)
         for name, row in zip(names, result.confusion, strict=True):
             confusion.add_row(name, *(str(n) if n else "." for n in row))
         console.print(confusion)
     numbers = result.to_json()
-    console.print(
-        f"{result.seconds:.3g} s: {numbers['samples_per_second']:,.4g} samples/s, {numbers['steps_per_second']:,.4g} "
-        f"steps/s, {numbers['events_per_second']:,.4g} synaptic events/s"
+    speed = ", ".join(
+        f"{_readable(numbers[f'{what}_per_second'])} {unit}/s"
+        for what, unit in (("samples", "samples"), ("steps", "steps"), ("events", "synaptic events"))
     )
+    console.print(f"{result.seconds:.3g} s: {speed}")
     for name, value in result.measured.items():
         console.print(f"measured {name}: {value}")
+
+
+def _readable(number: float) -> str:
+    """Return a number with three digits or more, and never an exponent."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 COMMANDS: dict[str, Any] = {"simulate": simulate}

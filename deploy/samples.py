@@ -10,10 +10,12 @@ RUN        a run folder: the test split of its data set
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import IO, Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -146,40 +148,36 @@ class Member:
 
     def __init__(self, path: Path, key: str) -> None:
         self._path, self._key = path, key
-        with zipfile.ZipFile(path) as file:
-            self.shape, self.dtype, _ = self._header(file)
+        with self._opened() as (_, shape, dtype):
+            self.shape, self.dtype = shape, dtype
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def _header(self, file: zipfile.ZipFile) -> tuple[tuple[int, ...], np.dtype[Any], Any]:
-        """Return (shape, dtype, stream behind the header)."""
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]]:
+        """Give (stream behind the header, shape, dtype)."""
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         try:
-            stream = file.open(f"{self._key}.npy")
-            readers: Mapping[tuple[int, int], Any] = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }
-            shape, by_column, dtype = readers[np.lib.format.read_magic(stream)](stream)
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise FileError(f"data {self._path}: cannot read {self._key} ({error})") from None
-        if dtype.kind not in "buif" or len(shape) < 3 or by_column:
-            order = " in column order" if by_column else ""
-            raise FileError(
-                f"data {self._path}: {self._key} is {dtype} {shape}{order}, allowed are whole numbers "
-                "(samples, steps, *shape) in row order"
-            )
-        return shape, dtype, stream
+            with zipfile.ZipFile(self._path) as file, file.open(f"{self._key}.npy") as stream:
+                shape, by_column, dtype = readers[np.lib.format.read_magic(stream)](stream)
+                if dtype.kind not in "buif" or len(shape) < 3 or by_column:
+                    order = " in column order" if by_column else ""
+                    raise FileError(
+                        f"data {self._path}: {self._key} is {dtype} {shape}{order}, allowed are whole numbers "
+                        "(samples, steps, *shape) in row order"
+                    )
+                yield stream, shape, dtype
+        except FileError:
+            raise
+        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise FileError(f"data {self._path}: {self._key} is damaged ({error})") from None
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
-        with zipfile.ZipFile(self._path) as file:
-            shape, dtype, stream = self._header(file)
+        with self._opened() as (stream, shape, dtype):
             size = int(np.prod(shape[1:])) * dtype.itemsize
             for _ in range(shape[0]):
-                try:
-                    raw = stream.read(size)
-                except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-                    raise FileError(f"data {self._path}: {self._key} is damaged ({error})") from None
+                raw = stream.read(size)
                 if len(raw) != size:
                     raise FileError(f"data {self._path}: {self._key} is damaged (it ends too early)")
                 yield np.frombuffer(raw, dtype).reshape(shape[1:])

@@ -25,8 +25,8 @@ class Simulation:
 
     predictions, labels: (samples,) int64, labels None without labels. confusion: (classes, classes) int64, true class
     by row, or None. spikes: node -> spikes per inference. events: projection -> synaptic operations per inference.
-    steps: simulated steps of all samples together. seconds: of simulating, without reading data. measured: what the
-    probes of a target measured.
+    steps: simulated steps of all samples together. seconds: of simulating, without compiling and reading data.
+    measured: what the probes of a target measured.
     """
 
     target: str
@@ -112,8 +112,9 @@ def simulate(
     spikes = dict.fromkeys((*network.inputs, *network.populations), 0)
     events = dict.fromkeys(network.projections, 0)
     done = steps = 0
+    parts = run(network, iter(samples), options)
     begin = time.perf_counter()
-    for activity in run(network, iter(samples), options):
+    for activity in parts:
         predictions.append(predict(network, activity))
         done, steps = done + activity.n_samples, steps + activity.n_samples * activity.n_steps
         for name in spikes:

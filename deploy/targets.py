@@ -6,7 +6,8 @@ A target is named by the place of its function, so that nothing of it is importe
 
 It takes the samples in order, as many at a time as suits it, and yields an Activity for every few of them, with the
 counts of all nodes and events of all projections, and the voltage of the populations in `options.states`. Each sample
-starts from the initial state. To add one, enter it in TARGETS.
+starts from the initial state. What it does before it returns the iterator is not counted as simulating. To add one,
+enter it in TARGETS.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def run_engine(network: Network, samples: Iterator[Any], options: Options) -> It
     """Run the event engine on all cores."""
     from .engine import Engine
 
-    return Engine(network).stream(
+    engine = Engine(network)
+    engine.prepare()
+    return engine.stream(
         samples,
         options.n_steps,
         memory_limit=options.memory_limit,

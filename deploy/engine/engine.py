@@ -50,6 +50,10 @@ class Engine:
         """Bytes of the tables; arrays that are shared with the network count too."""
         return sum(array.nbytes for array in self.plan)
 
+    def prepare(self) -> None:
+        """Load the compiled code, or compile it where this machine has not yet; the first run does it otherwise."""
+        self.run({name: np.zeros((1, 1, node.size), np.uint8) for name, node in self.network.inputs.items()}, record=())
+
     def _wanted(
         self, record: Collection[str] | str | None, states: Collection[str]
     ) -> tuple[list[str], list[str], bool]:
@@ -102,7 +106,8 @@ class Engine:
         if need > limit:
             raise NetworkError(
                 f"run: {samples} samples of {steps} steps need {need / 2**20:.3g} MiB, the limit is "
-                f"{limit / 2**20:.3g} MiB; record less, give fewer samples at once (stream does), or raise memory_limit"
+                f"{limit / 2**20:.3g} MiB; record less, give fewer samples at once (stream does), or raise it "
+                "(memory_limit, --memory)"
             )
         names, indices = self.memory.names, self.memory.indices
         start = np.zeros(len(names), np.int64)

@@ -82,12 +82,21 @@ def events_to_dense(
     return dense.reshape(steps, -1)
 
 
-def _events(network: Network, name: str, values: Any, n_steps: int | None, bin_width: float | None, sensor_shape: Shape | None) -> npt.NDArray[np.uint8]:  # fmt: skip  # noqa: E501
+def _events(
+    network: Network,
+    name: str,
+    values: Any,
+    n_steps: int | None,
+    bin_width: float | None,
+    sensor_shape: Shape | None,
+) -> npt.NDArray[np.uint8]:
     """Bin one sample's events, or several samples', for input `name`: (samples, steps, size)."""
     node = network.inputs[name]
     samples = [values] if is_events(values) else list(values)
     if bin_width is None:
-        raise NetworkError(f"input {name!r}: events need bin_width, the duration of a step in the unit of t")
+        raise NetworkError(
+            f"input {name!r}: events need the duration of a step in the unit of their t (bin_width, --bin-width)"
+        )
     made = [
         events_to_dense(sample, node.shape, bin_width, n_steps, max_value=node.max_value, sensor_shape=sensor_shape)
         for sample in samples
