@@ -20,7 +20,7 @@ export OMP_NUM_THREADS ?= 1
 .venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt scripts/install.py
-	$(PYTHON) scripts/install.py .venv --stamp $(STAMP)
+	@$(PYTHON) scripts/install.py .venv --stamp $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/sdsnn demo
@@ -39,8 +39,8 @@ fuzz: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	mkdir -p .ide/sdsnn
-	for room in train export deploy; do ln -sfn ../../$$room .ide/sdsnn/$$room; done
+	@mkdir -p .ide/sdsnn
+	@for room in train export deploy; do ln -sfn ../../$$room .ide/sdsnn/$$room; done
 	$(BIN)/mypy
 
 format: $(STAMP)
