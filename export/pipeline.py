@@ -67,7 +67,7 @@ def lower_result(result: TrainResult) -> Network:
     """Return the Network of a trained model, every unit still in it."""
     trainer = result.trainer
     provenance = {"run": result.folder.path.name, "seed": trainer.config.seed, "epoch": result.best_epoch}
-    return lower(trainer.model, trainer.data.shape, provenance=provenance)
+    return lower(trainer.model, trainer.data.shape, input_max=trainer.data.input_max, provenance=provenance)
 
 
 def slayer_spikes(

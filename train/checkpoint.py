@@ -1,8 +1,16 @@
-"""Checkpoints that are whole or absent: written aside, synced, renamed; loaded without running pickled code."""
+"""Checkpoints that are whole or absent: written aside, synced, renamed; loaded without running pickled code.
+
+A file is one line of magic and SHA-256 of what follows, then what torch.save makes. Beside it the one before stays as
+`<name>.previous`, which loading falls back to when the newest is damaged.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +19,67 @@ import torch
 from sdsnn_core.errors import FileError
 from sdsnn_core.files import atomic_path
 
+_MAGIC = b"sdsnn-checkpoint sha256 "
+
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values to `path`, all or nothing."""
+    """Write tensors and plain values to `path`, all or nothing; what was there stays as `<path>.previous`."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
     with atomic_path(path) as aside:
-        try:
-            torch.save(state, aside)
-        except RuntimeError as error:  # torch reports a full disk this way
-            raise FileError(f"checkpoint {path}: cannot be written ({str(error).splitlines()[0]})") from None
+        with open(aside, "wb") as file:
+            file.write(_MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            link = path.with_name(f".{path.name}.{os.getpid()}.link.tmp")
+            link.unlink(missing_ok=True)
+            os.link(path, link)
+            os.replace(link, previous(path))
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself
+    finally:
+        os.close(folder)
+
+
+def previous(path: Path) -> Path:
+    """Return where the checkpoint before the newest lies."""
+    return path.with_name(f"{path.name}.previous")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU. Raises FileError where it is missing or corrupt."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
     except FileNotFoundError:
         raise FileError(f"checkpoint {path}: no such file") from None
+    except OSError as error:
+        raise FileError(f"checkpoint {path}: cannot be read ({error.strerror})") from None
+    if content.startswith(_MAGIC):
+        head, _, content = content.partition(b"\n")
+        if hashlib.sha256(content).hexdigest().encode() != head[len(_MAGIC) :]:
+            raise FileError(f"checkpoint {path}: corrupt or not a checkpoint (its checksum does not match)")
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise FileError(f"checkpoint {path}: corrupt or not a checkpoint ({reason[:120]})") from None
     if not isinstance(state, dict) or state.get("format") != 1:
         raise FileError(f"checkpoint {path}: not a checkpoint of sdsnn (format 1)")
     return state
+
+
+def load_newest(path: Path) -> dict[str, Any]:
+    """Read a checkpoint or, with a warning, the one before it where the newest is missing or corrupt."""
+    try:
+        return load_checkpoint(path)
+    except FileError as error:
+        try:
+            state = load_checkpoint(previous(path))
+        except FileError:
+            raise error from None
+        warnings.warn(f"{error}; going on from {previous(path)}", RuntimeWarning, stacklevel=2)
+        return state

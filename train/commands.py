@@ -9,18 +9,23 @@ import typer
 
 
 def train(
-    config: Annotated[str | None, typer.Argument(help="A TOML file, or the name of a shipped recipe (digits).")] = None,
+    config: Annotated[
+        str | None, typer.Argument(help="A TOML file, or the name of a shipped recipe (digits, mnist_mlp, ...).")
+    ] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Run folder to make; default runs/<config>-<seed>.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set optimiser.epochs=20")
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", help="Run folder to go on with.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Train a network of SLAYER blocks while its structure develops; writes a run folder."""
     from sdsnn_core.errors import ConfigError
 
     from .config import load_config
+    from .data import load_data
+    from .datasets import with_directory
     from .loop import train as run_training
     from .progress import Bars
     from .run_folder import RunFolder
@@ -36,7 +41,9 @@ def train(
         resolved = folder.config()
     else:
         assert config is not None
-        resolved = load_config(config, settings or [])
+        resolved = with_directory(load_config(config, settings or []))
+        if download:
+            load_data(resolved.data, resolved.seed, download=True)
         folder = RunFolder.create(run or Path("runs") / f"{Path(config).stem}-{resolved.seed}", resolved)
     bars = Bars(resolved.optimiser.epochs, quiet=quiet)
     try:

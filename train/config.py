@@ -138,13 +138,17 @@ class OptimiserConfig(_Section):
     epochs: int = Field(40, ge=1)
     batch_size: int = Field(64, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
+    warmup_epochs: int = Field(0, ge=0, description="the learning rate rises linearly over these")
+    accumulate: int = Field(1, ge=1, description="parts that a batch is computed in, one after another: less memory")
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
     final_learning_rate: float = Field(1e-5, ge=0, description="where the cosine schedule ends")
     weight_decay: float = Field(0.0, ge=0)
     loss: Literal["cross_entropy", "spike_rate"] = "cross_entropy"
     gain: float = Field(0.7, gt=0, description="cross_entropy: logit per output spike")
     true_rate: Fraction = Field(0.9, description="spike_rate: spikes per step wanted of the right class")
     false_rate: Fraction = Field(0.02, description="spike_rate: and of the others")
-    fused: bool = Field(False, description="sdsnn's fused neurons instead of SLAYER's own: the same spikes, faster")
+    fused: bool = Field(True, description="sdsnn's fused neurons instead of SLAYER's own: the same spikes, faster")
 
 
 class RunConfig(_Section):
@@ -175,6 +179,17 @@ class RunConfig(_Section):
     def to_toml(self) -> str:
         """Return the configuration as TOML that `load_config` reads back to an equal one."""
         return tomli_w.dumps(self.as_dict())
+
+
+def parse_toml(text: str) -> RunConfig:
+    """Return the configuration that `to_toml` wrote; keys that came later take their defaults."""
+    return parse_config(tomllib.loads(text))
+
+
+def deciding(config: RunConfig) -> RunConfig:
+    """Return the configuration without what changes no result: where files lie, and threads."""
+    data = config.data.model_copy(update={"directory": None, "cache": None, "workers": 1})
+    return config.model_copy(update={"data": data, "threads": 0})
 
 
 def recipe_path(name: str) -> Path:

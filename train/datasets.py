@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, final
 from sdsnn_core.errors import ConfigError, FileError
 
 if TYPE_CHECKING:
-    from .config import DataConfig
+    from .config import DataConfig, RunConfig
     from .data import DataSet
 
 Loader = Callable[["DataConfig", int, bool], "DataSet"]
@@ -116,6 +116,17 @@ def locate(config: DataConfig) -> Path:
         return Path(config.directory).expanduser()
     folders = DATA_SETS[config.name].folders or (config.name,)
     return next((found for name in folders if (found := data_home() / name).is_dir()), data_home() / folders[0])
+
+
+def with_directory(config: RunConfig) -> RunConfig:
+    """Return the configuration with the directory of its data written down, if that exists, so that a run finds it."""
+    data = config.data
+    if data.directory is not None or data.name not in DATA_SETS or not DATA_SETS[data.name].folders:
+        return config
+    found = locate(data)
+    if not found.is_dir():
+        return config
+    return config.model_copy(update={"data": data.model_copy(update={"directory": str(found.resolve())})})
 
 
 def missing(config: DataConfig, directory: Path, what: str) -> FileError:

@@ -12,8 +12,9 @@ import torch
 
 from sdsnn_core.errors import ConfigError, FileError
 
-from .checkpoint import load_checkpoint, save_checkpoint
-from .config import RunConfig
+from .ahead import Ahead
+from .checkpoint import load_checkpoint, load_newest, previous, save_checkpoint
+from .config import RunConfig, deciding, parse_toml
 from .data import DataSet, load_data
 from .developing import Developer
 from .evaluate import Evaluation, evaluate, to_slayer
@@ -69,9 +70,12 @@ class Trainer:
         self.best: dict[str, Any] = {}
 
     def learning_rate(self, epoch: int) -> float:
-        """Return the cosine schedule's value in `epoch`."""
+        """Return the schedule's value in `epoch`: a linear rise over the warm-up, then half a cosine."""
         settings = self.config.optimiser
-        phase = (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+        if epoch < settings.warmup_epochs:
+            return settings.learning_rate * (epoch + 1) / (settings.warmup_epochs + 1)
+        left = max(settings.epochs - settings.warmup_epochs, 1)
+        phase = (1 + math.cos(math.pi * (epoch - settings.warmup_epochs) / left)) / 2
         return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * phase
 
     def run_epoch(self, progress: Progress) -> dict[str, Any]:
@@ -88,19 +92,21 @@ class Trainer:
         self.model.train()
         n_batches = math.ceil(len(order) / size)
         total, right = 0.0, 0
-        for batch in range(n_batches):
-            chosen = np.sort(order[batch * size : (batch + 1) * size])
+        batches = [np.sort(order[batch * size : (batch + 1) * size]) for batch in range(n_batches)]
+
+        def prepare(batch: int) -> torch.Tensor:
+            own = np.random.default_rng([self.config.seed, epoch, batch])
+            return to_slayer(self.data.training_spikes(batches[batch], own))
+
+        prepared = Ahead(prepare, n_batches, self.config.data.workers)
+        for batch, spikes in enumerate(prepared):
+            chosen = batches[batch]
             labels = torch.from_numpy(self.data.train.labels[chosen])
-            self.optimiser.zero_grad()
-            reset_state(self.model)
-            output = self.model(to_slayer(self.data.training_spikes(chosen, rng)))
-            loss = self.loss(output, labels)
-            torch.autograd.backward(loss / len(chosen))
-            self.optimiser.step()
-            self.developer.after_step()
-            total += float(loss.detach())
-            right += int((output.detach().sum(-1).argmax(1) == labels).sum())
-            progress.batch(epoch, batch, n_batches, float(loss.detach()) / len(chosen))
+            batch_loss, batch_right = self._step(spikes, labels)
+            total += batch_loss
+            right += batch_right
+            progress.batch(epoch, batch, n_batches, batch_loss / len(chosen))
+        trained = time.perf_counter() - started
         layers = self.developer.after_epoch(epoch, self.optimiser, self.accuracy)
         self.epochs_done = epoch + 1
         seen = evaluate(self.model, self.data.validation, self.loss)
@@ -117,7 +123,37 @@ class Trainer:
             "settled": self.developer.settled(epoch),
             "layers": layers,
             "seconds": time.perf_counter() - started,
+            "waiting": prepared.waited / max(trained, 1e-9),
         }
+
+    def _step(self, spikes: torch.Tensor, labels: torch.Tensor) -> tuple[float, int]:
+        """Take one step of the optimiser; return the batch's summed loss and how many it got right."""
+        settings = self.config.optimiser
+        total, right = 0.0, 0
+        self.optimiser.zero_grad()
+        size = math.ceil(len(labels) / settings.accumulate)
+        for start in range(0, len(labels), size):
+            part_labels = labels[start : start + size]
+            reset_state(self.model)
+            output = self.model(spikes[start : start + size])
+            loss = self.loss(output, part_labels)
+            torch.autograd.backward(loss / len(labels))
+            total += float(loss.detach())
+            right += int((output.detach().sum(-1).argmax(1) == part_labels).sum())
+        if settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
+        self.optimiser.step()
+        self.developer.after_step()
+        return total, right
+
+    def stops(self) -> bool:
+        """Return whether the run is over: all epochs done, or no better one for `patience` of them."""
+        settings, last = self.config.optimiser, self.epochs_done - 1
+        if self.epochs_done >= settings.epochs:
+            return True
+        if settings.patience is None or last < 0 or not self.developer.settled(last):
+            return False
+        return bool(last - self.best["epoch"] >= settings.patience)
 
     def is_best(self, line: dict[str, Any]) -> bool:
         """Return whether validation prefers this epoch: only settled structure counts, once there is any."""
@@ -139,8 +175,9 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to a saved state. Raises ConfigError if it belongs to another configuration."""
-        if state["config"] != self.config.to_toml():
-            pairs = zip(state["config"].splitlines(), self.config.to_toml().splitlines(), strict=False)
+        saved, ours = deciding(parse_toml(state["config"])), deciding(self.config)
+        if saved != ours:
+            pairs = zip(saved.to_toml().splitlines(), ours.to_toml().splitlines(), strict=False)
             changed = next((f"{a!r} against {b!r}" for a, b in pairs if a != b), "its length")
             raise ConfigError([f"checkpoint: was made with another configuration; the first difference is {changed}"])
         try:
@@ -177,14 +214,16 @@ def train(
     """
     told = progress or Silent()
     trainer = Trainer(config)
-    if resume and folder.checkpoint_file.exists():
-        trainer.load_state(load_checkpoint(folder.checkpoint_file))
+    if resume:
+        folder.remove_leftovers()
+    if resume and (folder.checkpoint_file.exists() or previous(folder.checkpoint_file).exists()):
+        trainer.load_state(load_newest(folder.checkpoint_file))
         folder.cut_history(trainer.epochs_done)
         for line in folder.history():
             told.epoch(line)
     else:
         save_checkpoint(folder.checkpoint_file, trainer.state())
-    while trainer.epochs_done < config.optimiser.epochs:
+    while not trainer.stops():
         line = trainer.run_epoch(told)
         if trainer.is_best(line):
             trainer.best = {

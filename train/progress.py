@@ -43,7 +43,9 @@ class Bars:
     def epoch(self, line: dict[str, Any]) -> None:
         """Show a finished epoch."""
         note = (
+            f"loss {line['loss']:.3f}  "
             f"validation {line['validation_accuracy']:.1%}  synapses gone {line['connection_sparsity']:.1%}  "
-            f"spike rate {sum(line['spike_rates']) / len(line['spike_rates']):.1%}"
+            f"spike rate {sum(line['spike_rates']) / len(line['spike_rates']):.1%}  "
+            f"waiting for data {line.get('waiting', 0):.0%}"
         )
         self._bars.update(self._epochs, completed=line["epoch"] + 1, note=note)

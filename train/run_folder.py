@@ -3,7 +3,8 @@
 config.toml       the resolved configuration, defaults included
 environment.json  versions, machine kind, threads, when
 history.jsonl     one line per epoch
-checkpoint.pt     the state after the last complete epoch; --resume goes on from it
+checkpoint.pt     the state after the last complete epoch; --resume goes on from it, or, where it is damaged, from
+                  checkpoint.pt.previous
 best.pt           the state of the epoch that validation chose
 network.nir, certificate.json, report.json   written by export
 """
@@ -40,6 +41,8 @@ class RunFolder:
     def create(cls, path: str | Path, config: RunConfig) -> RunFolder:
         """Make a new run folder. Raises FileError where one with a run in it is already there."""
         folder = cls(path)
+        if folder.path.is_dir() and not folder.config_file.exists():
+            folder.remove_leftovers()  # of a run that was killed before it had a configuration
         if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
             raise FileError(f"run folder {folder.path}: exists and is not empty; choose another or use --resume")
         try:
@@ -64,8 +67,16 @@ class RunFolder:
 
     def append_history(self, line: dict[str, Any]) -> None:
         """Add one epoch to the history."""
-        with open(self.history_file, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with open(self.history_file, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise FileError(f"{self.history_file}: cannot be written ({error.strerror})") from None
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files of a process that was killed while it wrote."""
+        for path in self.path.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
 
     def history(self) -> list[dict[str, Any]]:
         """Return the epochs of the history in order; a last line cut off by a crash is left out."""
