@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import commands_deploy, commands_simulate
+from . import commands_deploy, commands_simulate, extra_backends
 
 if TYPE_CHECKING:
-    from .demo import Summary
+    from .demo import Demo
 
 
 def demo(
@@ -36,27 +36,20 @@ def demo(
     overrides = settings or []
     bars = Bars(load_config("digits", overrides).optimiser.epochs, quiet=quiet)
     console = Console(stderr=True, quiet=quiet)
-    summary = run_demo(free_folder(run), seed=seed, overrides=overrides, bars=bars, stage=console.status)
-    print_summary(summary)
+    made = run_demo(free_folder(run), seed=seed, overrides=overrides, bars=bars, stage=console.status)
+    print_demo(made)
     if as_json:
-        keys = (
-            "test_accuracy", "test_accuracy_before_export", "connection_sparsity", "units_kept", "units_dense",
-            "synapses_kept", "synapses_dense", "spikes_per_inference", "synaptic_operations_per_inference",
-            "synaptic_operations_dense", "mismatches", "bins_compared", "verified", "backends", "seed", "run",
-            "seconds",
-        )  # fmt: skip
-        content = summary.as_dict()
-        typer.echo(json.dumps({key: content[key] for key in keys}))
+        typer.echo(json.dumps(made.numbers()))
 
 
-def print_summary(summary: Summary) -> None:
-    """Print the result of the demo as a table."""
+def print_demo(made: Demo) -> None:
+    """Print the result of the demo as a table, from the report's numbers."""
     from rich.console import Console
     from rich.table import Table
 
     from sdsnn.export.commands import describe
 
-    content = summary.as_dict()
+    found = made.report.data["summary"]
     console = Console(highlight=False)
     table = Table(title="sdsnn demo: handwritten digits", title_justify="left")
     table.add_column("")
@@ -66,26 +59,25 @@ def print_summary(summary: Summary) -> None:
     def row(name: str, dense: str, kept: str) -> None:
         table.add_row(name, dense, kept)
 
-    row("test accuracy", f"(in SLAYER) {content['test_accuracy_before_export']:.2%}", f"{content['test_accuracy']:.2%}")
-    for name, (before, after) in summary.exported.compaction.units.items():
+    row("test accuracy", f"(in SLAYER) {found['test_accuracy_before_export']:.2%}", f"{found['test_accuracy']:.2%}")
+    for name, (before, after) in made.exported.compaction.units.items():
         row(f"units in {name}", f"{before:,}", f"{after:,}")
-    row(
-        "synapses",
-        f"{content['synapses_dense']:,}",
-        f"{content['synapses_kept']:,} ({-content['connection_sparsity']:.1%})",
-    )
-    row("spikes per inference", "", f"{content['spikes_per_inference']:.1f}")
+    row("synapses", f"{found['synapses_dense']:,}", f"{found['synapses_kept']:,} ({-found['connection_sparsity']:.1%})")
+    row("spikes per inference", "", f"{found['spikes_per_inference']:.1f}")
     row(
         "synaptic operations per inference",
-        f"{content['synaptic_operations_dense']:,.0f}",
-        f"{content['synaptic_operations_per_inference']:,.0f}",
+        f"{found['synaptic_operations_dense']:,.0f}",
+        f"{found['synaptic_operations_per_inference']:,.0f}",
     )
+    row(f"cores of {made.report.data['placement']['chip']}", "", f"{found['cores']}")
     console.print(table)
     console.print("Same spikes as the reference simulator, bin for bin:")
-    for comparison in summary.exported.certificate.comparisons:
+    for comparison in made.exported.certificate.comparisons:
         console.print(f"  {comparison.backend:8} {describe(comparison)}")
-    console.print(f"Energy: {summary.energy.headline()}")
-    console.print(f"{content['seconds']:.0f} s. Files: {', '.join(content['files'])}")
+    if made.report.energy is not None:
+        console.print(f"Energy: {made.report.energy.headline()}", markup=False)
+    console.print(f"{made.seconds:.0f} s. Files: {', '.join(made.files)}")
 
 
+extra_backends.register()
 COMMANDS: dict[str, Any] = {"demo": demo, **commands_deploy.COMMANDS, **commands_simulate.COMMANDS}

@@ -25,12 +25,11 @@ def place(
     """Does it fit the chip: cores, memory, which limit binds, what would help, and the unpruned network beside it."""
     from rich.console import Console
 
-    from sdsnn.export.nir_reader import read_nir
-
     from .chip import chip_names, load_chip
     from .placement_cost import DoesNotFit
     from .placement_picture import save_placement_picture
     from .placement_report import explain, placement_lines, placement_tables, placement_to_json, whole_chip_lines
+    from .report_data import read_for_placement
 
     if chip == "list":
         for name in chip_names():
@@ -38,13 +37,13 @@ def place(
             typer.echo(f"{name}: {known.title}. {known.summary}")
         return
     target = load_chip(chip)
-    sizes = unpruned_sizes(unpruned or [], network)
-    given = read_nir(network / "network.nir" if network.is_dir() else network)
+    units = unpruned_units(unpruned or [])
+    given, before = read_for_placement(network)
     if not target.placeable:
         fits, lines = whole_chip_lines(given, target)
         typer.echo(json.dumps({"chip": target.name, "fits": fits, "lines": lines}) if as_json else "\n".join(lines))
         raise typer.Exit(0 if fits else 2)
-    report = explain(given, target, sizes, advice=advice)
+    report = explain(given, target, units or before, advice=advice)
     if picture is not None and report.placement is not None:
         save_placement_picture(report.placement, picture, target.title)
     if as_json:
@@ -59,34 +58,29 @@ def place(
         raise DoesNotFit.told(report.refusal)
 
 
-def unpruned_sizes(options: list[str], path: Path) -> dict[str, int]:
-    """Read NODE=UNITS options; for a run folder, add the units that its report.json tells."""
+def unpruned_units(options: list[str]) -> dict[str, int]:
+    """Read NODE=UNITS options. Raises ConfigError with every problem."""
     from sdsnn_core.errors import ConfigError
 
-    sizes: dict[str, int] = {}
-    told = path / "report.json"
-    if path.is_dir() and told.is_file():
-        try:
-            layers = json.loads(told.read_text(encoding="utf-8")).get("layers", {})
-            sizes = {name: int(layer["units"][0]) for name, layer in layers.items()}
-        except (ValueError, TypeError, KeyError, AttributeError):
-            sizes = {}
+    units: dict[str, int] = {}
     problems = []
     for option in options:
-        name, _, units = option.partition("=")
-        if not name or not units.isdigit() or int(units) < 1:
+        name, _, number = option.partition("=")
+        if not name or not number.isdigit() or int(number) < 1:
             problems.append(f"--unpruned: got {option!r}, allowed NODE=UNITS with UNITS of at least 1")
         else:
-            sizes[name] = int(units)
+            units[name] = int(number)
     if problems:
         raise ConfigError(problems)
-    return sizes
+    return units
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder made by `sdsnn train` and `sdsnn export`.")],
     chip: Annotated[str, typer.Option("--chip", help="Chip that placement and energy are for.")] = "loihi2",
-    samples: Annotated[int, typer.Option(min=0, help="Test samples to simulate; 0 for none.")] = 256,
+    samples: Annotated[
+        int | None, typer.Option(min=0, help="Test samples to record; default as many as fit in 256 MiB, 0 for none.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; default the run folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Also print report.json.")] = False,
 ) -> None:
@@ -117,9 +111,9 @@ def compare(
     from sdsnn_core.files import write_text
 
     from .energy_prices import price_list_names
-    from .report_compare import compare_html, compare_rows, compare_to_json, read_line
+    from .report_compare import compare_html, compare_rows, compare_to_json, read_lines
 
-    lines = [read_line(run) for run in runs]
+    lines = read_lines(runs)
     known = sorted({name for line in lines for name in line.joules} | set(price_list_names()))
     if prices not in known:
         raise ConfigError([f"--prices: got {prices!r}, allowed {known}"])
@@ -128,12 +122,13 @@ def compare(
     if as_json:
         typer.echo(json.dumps(compare_to_json(lines, prices)))
         return
-    headings, rows = compare_rows(lines, prices)
-    table = Table(title="runs; * no other run is more accurate for less energy", title_justify="left")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "run" else "right")
+    headings, *rows = compare_rows(lines, prices)
+    # Quantities down, runs across: names and numbers stay whole in a narrow terminal.
+    table = Table("", title="runs; * no other run is more accurate for less energy", title_justify="left")
     for row in rows:
-        table.add_row(*row)
+        table.add_column(row[0], justify="right")
+    for i, heading in enumerate(headings[1:], 1):
+        table.add_row(heading, *(row[i] for row in rows))
     Console(highlight=False).print(table)
 
 

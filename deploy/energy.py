@@ -18,6 +18,7 @@ from .energy_counts import Counts, Span, count
 from .energy_prices import QUANTITIES, TERMS, PriceList, default_price_lists
 from .energy_time import StaticShare, StepTime, static_share, step_time
 from .placement_types import Placement
+from .unpruned import Unpruned
 
 PICO = 1e-12
 
@@ -88,14 +89,18 @@ class EnergyReport:
         chip = [item for item in self.priced if item.prices.role == "chip"]
         return "partial" if any(item.unpriced for item in chip) or not chip else "complete"
 
+    @property
+    def wording(self) -> str:
+        """How to call the joules of the range, for example 'Loihi-1-priced'."""
+        return ", ".join(sorted({item.wording for item in self.priced if item.prices.role == "chip"}))
+
     def headline(self) -> str:
         """Return the range in one line, with its wording, label and sources."""
         if self.range_j is None:
             return "energy: no price list of a neuromorphic chip was given"
         chip = [item for item in self.priced if item.prices.role == "chip"]
         names = " to ".join(f"{item.prices.title} [{item.prices.grade}]" for item in chip)
-        wording = sorted({item.wording for item in chip})
-        return f"{format_joules(self.range_j)} per inference, {self.label}, {', '.join(wording)}: {names}"
+        return f"{format_joules(self.range_j)} per inference, {self.label}, {self.wording}: {names}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-able data; the schema is in docs/report.md."""
@@ -116,16 +121,17 @@ def price(
     tables: Sequence[PriceList] | None = None,
     *,
     placement: Placement | None = None,
-    unpruned: Network | Mapping[str, int] | None = None,
+    unpruned: Unpruned = None,
     unpruned_activity: Activity | None = None,
     chip: str = "loihi2",
 ) -> EnergyReport:
     """Price `activity` of `network` by every list of `tables` (default: all that come with the package).
 
     placement: where the neurons sit; without it packets and hops are unpriced and there is no time. unpruned: the
-    network before pruning, or {node: units it had}; with unpruned_activity (of an unpruned Network) its own counts
-    are priced, otherwise the events of the same spikes on full matrices. chip: what the network is meant for; lists
-    made for another chip are worded '<that chip>-priced'. Raises NetworkError if activity and network do not match.
+    network before pruning, its shapes, or {node: units it had}; with unpruned_activity (of an unpruned Network) its
+    own counts are priced, otherwise the events of the same spikes on full matrices. chip: what the network is meant
+    for; lists made for another chip are worded '<that chip>-priced'. Raises NetworkError if activity and network do
+    not match.
     """
     lists = default_price_lists() if tables is None else list(tables)
     counts = count(network, activity, placement)

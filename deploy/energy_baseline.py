@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from sdsnn_core.activity import Activity
-from sdsnn_core.convolution import expand
-from sdsnn_core.errors import NetworkError
-from sdsnn_core.network import Convolution, Input, Network, Projection, Synapses
+from sdsnn_core.network import Input, Network, Projection, Synapses
 
 from .energy_counts import Counts, Span, count
 from .energy_prices import PriceList
+from .unpruned import Before, Unpruned
 
 PICO = 1e-12
 
@@ -29,35 +26,23 @@ class Baseline:
     joules: Mapping[str, Span]
 
 
-def dense_synapses(network: Network, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
+def dense_synapses(network: Network, unpruned: Unpruned = None) -> dict[str, int]:
     """Return connections of each projection with no weight absent, one operation each per dense pass.
 
     A projection of point-to-point synapses counts as a full matrix (NeuroBench's 'Dense'); a convolution as its
-    kernel, at every place where it lands. sizes: units that nodes had before they were removed.
+    kernel, at every place where it lands. unpruned: what there was before units were removed.
     """
-    units = _units(network, sizes)
+    before = Before.of(network, unpruned)
+    return {name: before.connections(network, name) for name in network.projections}
+
+
+def dense_events(network: Network, activity: Activity, unpruned: Unpruned = None) -> dict[str, float]:
+    """Return synaptic events per inference of the same spikes on projections with no weight absent."""
+    before = Before.of(network, unpruned)
     return {
-        name: units[p.source] * units[p.target]
-        if isinstance(p, Synapses)
-        else int(expand(_full(p), network.nodes[p.source].shape).weight.size)  # type: ignore[union-attr]
+        name: float(activity.counts[p.source].sum(axis=0) @ before.fan_out(network, name)) / activity.n_samples
         for name, p in network.projections.items()
     }
-
-
-def dense_events(network: Network, activity: Activity, sizes: Mapping[str, int] | None = None) -> dict[str, float]:
-    """Return synaptic events per inference of the same spikes on projections with no weight absent."""
-    units = _units(network, sizes)
-    events = {}
-    for name, p in network.projections.items():
-        spikes = activity.counts[p.source].sum(axis=0)
-        if isinstance(p, Synapses):
-            total = float(spikes.sum()) * units[p.target]
-        else:
-            shape = network.nodes[p.source].shape  # type: ignore[union-attr]
-            fan_out = np.bincount(expand(_full(p), shape).pre, minlength=spikes.size)
-            total = float(spikes @ fan_out)
-        events[name] = total / activity.n_samples
-    return events
 
 
 def baselines(
@@ -65,13 +50,14 @@ def baselines(
     activity: Activity,
     counts: Counts,
     lists: Sequence[PriceList],
-    unpruned: Network | Mapping[str, int] | None,
+    unpruned: Unpruned,
     unpruned_activity: Activity | None,
     chip: str,
 ) -> Iterator[Baseline]:
     """Yield the unpruned spiking network and the dense ANN, priced by every list that can."""
     from .energy import price_counts
 
+    before = Before.of(network, unpruned)
     if isinstance(unpruned, Network) and unpruned_activity is not None:
         other = count(unpruned, unpruned_activity)
         yield Baseline(
@@ -81,12 +67,9 @@ def baselines(
             other.total_events,
             {table.name: price_counts(other, table, chip).total for table in lists},
         )
-        sizes: Mapping[str, int] | None = {name: unpruned.size_of(name) for name in unpruned.nodes}
     else:
-        sizes = _sizes(unpruned)
-        events = dense_events(network, activity, sizes)
-        units = _units(network, sizes)
-        extra = sum(units[n] - p.size for n, p in network.populations.items()) * activity.n_steps
+        events = dense_events(network, activity, before)
+        extra = sum(before.size_of(network, n) - p.size for n, p in network.populations.items()) * activity.n_steps
         full = Counts(
             n_steps=counts.n_steps,
             n_samples=counts.n_samples,
@@ -105,7 +88,7 @@ def baselines(
             sum(events.values()),
             {table.name: price_counts(full, table, chip).total for table in lists},
         )
-    macs = float(sum(dense_synapses(network, sizes).values()))
+    macs = float(sum(dense_synapses(network, before).values()))
     yield Baseline(
         "dense_ann",
         "dense ANN of the same layers",
@@ -116,35 +99,6 @@ def baselines(
             for table in lists
             if table.dense_ann
         },
-    )
-
-
-def _sizes(unpruned: Network | Mapping[str, int] | None) -> Mapping[str, int] | None:
-    if isinstance(unpruned, Network):
-        return {name: unpruned.size_of(name) for name in unpruned.nodes}
-    return unpruned
-
-
-def _units(network: Network, sizes: Mapping[str, int] | None) -> dict[str, int]:
-    units = {name: network.size_of(name) for name in network.nodes}
-    for name, size in (sizes or {}).items():
-        if name not in units:
-            raise NetworkError(f"unpruned size of {name!r}: the network has no such node, allowed {sorted(units)}")
-        if size < units[name]:
-            raise NetworkError(f"unpruned size of {name!r}: got {size}, the pruned network has {units[name]}")
-        units[name] = int(size)
-    return units
-
-
-def _full(convolution: Convolution) -> Convolution:
-    return Convolution(
-        convolution.source,
-        convolution.target,
-        np.ones(convolution.kernel.shape, np.int16),
-        convolution.stride,
-        convolution.padding,
-        convolution.dilation,
-        convolution.groups,
     )
 
 

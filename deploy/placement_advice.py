@@ -1,4 +1,4 @@
-"""What would help: the same network placed with one thing changed, and the unpruned network beside it."""
+"""What would help: the same network placed with one thing changed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sdsnn_core.errors import NetworkError
-from sdsnn_core.network import Convolution, Input, Network, Node, Population, Projection, Synapses
+from sdsnn_core.network import Convolution, Network, Population, Projection, Synapses
 
 from .chip import RESOURCES, Chip
 from .placement import place
 from .placement_cost import DoesNotFit
 from .placement_types import Placement
+from .unpruned import one_setting
 
 MANY = 3_000_000  # synapses beyond which the variants are not tried: each of them is a placement of its own
-TOO_MANY = 30_000_000  # synapses of the unpruned network beyond which it is not built
 
 
 @dataclass(frozen=True)
@@ -118,54 +117,3 @@ def coarse(p: Projection) -> Projection:
     step = np.clip(np.rint(values / 32), -8, 7)
     step = np.where((step == 0) & (values != 0), np.sign(values), step) * 32
     return replace(p, weight=step) if isinstance(p, Synapses) else replace(p, kernel=step)
-
-
-def one_setting(p: Population) -> Population:
-    """Return `p` with the first neuron's threshold and decays for all."""
-    names = ("threshold", "current_decay", "voltage_decay")
-    return replace(p, **{name: p.per_neuron(name)[0] for name in names})
-
-
-def unpruned_network(network: Network, sizes: Mapping[str, int] | None = None) -> Network | None:
-    """Return the network as it was before pruning, as far as placement cares; None if it is too large to build.
-
-    Every projection is full, with 8-bit weights of both signs; populations have `sizes` units where given (flat, if
-    the number differs), with one setting each. Raises NetworkError for a node that is not there.
-    """
-    given = dict(sizes or {})
-    if unknown := sorted(set(given) - set(network.nodes)):
-        raise NetworkError(f"unpruned size of {unknown[0]!r}: the network has no such node")
-    nodes: dict[str, Node] = {}
-    for name, node in network.nodes.items():
-        if isinstance(node, Population | Input):
-            size = given.get(name, node.size)
-            shape = node.shape if size == node.size else (size,)
-            zero = np.zeros((), np.int32)
-            nodes[name] = (
-                replace(one_setting(node), shape=shape, bias=zero, initial_voltage=zero)
-                if isinstance(node, Population)
-                else replace(node, shape=shape)
-            )
-        else:
-            nodes[name] = node
-    projections: dict[str, Projection] = {}
-    total = 0
-    for name, p in network.projections.items():
-        if isinstance(p, Convolution):
-            if p.source in given or p.target in given:
-                return None  # the channels that went are not known by their number alone
-            projections[name] = replace(p, kernel=full_weights(p.kernel.size).reshape(p.kernel.shape))
-            continue
-        n_pre, n_post = nodes[p.source].size, nodes[p.target].size  # type: ignore[union-attr]
-        total += n_pre * n_post
-        if total > TOO_MANY:
-            return None
-        pre, post = np.repeat(np.arange(n_pre), n_post), np.tile(np.arange(n_post), n_pre)
-        delay = np.full((), p.delay.max() if p.delay.size else 0)
-        projections[name] = Synapses(p.source, p.target, pre, post, full_weights(pre.size), delay, p.weight_exp)
-    return Network(nodes, projections)
-
-
-def full_weights(n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Return n weights that need eight bits, sign included."""
-    return np.where(np.arange(n) % 2, 254, -256)

@@ -12,9 +12,10 @@ from sdsnn_core.network import Network
 
 from .chip import RESOURCES, WHOLE_CHIP, Chip
 from .placement import place
-from .placement_advice import Change, advise, unpruned_network, without_limits
+from .placement_advice import Change, advise, without_limits
 from .placement_cost import DoesNotFit
 from .placement_types import Placement
+from .unpruned import Unpruned, unpruned_network
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,9 +59,7 @@ class PlacementReport:
         return (resource, amount) if amount > 0 else None
 
 
-def explain(
-    network: Network, chip: Chip, sizes: dict[str, int] | None = None, *, advice: bool = True
-) -> PlacementReport:
+def explain(network: Network, chip: Chip, unpruned: Unpruned = None, *, advice: bool = True) -> PlacementReport:
     """Place `network` and say what binds, what would help, and what the unpruned network would need."""
     placement: Placement | None = None
     refusal: str | None = None
@@ -68,7 +67,7 @@ def explain(
         placement = place(network, chip)
     except DoesNotFit as error:
         refusal = str(error)
-    full = unpruned_network(network, sizes)
+    full = unpruned_network(network, unpruned)
     beside: Placement | str | None = None
     if full is not None:
         try:

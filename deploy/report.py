@@ -27,11 +27,12 @@ class Report:
     html: str
 
 
-def make_report(run: str | Path, *, chip: str | Chip = "loihi2", samples: int = 256) -> Report:
+def make_report(run: str | Path, *, chip: str | Chip = "loihi2", samples: int | None = None) -> Report:
     """Read a run folder and make its report; nothing is written.
 
-    chip: what placement and energy are for. samples: of the test split, simulated for activity, confusion and energy
-    (0: none). Raises FileError where the run cannot be read.
+    chip: what placement and energy are for. samples: of the test split, recorded for activity and energy (0: nothing
+    is simulated; None: as many as fit in 256 MiB); accuracy is of the whole split. Raises FileError where the run
+    cannot be read.
     """
     target = chip if isinstance(chip, Chip) else load_chip(chip)
     read = read_run(run, samples=samples)

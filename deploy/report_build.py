@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from sdsnn_core.activity import Activity
-from sdsnn_core.network import Input, Network, Synapses
+from sdsnn_core.network import Network
 
 from .chip import Chip
 from .energy import EnergyReport, price
 from .energy_baseline import dense_synapses
 from .placement_report import PlacementReport, explain, placement_to_json
 from .report_data import RunData
+from .report_metrics import neurobench, stored_connections, summary
 
-FORMAT = 2
+KIND, FORMAT = "sdsnn-report", 1
 NOT_RECORDED = "not recorded"
+RASTER_STEPS, RASTER_UNITS = 200, 256  # of the sample that is drawn
 
 
 def build(run: RunData, chip: Chip) -> tuple[dict[str, Any], EnergyReport | None, PlacementReport | None]:
@@ -28,26 +30,27 @@ def build(run: RunData, chip: Chip) -> tuple[dict[str, Any], EnergyReport | None
     placed = placement.placement if placement is not None else None
     energy = None
     if run.network is not None and run.activity is not None:
-        energy = price(run.activity, run.network, placement=placed, unpruned=run.before or None, chip=chip.name)
+        energy = price(run.activity, run.network, placement=placed, unpruned=run.before, chip=chip.name)
+    network, activity = run.network, run.activity
     report = {
-        **{key: value for key, value in run.told.items() if key not in ("energy", "format")},
-        "kind": "sdsnn-report",
+        "kind": KIND,
         "format": FORMAT,
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "sdsnn": _version(),
-        "run": str(run.path.name),
-        "run_summary": {key: value for key, value in run.told.items() if key != "run_summary"},
-        "accuracy": accuracy(run),
-        "neurobench": None if run.network is None else neurobench(run.network, run.activity, run.before, run.accuracy),
+        "run": run.path.resolve().name,
+        "summary": summary(run, energy, placement),
+        "confusion": None if run.confusion is None else run.confusion.tolist(),
+        "neurobench": None if network is None else neurobench(network, activity, run.before, run.accuracy),
         "before_after": before_after(run, energy, placement),
         "structure": structure(run.history),
-        "activity": None if run.activity is None or run.network is None else rates(run.network, run.activity),
+        "activity": None if activity is None or network is None else rates(network, activity),
         "placement": None if placement is None else placement_to_json(placement),
         "energy": None if energy is None else energy.to_json(),
         "loihi2": loihi2(energy, placement, run.measured),
         "certificate": None if run.certificate is None else dict(run.certificate),
+        "config": run.config,
         "environment": None if run.environment is None else dict(run.environment),
-        "network_sha256": None if run.network is None else run.network.digest(),
+        "network_sha256": None if network is None else network.digest(),
         "sha256": dict(run.hashes),
         "absent": dict(run.absent),
     }
@@ -61,100 +64,33 @@ def _version() -> str:
         return "not installed"
 
 
-def accuracy(run: RunData) -> dict[str, Any]:
-    """Return accuracies and the confusion matrix (rows: true class)."""
-    return {
-        "test": run.accuracy,
-        "test_samples": run.told.get("test_samples"),
-        "before_export": run.told.get("test_accuracy_before_export"),
-        "validation": run.told.get("validation_accuracy"),
-        "epoch": run.told.get("epoch"),
-        "simulated": run.simulated_accuracy,
-        "simulated_samples": None if run.activity is None else run.activity.n_samples,
-        "confusion": None if run.confusion is None else run.confusion.tolist(),
-    }
-
-
-def footprint(network: Network) -> dict[str, int]:
-    """Return bytes of the exported network: dense matrices with their zeros, and stored synapses only."""
-    dense = sparse = 0
-    for p in network.projections.values():
-        if isinstance(p, Synapses):
-            dense += network.size_of(p.source) * network.size_of(p.target)
-        else:
-            dense += p.kernel.size
-        sparse += p.n_weights
-    parameters = 4 * 4 * sum(p.size for p in network.populations.values())
-    return {"dense_int8": dense + parameters, "stored_int8": sparse + parameters}
-
-
-def neurobench(
-    network: Network, activity: Activity | None, before: Mapping[str, int], test_accuracy: float | None
-) -> dict[str, Any]:
-    """Return metrics under NeuroBench's names, by its definitions on integers; per sample, and per step beside it.
-
-    ConnectionSparsity is of the network before units were removed. Dense counts every connection in every step.
-    """
-    full = dense_synapses(network, before)
-    stored = sum(_connections(network).values())
-    result: dict[str, Any] = {
-        "ClassificationAccuracy": test_accuracy,
-        "Footprint": footprint(network)["dense_int8"],
-        "ConnectionSparsity": 1 - stored / max(1, sum(full.values())),
-        "ActivationSparsity": None,
-        "SynapticOperations": None,
-    }
-    if activity is None:
-        return result
-    steps = activity.n_steps
-    fired = sum(float(activity.counts[name].sum()) for name in network.populations)
-    cells = sum(p.size for p in network.populations.values()) * steps * activity.n_samples
-    operations = {"Effective_MACs": 0.0, "Effective_ACs": 0.0, "Dense": float(sum(full.values()) * steps)}
-    for name, p in network.projections.items():
-        source = network.nodes[p.source]
-        graded = isinstance(source, Input) and source.max_value > 1
-        kind = "Effective_MACs" if graded else "Effective_ACs"
-        operations[kind] += float(activity.events[name].sum()) / activity.n_samples
-    result["ActivationSparsity"] = 1 - fired / cells
-    result["SynapticOperations"] = operations
-    result["SynapticOperations_per_step"] = {name: value / steps for name, value in operations.items()}
-    result["n_steps"] = steps
-    return result
-
-
-def _connections(network: Network) -> dict[str, int]:
-    from sdsnn_core.compaction import n_connections
-
-    return {name: n_connections(network, name) for name in network.projections}
-
-
 def before_after(run: RunData, energy: EnergyReport | None, placement: PlacementReport | None) -> list[dict[str, Any]]:
     """Return rows {quantity, unit, before, after}: the network before pruning beside the exported one."""
-    network = run.network
+    network, before = run.network, run.before
     if network is None:
         return []
-    sizes = run.before
     rows = [
-        _row(f"units in {name}", "neurons", sizes.get(name), population.size)
+        _row(f"units in {name}", "neurons", None if before is None else before.size_of(network, name), population.size)
         for name, population in network.populations.items()
     ]
-    full = sum(dense_synapses(network, sizes).values())
-    rows.append(_row("synapses", "synapses", full, sum(_connections(network).values())))
+    full = None if before is None else sum(dense_synapses(network, before).values())
+    rows.append(_row("synapses", "synapses", full, stored_connections(network)))
     if energy is not None:
         unpruned = energy.baselines[0]
-        rows.append(_row("synaptic operations", "per inference", unpruned.operations, energy.counts.total_events))
+        told = before is not None
+        now = energy.counts.total_events
+        rows.append(_row("synaptic operations", "per inference", unpruned.operations if told else None, now))
         for item in energy.priced:
             if item.prices.role == "chip" and item.prices.name in unpruned.joules:
                 total = unpruned.joules[item.prices.name]
-                label = f"energy by {item.prices.title}, {item.label}"
-                rows.append(_row(label, "J per inference", total.low, item.total.low))
+                label = f"{item.label} energy by {item.prices.name}"
+                rows.append(_row(label, "J per inference", total.low if told else None, item.total.low))
     if placement is not None and placement.placement is not None:
-        beside = placement.unpruned
+        beside = placement.unpruned if before is not None else None
         known = beside if beside is not None and not isinstance(beside, str) else None
-        bits = placement.placement.use["synapse_bits"].sum()
-        rows.append(
-            _row("synaptic memory", "bits", None if known is None else int(known.use["synapse_bits"].sum()), int(bits))
-        )
+        bits = int(placement.placement.use["synapse_bits"].sum())
+        was = None if known is None else int(known.use["synapse_bits"].sum())
+        rows.append(_row("synaptic memory", "bits", was, bits))
         rows.append(_row("cores", "cores", None if known is None else known.n_cores, placement.placement.n_cores))
     return rows
 
@@ -170,7 +106,7 @@ def structure(history: list[dict[str, Any]]) -> dict[str, Any] | None:
     layers: dict[str, dict[str, list[Any]]] = {}
     for line in history:
         for layer in line.get("layers") or []:
-            name = str(layer.get("layer", "?"))
+            name = _layer_name(layer)
             series = layers.setdefault(name, {"units": [], "alive_units": [], "synapses": []})
             for key, values in series.items():
                 values.append(layer.get(key))
@@ -178,12 +114,18 @@ def structure(history: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {**{key: [line.get(key) for line in history] for key in keys}, "layers": layers}
 
 
-def rates(network: Network, activity: Activity, raster_steps: int = 200) -> dict[str, Any]:
-    """Return spikes per node: mean rate, and the raster of the first sample as (step, neuron) pairs."""
-    nodes = [*network.inputs, *network.populations]
+def _layer_name(layer: Mapping[str, Any]) -> str:
+    """Return the name of the population that a layer of the history becomes: 'blocks.1' of kind 'dense' is dense1."""
+    name = str(layer.get("layer", "?"))
+    number = name.removeprefix("blocks.")
+    return f"{layer.get('kind')}{number}" if number.isdigit() else name
+
+
+def rates(network: Network, activity: Activity) -> dict[str, Any]:
+    """Return spikes per node: mean rate, rate over steps, and the raster of the first sample as (step, neuron)."""
     result: dict[str, Any] = {"n_samples": activity.n_samples, "n_steps": activity.n_steps, "dt_s": network.dt_s}
     per_node = {}
-    for name in nodes:
+    for name in (*network.inputs, *network.populations):
         counts = activity.counts[name]
         mean = counts.mean(axis=0) / activity.n_steps
         per_node[name] = {
@@ -192,10 +134,13 @@ def rates(network: Network, activity: Activity, raster_steps: int = 200) -> dict
             "rate_per_step": float(mean.mean()),
             "rate_quantiles": {str(q): float(np.quantile(mean, q)) for q in (0.1, 0.5, 0.9, 1.0)},
             "silent_units": int((counts.sum(axis=0) == 0).sum()),
+            "rate_of_step": (activity.spikes_per_step[name].mean(axis=0) / counts.shape[1]).tolist(),
         }
         if name in activity.spikes:
-            train = activity.spikes[name][0, :raster_steps]
-            per_node[name]["raster_of_sample_0"] = np.argwhere(train).tolist()
+            every = -(-counts.shape[1] // RASTER_UNITS)
+            found = np.argwhere(activity.spikes[name][0, :RASTER_STEPS, ::every])
+            per_node[name]["raster_every"] = every
+            per_node[name]["raster_of_sample_0"] = (found * [1, every]).tolist()
     return {**result, "nodes": per_node}
 
 
@@ -206,8 +151,7 @@ def loihi2(
 
     Each entry says its grade: 'measured' where the run holds measured.json, else 'counted' or 'lower bound'.
     """
-    found: dict[str, Any] = dict.fromkeys(("Loihi2Activity", "Loihi2Memory", "Loihi2ExecutionTime"))
-    found["Loihi2Power"] = None
+    found: dict[str, Any] = dict.fromkeys(("Loihi2Activity", "Loihi2Memory", "Loihi2ExecutionTime", "Loihi2Power"))
     if energy is not None and energy.counts.load is not None:
         counts = energy.to_json()["counts"]
         found["Loihi2Activity"] = {"grade": "counted", **counts["per_core"]}
@@ -227,5 +171,5 @@ def loihi2(
         }
     for name, value in (measured or {}).items():
         if name in found and isinstance(value, Mapping):
-            found[name] = {**value, "grade": value.get("grade", "measured")}
+            found[name] = {**value, "grade": "measured"}
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from sdsnn_core.errors import FileError
 
 from .energy import format_joules
 from .energy_counts import Span
-from .report_build import FORMAT, NOT_RECORDED
-from .report_html import Cell, amount, missing, page, percent, section, table
-from .report_svg import front
+from .report_build import FORMAT, KIND, NOT_RECORDED
+from .report_charts import front
+from .report_parts import Cell, amount, figure, missing, page, percent, section, table
 
 
 @dataclass(frozen=True)
@@ -46,32 +46,34 @@ def read_line(run: str | Path) -> Line:
         raise FileError(f"{path}: cannot be read ({error.strerror}); `sdsnn report {folder}` makes it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise FileError(f"{path}: is not valid JSON ({error})") from None
-    if not isinstance(data, dict) or data.get("kind") != "sdsnn-report" or data.get("format") != FORMAT:
+    if not isinstance(data, dict) or data.get("kind") != KIND or data.get("format") != FORMAT:
         raise FileError(f"{path}: is not a report of format {FORMAT}; `sdsnn report {folder}` makes it")
-    bench, energy, placed = data["neurobench"] or {}, data["energy"], data["placement"]
-    rows = {row["quantity"]: row["after"] for row in data["before_after"]}
-    units = [int(v) for name, v in rows.items() if name.startswith("units in ")]
-    operations = bench.get("SynapticOperations")
-    activity = data["activity"]
+    found, energy = data["summary"], data["energy"]
+    lists = [] if energy is None else energy["price_lists"]
     return Line(
-        name=str(path.parent.resolve().name),
-        accuracy=data["accuracy"]["test"],
-        sparsity=bench.get("ConnectionSparsity"),
-        units=sum(units) if units else None,
-        synapses=rows.get("synapses"),
-        operations=None if not operations else operations["Effective_MACs"] + operations["Effective_ACs"],
-        spikes=None if activity is None else _spikes(activity, data),
-        cores=None if placed is None or not placed["fits"] else placed["cores"],
-        joules={} if energy is None else {i["name"]: Span(**i["joules"]) for i in energy["price_lists"]},
-        labels={} if energy is None else {i["name"]: f"{i['label']}, {i['wording']}" for i in energy["price_lists"]},
-        verified=None if data["certificate"] is None else bool(data["certificate"].get("verified")),
+        name=str(data["run"]),
+        accuracy=found["test_accuracy"],
+        sparsity=found["connection_sparsity"],
+        units=found["units_kept"],
+        synapses=found["synapses_kept"],
+        operations=found["synaptic_operations_per_inference"],
+        spikes=found["spikes_per_inference"],
+        cores=found["cores"],
+        joules={item["name"]: Span(**item["joules"]) for item in lists},
+        labels={item["name"]: f"{item['label']}, {item['wording']}" for item in lists},
+        verified=found["verified"],
         network_sha256=data["network_sha256"],
     )
 
 
-def _spikes(activity: dict[str, Any], data: dict[str, Any]) -> float:
-    populations = {row["quantity"].removeprefix("units in ") for row in data["before_after"]}
-    return sum(float(n["spikes_per_sample"]) for name, n in activity["nodes"].items() if name in populations)
+def read_lines(runs: Sequence[str | Path]) -> list[Line]:
+    """Read several reports; runs of one name are told apart by their folders."""
+    lines = [read_line(run) for run in runs]
+    names = [line.name for line in lines]
+    return [
+        replace(line, name=str(run)) if names.count(line.name) > 1 else line
+        for run, line in zip(runs, lines, strict=True)
+    ]
 
 
 def best_front(lines: Sequence[Line], prices: str) -> list[int]:
@@ -104,12 +106,11 @@ def compare_to_json(lines: Sequence[Line], prices: str) -> dict[str, Any]:
     }
 
 
-def compare_rows(lines: Sequence[Line], prices: str) -> tuple[list[str], list[list[str]]]:
-    """Return headings and cells of the comparison as text; the front is marked with a star."""
+def compare_rows(lines: Sequence[Line], prices: str) -> list[list[str]]:
+    """Return the comparison as text: a row of headings, then one row for each run; a star marks the front."""
     best = set(best_front(lines, prices))
     headings = ["run", "accuracy", "sparsity", "units", "synapses", "operations", "spikes", "cores"]
-    headings += [f"energy ({prices})", "verified"]
-    rows = []
+    rows = [[*headings, f"energy ({prices})", "verified"]]
     for i, line in enumerate(lines):
         energy = line.joules.get(prices)
         rows.append(
@@ -126,23 +127,29 @@ def compare_rows(lines: Sequence[Line], prices: str) -> tuple[list[str], list[li
                 NOT_RECORDED if line.verified is None else ("yes" if line.verified else "NO"),
             ]
         )
-    return headings, rows
+    return rows
 
 
 def compare_html(lines: Sequence[Line], prices: str) -> str:
     """Return the comparison as one self-contained page."""
-    headings, rows = compare_rows(lines, prices)
+    headings, *rows = compare_rows(lines, prices)
     cells: list[list[Cell]] = [list(row) for row in rows]
     shown = [i for i, line in enumerate(lines) if line.accuracy is not None and prices in line.joules]
     shown = [i for i in shown if lines[i].joules[prices].high > 0]
     drawing = missing("accuracy against energy")
     if shown:
-        points = [(lines[i].name, lines[i].joules[prices].high * 1e9, lines[i].accuracy or 0.0) for i in shown]
+        points = [(lines[i].name, lines[i].joules[prices].high * 1e6, 100 * (lines[i].accuracy or 0.0)) for i in shown]
         best = [shown.index(i) for i in best_front(lines, prices) if i in shown]
-        drawing = front(points, f"energy per inference by {prices} (nJ), logarithmic", "test accuracy (share)", best)
-        drawing = (
-            f"<figure>{drawing}<figcaption>Runs on the line are beaten by no other run in both.</figcaption></figure>"
+        x_label = f"energy per inference by {prices} (\N{MICRO SIGN}J), logarithmic"
+        drawing = figure(
+            front(points, x_label, "test accuracy (%)", best),
+            "No other run is more accurate for less energy than those on the line.",
         )
-    body = section("Runs", table(headings, cells, numeric=range(1, 9))) + section("Accuracy against energy", drawing)
-    title = f"sdsnn comparison of {len(lines)} runs"
-    return page(title, f"<h1>{escape(title)}</h1>", body, "<p>* on the front</p>")
+    note = (
+        '<p class="muted">* No other run is more accurate for less energy. Operations and spikes are per inference. '
+        "Energy is priced from counts by the named list, as each run's own report explains.</p>"
+    )
+    body = section("Runs", table(headings, cells, numeric=range(1, 9)) + note)
+    body += section("Accuracy against energy", drawing)
+    title = f"sdsnn comparison of {len(lines)} run{'' if len(lines) == 1 else 's'}"
+    return page(title, f"<h1>{escape(title)}</h1>", body, "<p>Read from the report.json of each run.</p>")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import commands_files
+
 if TYPE_CHECKING:
     from .verify import Backend, Certificate, Comparison
 
@@ -104,4 +106,4 @@ def describe(comparison: Comparison) -> str:
     return f"{text}, first at {place} (reference {first['reference']}, here {first['here']}){where}"
 
 
-COMMANDS = {"export": export, "verify": verify}
+COMMANDS = {"export": export, "verify": verify, **commands_files.COMMANDS}

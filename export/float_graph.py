@@ -1,58 +1,25 @@
-"""A float NIR graph as neurons with linear maps between them, one step of Euler written out.
+"""A float NIR graph as neurons with linear maps between them.
 
 Whatever lies between two sets of neurons (convolutions, pooling, flattening, weights, scales) is one linear map with a
-bias. Every neuron model here is, per step,
-
-    u <- (1 - a) u + g x          g: what the weights' sum x is multiplied with
-    v <- (1 - b) v + u + c
-    spike where v > theta, and there v = 0
-
-with v counted from the reset voltage. `Convention` says how tau, r and dt make a, b and g:
-
-    euler        a, b = dt/tau; g = b r (LIF), a w_in b r (CubaLIF), dt r (IF). NIR's equations; norse, snnTorch,
-                 spikingjelly, lava-dl, Spyx
-    exponential  b = 1 - exp(-dt/tau); g = 1. sinabs and rockpool, which do not scale the input by r
+bias; subgraphs are put in place of their node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
-from sdsnn_core.convolution import convolution_output_shape
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.network import Shape
 
-Floats = npt.NDArray[np.float64]
-Convention = Literal["euler", "exponential"]
+from .float_nodes import NEURONS, FloatNeurons, Floats, Kernel, Writer, linear_of, neurons_of, recognised
 
-NEURONS: Final = ("LIF", "CubaLIF", "IF", "LI", "CubaLI", "I")
 LINEAR: Final = ("Linear", "Affine", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten", "Scale", "Delay")
 KNOWN: Final = ("Input", "Output", *NEURONS, *LINEAR)
-
-
-@dataclass(frozen=True, eq=False)
-class FloatNeurons:
-    """Neurons of one node, all parameters (size,) float64.
-
-    a, b: decays of u and v per step. gain: g. bias: c. threshold, start: counted from the reset voltage. fires: False
-    for a leaky integrator, which is read by its voltage. through_current: the bias of its weights has to pass u.
-    """
-
-    shape: Shape
-    a: Floats
-    b: Floats
-    gain: Floats
-    bias: Floats
-    threshold: Floats
-    start: Floats
-    fires: bool
-    through_current: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +35,22 @@ class LinearMap:
     bias: Floats
     delay: Floats
     out_shape: Shape
-    convolution: tuple[Floats, tuple[int, int], tuple[int, int], tuple[int, int], int] | None
+    convolution: Kernel | None
 
 
 @dataclass(frozen=True, eq=False)
 class FloatGraph:
-    """inputs, outputs: name -> shape, name -> source. maps: by the name of the last weight node on their way."""
+    """inputs, outputs: name -> shape, name -> source. maps: by the name of the last weight node on their way.
+
+    dt: seconds of a step. writer: whose conventions the parameters were read by.
+    """
 
     inputs: Mapping[str, Shape]
     neurons: Mapping[str, FloatNeurons]
     maps: Mapping[str, LinearMap]
     outputs: Mapping[str, str]
     dt: float
+    writer: Writer
 
 
 def inlined(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
@@ -104,8 +75,11 @@ def inlined(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     return nodes, edges
 
 
-def read_graph(graph: Any, dt: float, convention: Convention) -> FloatGraph:
+def read_graph(graph: Any, dt: float, writer: Writer | None = None) -> FloatGraph:
     """Return `graph` (nir.NIRGraph) as neurons and linear maps.
+
+    dt: the step in seconds, which NIR does not store. writer: who wrote it; None recognises the writer by its
+    parameters or raises NetworkError.
 
     Raises UnsupportedNode for a node without a rule, NetworkError for parameters that make no stable neuron or shapes
     that do not fit, each naming the node.
@@ -123,6 +97,8 @@ def read_graph(graph: Any, dt: float, convention: Convention) -> FloatGraph:
             and np.prod(given) > 1
         ):
             shapes[name] = _shape(given)
+    if writer is None:
+        writer = recognised({name: (nodes[name], kind) for name, kind in kinds.items() if kind in NEURONS}, dt)
     walker = _Walker(nodes, kinds, edges, dt)
     maps: dict[str, LinearMap] = {}
     waiting = [name for name, kind in kinds.items() if kind == "Input" or kind in NEURONS]
@@ -143,7 +119,7 @@ def read_graph(graph: Any, dt: float, convention: Convention) -> FloatGraph:
                     )
                 maps[walker.fresh(maps)] = found
     neurons = {
-        name: _neurons(nodes[name], kind, shapes[name], dt, convention, f"node {name!r}")
+        name: neurons_of(nodes[name], kind, shapes[name], dt, writer, f"node {name!r}")
         for name, kind in kinds.items()
         if kind in NEURONS
     }
@@ -159,7 +135,7 @@ def read_graph(graph: Any, dt: float, convention: Convention) -> FloatGraph:
             one, none = np.ones(size), np.zeros(size)
             neurons[name] = FloatNeurons(shapes[name], one, one, one, none, none, none, False, False)
     inputs = {name: shapes[name] for name, kind in kinds.items() if kind == "Input"}
-    return FloatGraph(inputs, neurons, maps, outputs, dt)
+    return FloatGraph(inputs, neurons, maps, outputs, dt, writer)
 
 
 def _shape(given: Any) -> Shape:
@@ -190,7 +166,7 @@ class _Walker:
             name += "_"
         return name
 
-    def maps_from(self, source: str, shape: Shape) -> Any:
+    def maps_from(self, source: str, shape: Shape) -> Iterator[LinearMap]:
         """Yield the map to every neuron that `source` reaches; `self.last` names its last linear node."""
         size = int(np.prod(shape))
         stack: list[tuple[str, list[str]]] = [(name, []) for name in self.after.get(source, [])]
@@ -212,7 +188,7 @@ class _Walker:
                 if self.kinds[linear] == "Delay":
                     delay = delay + self._delay(node, step, size, f"node {linear!r}")
                     continue
-                part, shift, after, convolution = _linear(node, self.kinds[linear], here, f"node {linear!r}")
+                part, shift, after, convolution = linear_of(node, self.kinds[linear], here, f"node {linear!r}")
                 matrix, bias, here = part @ matrix, part @ bias + shift, after
             weights = [n for n in way if self.kinds[n] not in ("Delay", "Flatten")]
             self.last = weights[-1] if weights else f"{source}-{name}"
@@ -234,153 +210,3 @@ class _Walker:
                 f"{where}: got delays that differ behind weights, allowed is before them, or one for all"
             )
         return np.broadcast_to(values if values.size == size and not step else values[:1], (size,))
-
-
-_Linear = tuple[Any, Floats, Shape, tuple[Floats, tuple[int, int], tuple[int, int], tuple[int, int], int] | None]
-
-
-def _linear(node: Any, kind: str, shape: Shape, where: str) -> _Linear:
-    """Return (matrix, bias, output shape, convolution or None) of one linear node."""
-    size = int(np.prod(shape))
-    if kind == "Flatten":
-        return sparse.identity(size, format="csr"), np.zeros(size), (size,), None
-    if kind == "Scale":
-        factor = np.broadcast_to(np.asarray(node.scale, np.float64), shape).reshape(-1)
-        return sparse.diags(factor, format="csr"), np.zeros(size), shape, None
-    if kind in ("Linear", "Affine"):
-        weight = np.asarray(node.weight, np.float64)
-        if weight.ndim != 2 or weight.shape[1] != size:
-            raise NetworkError(f"{where} weight: got shape {weight.shape}, allowed (N, {size})")
-        shift = np.broadcast_to(np.asarray(getattr(node, "bias", 0.0), np.float64), weight.shape[:1])
-        return sparse.csr_matrix(weight), shift, weight.shape[:1], None
-    if len(shape) != 3:
-        raise NetworkError(f"{where}: got an input of shape {shape}, allowed is (C, H, W)")
-    if kind in ("SumPool2d", "AvgPool2d"):
-        ky, kx = _two(node.kernel_size)
-        weight = np.full((shape[0], 1, ky, kx), 1.0 if kind == "SumPool2d" else 1.0 / (ky * kx))
-        parts = (weight, _two(node.stride), _two(node.padding), (1, 1), shape[0])
-        bias = 0.0
-    else:
-        weight = np.asarray(node.weight, np.float64)
-        stride, dilation, bias = node.stride, node.dilation, node.bias
-        if kind == "Conv1d":
-            weight = weight[:, :, None, :]
-            stride, dilation = (1, int(np.asarray(stride).flat[0])), (1, int(np.asarray(dilation).flat[0]))
-        padding = _padding(node.padding, weight.shape[2:], _two(stride), _two(dilation), kind == "Conv1d", where)
-        parts = (weight, _two(stride), padding, _two(dilation), int(np.asarray(node.groups).flat[0]))
-    out = convolution_output_shape(shape, parts[0].shape, *parts[1:])
-    shift = np.broadcast_to(np.asarray(bias, np.float64).reshape(-1, 1, 1), out).reshape(-1)
-    return conv_matrix(shape, out, *parts), shift, out, parts
-
-
-def _two(values: Any) -> tuple[int, int]:
-    y, x = np.broadcast_to(np.asarray(values).reshape(-1), (2,))
-    return int(y), int(x)
-
-
-def _padding(
-    given: Any, kernel: Shape, stride: tuple[int, int], dilation: tuple[int, int], one_axis: bool, where: str
-) -> tuple[int, int]:
-    if not isinstance(given, str):
-        return (0, int(np.asarray(given).flat[0])) if one_axis else _two(given)
-    if given == "valid":
-        return 0, 0
-    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    if stride != (1, 1) or any(r % 2 for r in reach):
-        raise UnsupportedNode(f"{where} padding: got 'same' with a stride or an even kernel, allowed are integers")
-    return reach[0] // 2, reach[1] // 2
-
-
-def conv_matrix(
-    shape: Shape,
-    out: Shape,
-    weight: Floats,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    groups: int,
-) -> Any:
-    """Return a convolution as a matrix (size of out, size of shape), both in C order; csr float64."""
-    c_out, c_in = weight.shape[:2]
-    o, i, ky, kx = np.nonzero(weight)
-    channel = o // (c_out // groups) * c_in + i
-    y = np.arange(out[1]) * stride[0] - padding[0] + ky[:, None] * dilation[0]
-    x = np.arange(out[2]) * stride[1] - padding[1] + kx[:, None] * dilation[1]
-    inside = ((y >= 0) & (y < shape[1]))[:, :, None] & ((x >= 0) & (x < shape[2]))[:, None, :]
-    k, oy, ox = np.nonzero(inside)
-    pre = (channel[k] * shape[1] + y[k, oy]) * shape[2] + x[k, ox]
-    post = (o[k] * out[1] + oy) * out[2] + ox
-    size = (int(np.prod(out)), int(np.prod(shape)))
-    return sparse.csr_matrix((weight[o, i, ky, kx][k], (post, pre)), shape=size)
-
-
-def _neurons(node: Any, kind: str, shape: Shape, dt: float, convention: Convention, where: str) -> FloatNeurons:
-    size = int(np.prod(shape))
-
-    def full(name: str, default: float = 0.0) -> Floats:
-        values = np.asarray(getattr(node, name, default), np.float64)
-        if np.isnan(values).any() or (name.startswith("tau") and (values <= 0).any()):
-            raise NetworkError(f"{where} {name}: got {values.min():g}, allowed are positive seconds and numbers")
-        if values.size not in (1, size):
-            raise NetworkError(f"{where} {name}: got {values.size} values, allowed 1 or {size}")
-        return np.broadcast_to(values.reshape(-1), (size,))
-
-    def decay(name: str) -> Floats:
-        ratio = dt / full(name)
-        if convention == "exponential":
-            return -np.expm1(-ratio)
-        if (ratio > 1 + 1e-9).any():
-            raise NetworkError(f"{where} {name}: got {full(name).min():g} s, allowed is at least dt = {dt:g} s (Euler)")
-        return np.minimum(ratio, 1.0)
-
-    cuba = kind.startswith("Cuba")
-    if cuba and convention == "exponential":
-        raise UnsupportedNode(f"{where}: CubaLIF by the exponential convention has no known writer; allowed 'euler'")
-    a = decay("tau_syn") if cuba else np.ones(size)
-    unit = convention == "exponential"
-    if kind in ("IF", "I"):
-        b, gain = np.zeros(size), np.ones(size) if unit else dt * full("r")
-    else:
-        b = decay("tau_mem" if cuba else "tau")
-        gain = np.ones(size) if unit else b * full("r")
-    fires = kind in ("LIF", "CubaLIF", "IF")
-    reset = full("v_reset") if fires and getattr(node, "v_reset", None) is not None else np.zeros(size)
-    threshold = full("v_threshold") - reset if fires else np.zeros(size)
-    if fires and (threshold < 0).any():
-        raise NetworkError(f"{where} v_threshold: got values below v_reset, allowed are values from v_reset on")
-    leak = full("v_leak") if kind not in ("IF", "I") else reset
-    return FloatNeurons(
-        shape, a, b, gain * (a * full("w_in", 1.0)), b * (leak - reset), threshold, -reset, fires, through_current=cuba
-    )
-
-
-def float_run(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.uint8]]:
-    """Simulate in float64 with one step of transport per map, as a Network has it; a bias acts from its layer's start.
-
-    inputs: name -> (samples, steps, size). Returns neurons -> (samples, steps, size) uint8 spikes.
-    """
-    n_samples, n_steps, _ = next(iter(inputs.values())).shape
-    trains: dict[str, npt.NDArray[Any]] = dict(inputs)
-    state = {}
-    for name, n in graph.neurons.items():
-        trains[name] = np.zeros((n_samples, n_steps, n.a.size), np.uint8)
-        state[name] = (np.zeros((n_samples, n.a.size)), np.tile(n.start, (n_samples, 1)))
-    steps = {name: np.rint(m.delay / graph.dt).astype(int) for name, m in graph.maps.items()}
-    for t in range(n_steps):
-        drive = {name: np.zeros((n_samples, n.a.size)) for name, n in graph.neurons.items()}
-        for name, m in graph.maps.items():
-            sums = drive[m.target]
-            sums += m.bias
-            for d in np.unique(steps[name]):
-                if t - 1 - d >= 0:
-                    sums += (m.matrix @ (trains[m.source][:, t - 1 - d] * (steps[name] == d)).T).T
-        for name, n in graph.neurons.items():
-            u, v = state[name]
-            u = (1 - n.a) * u + n.gain * drive[name]
-            v = (1 - n.b) * v + u + n.bias
-            if n.fires:
-                spike = v > n.threshold
-                trains[name][:, t] = spike
-                v = np.where(spike, 0.0, v)
-            state[name] = (u, v)
-    return {name: trains[name] for name in graph.neurons}

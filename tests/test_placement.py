@@ -10,12 +10,12 @@ import pytest
 from sdsnn.deploy.chip import Chip, load_chip
 from sdsnn.deploy.energy import price
 from sdsnn.deploy.placement import DoesNotFit, place
-from sdsnn.deploy.placement_advice import unpruned_network
 from sdsnn.deploy.placement_cost import list_bits, list_format
 from sdsnn.deploy.placement_picture import core_grid, core_shares, save_placement_picture
 from sdsnn.deploy.placement_report import explain, placement_lines, placement_tables, placement_to_json
 from sdsnn.deploy.placement_tiles import boxes
 from sdsnn.deploy.placement_types import Mesh, Placement
+from sdsnn.deploy.unpruned import Before, unpruned_network
 from sdsnn_core import reference
 from sdsnn_core.convolution import expand
 from sdsnn_core.errors import FileError, NetworkError
@@ -424,6 +424,40 @@ def test_unpruned_network_is_full() -> None:
     assert full.populations["l0"].size == 6
     with pytest.raises(NetworkError, match="unpruned size of 'zz'"):
         unpruned_network(dense(8, 4), {"zz": 6})
+    with pytest.raises(NetworkError, match="unpruned size of 'l0': got 3, the pruned network has 4"):
+        unpruned_network(dense(8, 4), {"l0": 3})
+
+
+def test_unpruned_convolution_from_what_export_tells() -> None:
+    # Two of three channels are left of a 1-3-2 stack; export.json holds the shapes that were.
+    kernel, second = np.full((2, 1, 3, 3), 2), np.full((2, 2, 3, 3), 2)
+    now = Network(
+        {
+            "input": Input((1, 7, 7)),
+            "a": Population((2, 4, 4), 0, 0, 1),
+            "b": Population((2, 4, 4), 0, 0, 1),
+            "output": Output("b"),
+        },
+        {
+            "c": Convolution("input", "a", kernel, stride=(2, 2), padding=(1, 1)),
+            "d": Convolution("a", "b", second, padding=(1, 1)),
+        },
+    )
+    told = {
+        "nodes": {"input": {"shape": [1, 7, 7]}, "a": {"shape": [3, 4, 4]}, "b": {"shape": [2, 4, 4]}},
+        "projections": {"c": {"kernel": [3, 1, 3, 3], "groups": 1}, "d": {"kernel": [2, 3, 3, 3], "groups": 1}},
+    }
+    before = Before.of_export(told)
+    full = unpruned_network(now, before)
+    assert full is not None
+    for name, p in full.projections.items():
+        wires = expand(p, full.nodes[p.source].shape)  # type: ignore[arg-type, union-attr]
+        assert before.connections(now, name) == wires.n_weights
+        fan_out = np.bincount(wires.pre, minlength=full.size_of(p.source))
+        assert before.fan_out(now, name).tolist() == fan_out[: now.size_of(p.source)].tolist()
+    assert unpruned_network(now, {"a": 48}) is None  # which channels went, and their kernel, is not known
+    with pytest.raises(NetworkError, match=r"export.json: KeyError\('nodes'\) where shapes before pruning"):
+        Before.of_export({})
 
 
 def test_a_refusal_is_reported_with_what_would_help() -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from sdsnn_core.errors import FileError
 from sdsnn_core.files import atomic_path
+from sdsnn_core.network import Shape
 
 from .coding import encoder
 from .config import DataConfig
@@ -27,11 +28,20 @@ _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-
 
 
 def image_set(
-    config: DataConfig, images: Images, labels: Labels, full: float, parts: tuple[Indices, Indices, Indices]
+    config: DataConfig,
+    images: Images,
+    labels: Labels,
+    full: float,
+    parts: tuple[Indices, Indices, Indices],
+    picture: Shape | None = None,
 ) -> DataSet:
-    """Return images (n, *shape) of grey levels 0..full as a data set that encodes what a batch asks for."""
+    """Return images (n, *shape) of grey levels 0..full as a data set that encodes what a batch asks for.
+
+    picture: shape whose last two axes are rows and columns, for shifts, where `shape` has none.
+    """
     encode, input_max = encoder(config, full)
     shape = images.shape[1:]
+    picture = picture or shape
 
     def make(chosen: Indices) -> Bins:
         return encode(images[chosen])
@@ -41,7 +51,7 @@ def image_set(
         if config.noise:
             pixels = np.clip(np.rint(pixels + rng.normal(0, config.noise, pixels.shape)), 0, full)
         if config.shift:
-            pixels = shifted(pixels, config.shift, rng)
+            pixels = shifted(pixels.reshape(len(pixels), *picture), config.shift, rng).reshape(pixels.shape)
         return encode(pixels)
 
     # What is small is encoded once; otherwise each batch is encoded when it is asked for.
@@ -61,10 +71,8 @@ def digits(config: DataConfig, seed: int, download: bool) -> DataSet:
 
     images, labels = load_digits(return_X_y=True)
     labels = labels.astype(np.int64)
-    if config.shift:
-        raise FileError("data digits: its 64 channels have no rows and columns to shift; allowed is data.shift = 0")
     parts = split_indices(labels, config.validation_fraction, config.test_fraction, seed)
-    return image_set(config, images, labels, 16, parts)
+    return image_set(config, images, labels, 16, parts, picture=(8, 8))
 
 
 def mnist(config: DataConfig, seed: int, download: bool) -> DataSet:

@@ -135,10 +135,11 @@ class Developer:
                 for s in layer.synapses
             ]
         elif not self.config.has("B1") or index == self._last_developing():
+            # A learning rate near its end lets weights creep one way for many epochs: habits, but not of a useful size.
+            fade = 0.0 if self.config.mode == "literal" else self.config.fade
+            rule = {"shrink": self.config.shrink, "fade": fade}
             memory.ranges = [
-                ranges.update_ranges(
-                    state, synapse.weight * synapse.mask, self.schedule.persistence, shrink=self.config.shrink
-                )
+                ranges.update_ranges(state, synapse.weight * synapse.mask, self.schedule.persistence, **rule)
                 for state, synapse in zip(memory.ranges, layer.synapses, strict=True)
             ]
         if self.config.constraint and self.schedule.clamps(epoch):

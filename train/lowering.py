@@ -100,7 +100,14 @@ _REASONS: Final = {
 }
 
 
-def _why_not(block: torch.nn.Module) -> str:
+def lowered_kinds() -> tuple[type, ...]:
+    """Return the classes of the blocks that are lowered."""
+    cuba = import_slayer().block.cuba
+    return (cuba.Input, cuba.Flatten, cuba.Dense, cuba.Conv, cuba.Pool, cuba.Recurrent, cuba.Affine)
+
+
+def why_not(block: torch.nn.Module) -> str:
+    """Return why a block is not lowered, as far as its kind tells."""
     module = type(block).__module__.rsplit(".", 1)[-1]
     reason = _REASONS.get(module) or _REASONS.get(type(block).__name__)
     return f"no rule to lower it ({reason})" if reason else "no rule to lower it"
@@ -111,23 +118,15 @@ class _Builder:
         self.nodes: dict[str, Node] = {"input": Input(shape, input_max)}
         self.projections: dict[str, Projection] = {}
         self.at = _Place("input", shape, np.zeros((), np.int64))
-        cuba = import_slayer().block.cuba
-        self.rules: dict[type, Callable[[str, Any], None]] = {
-            cuba.Input: self.input,
-            cuba.Flatten: self.flatten,
-            cuba.Dense: self.dense,
-            cuba.Conv: self.conv,
-            cuba.Pool: self.pool,
-            cuba.Recurrent: self.recurrent,
-            cuba.Affine: self.affine,
-        }
+        rules = (self.input, self.flatten, self.dense, self.conv, self.pool, self.recurrent, self.affine)
+        self.rules: dict[type, Callable[[str, Any], None]] = dict(zip(lowered_kinds(), rules, strict=True))
 
     def add(self, index: int, block: torch.nn.Module) -> None:
         where = f"block {index} ({type(block).__module__.rsplit('.', 1)[-1]}.{type(block).__name__})"
         rule = self.rules.get(type(block))
         if rule is None:
             known = ", ".join(sorted(kind.__name__ for kind in self.rules))
-            raise UnsupportedNode(f"{where}: {_why_not(block)}; allowed are the cuba blocks {known}")
+            raise UnsupportedNode(f"{where}: {why_not(block)}; allowed are the cuba blocks {known}")
         if self.at.signal != "spikes":
             raise UnsupportedNode(f"{where}: stands behind an Affine readout, which must be the last block")
         try:

@@ -20,6 +20,7 @@ _FRACTIONS = (
     "persistence_fraction",
     "range_quantile",
     "shrink",
+    "fade",
     "max_step",
     "min_kept",
     "alive_fraction_conv",
@@ -76,6 +77,7 @@ class DevelopmentConfig:
 
     range_quantile: float = 1.0  # of abs(w): the initial range; 1 is the largest abs(w) (B2; lower values answer B3)
     shrink: float = 0.75  # code
+    fade: float = 0.01  # own: least share of abs(w) lost in an epoch that counts as fading; literal: any loss
 
     initial_percent_conv: float = 0.5  # code: P at the first pruning epoch
     initial_percent_dense: float = 2.0  # code

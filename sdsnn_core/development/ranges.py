@@ -54,13 +54,15 @@ def init_ranges(weight: Tensor, *, quantile: float = 1.0, signed: bool = False) 
     )
 
 
-def update_ranges(state: RangeState, weight: Tensor, persistence: int, *, shrink: float = 0.75) -> RangeState:
+def update_ranges(
+    state: RangeState, weight: Tensor, persistence: int, *, shrink: float = 0.75, fade: float = 0.0
+) -> RangeState:
     """Return the ranges after one more epoch.
 
     A weight at or above `upper` now and in the epoch before counts one; at `persistence` counts the bound moves out by
-    the mean overshoot and the count restarts. `lower` mirrors it. A magnitude that fell now and in the epoch before
-    counts one; at `persistence` counts both bounds shrink by the factor. So a rule fires after persistence + 1 epochs
-    in a row, and again after `persistence` more.
+    the mean overshoot and the count restarts. `lower` mirrors it. A magnitude that fell by more than the share `fade`
+    now and in the epoch before counts one; at `persistence` counts both bounds shrink by the factor. So a rule fires
+    after persistence + 1 epochs in a row, and again after `persistence` more.
     """
     value = weight.detach()
     is_over = value >= state.upper
@@ -71,7 +73,7 @@ def update_ranges(state: RangeState, weight: Tensor, persistence: int, *, shrink
     lower, under, under_sum = _widen(state.lower, under, under_sum, persistence)
 
     magnitude = value.abs()
-    is_fading = magnitude < state.magnitude
+    is_fading = magnitude < (1 - fade) * state.magnitude
     fading = torch.where(is_fading & state.was_fading, state.fading + 1, 0).to(torch.int16)
     shrinks = fading >= persistence
     upper = torch.where(shrinks, upper * shrink, upper)

@@ -1,0 +1,125 @@
+"""`sdsnn check`: what will not run, or would run differently, on the way to a chip. One rule for every known trap.
+
+Rules look at a Network (`check_network`), at the datasets of a `.net` file as they stand (`check_netx`), at the nodes
+of a `.nir` file (`check_nir`) or at the SLAYER blocks of a run (`check_blocks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, final
+
+from sdsnn_core.errors import FileError, SdsnnError
+
+Severity = Literal["error", "warning", "note"]
+
+
+@final
+@dataclass(frozen=True)
+class Finding:
+    """rule: its name. where: node, layer or block. what: what is there against what is allowed. help: what to do.
+
+    error: cannot run, or runs with other spikes. warning: differs in one of the forms. note: good to know.
+    """
+
+    rule: str
+    severity: Severity
+    where: str
+    what: str
+    help: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+@final
+@dataclass(frozen=True)
+class Rule:
+    """A named trap, where it is described, and the function that looks for it."""
+
+    name: str
+    source: str
+    severity: Severity
+    look: Callable[[Any], Iterator[tuple[str, str, str]]]  # yields (where, what, help)
+
+    def findings(self, subject: Any) -> list[Finding]:
+        """Return what this rule finds in its subject."""
+        return [Finding(self.name, self.severity, *found) for found in self.look(subject)]
+
+
+ORDER: Final = {"error": 0, "warning": 1, "note": 2}
+
+
+def check_path(path: Path) -> list[Finding]:
+    """Check a run folder, a .nir or a .net file; the worst findings first.
+
+    Raises FileError for a path that is none of them, or a file that is damaged.
+    """
+    if path.is_dir():
+        found = _check_run(path)
+    elif path.suffix == ".net":
+        found = _check_netx_file(path)
+    elif path.suffix == ".nir":
+        found = _check_nir_file(path)
+    else:
+        raise FileError(f"{path}: got the ending {path.suffix!r}, allowed are a run folder, .nir and .net")
+    return sorted(found, key=lambda finding: ORDER[finding.severity])
+
+
+def run_rules(rules: tuple[Rule, ...], subject: Any) -> list[Finding]:
+    """Return what all of `rules` find."""
+    return [finding for rule in rules for finding in rule.findings(subject)]
+
+
+def _check_nir_file(path: Path) -> list[Finding]:
+    from .check_network import NETWORK_RULES
+    from .check_nir import NIR_RULES, open_nir
+    from .nir_reader import read_nir
+
+    found = run_rules(NIR_RULES, open_nir(path))
+    try:
+        return found + run_rules(NETWORK_RULES, read_nir(path))
+    except FileError:
+        raise
+    except SdsnnError as error:
+        reason = " ".join(str(error).split()).removeprefix(f"{path}: ")
+        return [*found, Finding("integers", "error", path.name, reason, "sdsnn import FILE --dt SECONDS")]
+
+
+def _check_netx_file(path: Path) -> list[Finding]:
+    from .check_network import NETWORK_RULES
+    from .check_netx import NETX_RULES, open_netx
+    from .netx_reader import read_netx
+
+    with open_netx(path) as layers:
+        found = run_rules(NETX_RULES, layers)
+    try:
+        return found + run_rules(NETWORK_RULES, read_netx(path))
+    except FileError:
+        raise
+    except SdsnnError as error:
+        if any(finding.severity == "error" for finding in found):
+            return found  # the same trap, said layer by layer
+        reason = " ".join(str(error).split()).removeprefix(f"{path}: ")
+        return [*found, Finding("readable", "error", path.name, reason, "write it anew with sdsnn export")]
+
+
+def _check_run(path: Path) -> list[Finding]:
+    from sdsnn.train.loop import load_best
+    from sdsnn.train.run_folder import RunFolder
+
+    from .check_blocks import BLOCK_RULES
+    from .check_network import NETWORK_RULES
+    from .pipeline import lower_result
+
+    result = load_best(RunFolder.open(path))
+    found = run_rules(BLOCK_RULES, list(result.trainer.model.blocks))
+    try:
+        return found + run_rules(NETWORK_RULES, lower_result(result))
+    except SdsnnError as error:
+        if any(finding.severity == "error" for finding in found):
+            return found
+        return [*found, Finding("lowering", "error", str(path), " ".join(str(error).split()), "see docs/formats.md")]

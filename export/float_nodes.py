@@ -1,0 +1,228 @@
+"""Nodes of a float NIR graph: linear ones as matrices, neurons as one step of a recursion.
+
+Every neuron model here is, per step,
+
+    u <- (1 - a) u + g x          x: what the weights sum up
+    v <- (1 - b) v + u + c
+    spike where v > theta, and there v = 0
+
+with v counted from the reset voltage. The writer says how tau, r and dt make a, b and g:
+
+    euler     a, b = dt/tau; g = b r (LIF), a w_in b r (CubaLIF), dt r (IF): NIR's equations by forward Euler, as
+              snnTorch, spikingjelly, lava-dl's scripts, Spyx and sdsnn write them
+    norse     tau is written as tau * dt (norse issue 411): a, b = dt^2/tau; g = b r, also for CubaLIF; 1 for IF
+    sinabs    tau is written in steps: b = 1 - exp(-1/tau); g = 1
+    rockpool  b = 1 - exp(-dt/tau); g = 1; r is tau/dt exp(-dt/tau)
+
+NIR has one reset, to v_reset. That a writer's neurons subtract the threshold instead is not in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from sdsnn_core.convolution import convolution_output_shape
+from sdsnn_core.errors import NetworkError, UnsupportedNode
+from sdsnn_core.network import Shape
+
+Floats = npt.NDArray[np.float64]
+# weight, stride, padding, dilation, groups
+Kernel = tuple[Floats, tuple[int, int], tuple[int, int], tuple[int, int], int]
+Writer = Literal["euler", "norse", "sinabs", "rockpool"]
+
+WRITERS: Final[Mapping[str, Writer]] = {
+    "snntorch": "euler",
+    "spikingjelly": "euler",
+    "lava-dl": "euler",
+    "spyx": "euler",
+    "nir": "euler",
+    "norse": "norse",
+    "sinabs": "sinabs",
+    "rockpool": "rockpool",
+}
+NEURONS: Final = ("LIF", "CubaLIF", "IF", "LI", "CubaLI", "I")
+
+
+@dataclass(frozen=True, eq=False)
+class FloatNeurons:
+    """Neurons of one node, all parameters (size,) float64.
+
+    a, b: decays of u and v per step. gain: g. bias: c. threshold, start: counted from the reset voltage. fires: False
+    for a leaky integrator, which is read by its voltage. through_current: the bias of its weights has to pass u.
+    """
+
+    shape: Shape
+    a: Floats
+    b: Floats
+    gain: Floats
+    bias: Floats
+    threshold: Floats
+    start: Floats
+    fires: bool
+    through_current: bool
+
+
+def linear_of(node: Any, kind: str, shape: Shape, where: str) -> tuple[Any, Floats, Shape, Kernel | None]:
+    """Return (matrix, bias, output shape, convolution or None) of one linear node."""
+    size = int(np.prod(shape))
+    if kind == "Flatten":
+        return sparse.identity(size, format="csr"), np.zeros(size), (size,), None
+    if kind == "Scale":
+        factor = np.broadcast_to(np.asarray(node.scale, np.float64), shape).reshape(-1)
+        return sparse.diags(factor, format="csr"), np.zeros(size), shape, None
+    if kind in ("Linear", "Affine"):
+        weight = np.asarray(node.weight, np.float64)
+        if weight.ndim != 2 or weight.shape[1] != size:
+            raise NetworkError(f"{where} weight: got shape {weight.shape}, allowed (N, {size})")
+        shift = np.broadcast_to(np.asarray(getattr(node, "bias", 0.0), np.float64), weight.shape[:1])
+        return sparse.csr_matrix(weight), shift, weight.shape[:1], None
+    if len(shape) != 3:
+        raise NetworkError(f"{where}: got an input of shape {shape}, allowed is (C, H, W)")
+    if kind in ("SumPool2d", "AvgPool2d"):
+        ky, kx = _two(node.kernel_size)
+        weight = np.full((shape[0], 1, ky, kx), 1.0 if kind == "SumPool2d" else 1.0 / (ky * kx))
+        parts = (weight, _two(node.stride), _two(node.padding), (1, 1), shape[0])
+        bias = 0.0
+    else:
+        weight = np.asarray(node.weight, np.float64)
+        stride, dilation, bias = node.stride, node.dilation, node.bias
+        if kind == "Conv1d":
+            weight = weight[:, :, None, :]
+            stride, dilation = (1, int(np.asarray(stride).flat[0])), (1, int(np.asarray(dilation).flat[0]))
+        padding = _padding(node.padding, weight.shape[2:], _two(stride), _two(dilation), kind == "Conv1d", where)
+        parts = (weight, _two(stride), padding, _two(dilation), int(np.asarray(node.groups).flat[0]))
+    out = convolution_output_shape(shape, parts[0].shape, *parts[1:])
+    shift = np.broadcast_to(np.asarray(bias, np.float64).reshape(-1, 1, 1), out).reshape(-1)
+    return conv_matrix(shape, out, *parts), shift, out, parts
+
+
+def _two(values: Any) -> tuple[int, int]:
+    y, x = np.broadcast_to(np.asarray(values).reshape(-1), (2,))
+    return int(y), int(x)
+
+
+def _padding(
+    given: Any, kernel: Shape, stride: tuple[int, int], dilation: tuple[int, int], one_axis: bool, where: str
+) -> tuple[int, int]:
+    if not isinstance(given, str):
+        return (0, int(np.asarray(given).flat[0])) if one_axis else _two(given)
+    if given == "valid":
+        return 0, 0
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if stride != (1, 1) or any(r % 2 for r in reach):
+        raise UnsupportedNode(f"{where} padding: got 'same' with a stride or an even kernel, allowed are integers")
+    return reach[0] // 2, reach[1] // 2
+
+
+def conv_matrix(
+    shape: Shape,
+    out: Shape,
+    weight: Floats,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Any:
+    """Return a convolution as a matrix (size of out, size of shape), both in C order; csr float64."""
+    c_out, c_in = weight.shape[:2]
+    o, i, ky, kx = np.nonzero(weight)
+    channel = o // (c_out // groups) * c_in + i
+    y = np.arange(out[1]) * stride[0] - padding[0] + ky[:, None] * dilation[0]
+    x = np.arange(out[2]) * stride[1] - padding[1] + kx[:, None] * dilation[1]
+    inside = ((y >= 0) & (y < shape[1]))[:, :, None] & ((x >= 0) & (x < shape[2]))[:, None, :]
+    k, oy, ox = np.nonzero(inside)
+    pre = (channel[k] * shape[1] + y[k, oy]) * shape[2] + x[k, ox]
+    post = (o[k] * out[1] + oy) * out[2] + ox
+    size = (int(np.prod(out)), int(np.prod(shape)))
+    return sparse.csr_matrix((weight[o, i, ky, kx][k], (post, pre)), shape=size)
+
+
+def recognised(neurons: Mapping[str, tuple[Any, str]], dt: float) -> Writer:
+    """Return who wrote neurons (name -> (node, kind)) with these parameters. Raises NetworkError where that is open.
+
+    What tells them apart: r = tau/dt (unit drive) is forward Euler; r = tau/dt exp(-dt/tau) rockpool; r = 1 with tau
+    of 1 "second" and more is sinabs, in steps; r = 1 with tau below dt is norse.
+    """
+    found: set[Writer] = set()
+    for name, (node, kind) in neurons.items():
+        r = np.asarray(node.r, np.float64)
+        if kind in ("IF", "I"):
+            guess: Writer | None = "sinabs" if np.allclose(r, 1) else "euler"
+        else:
+            tau = np.asarray(node.tau_mem if kind.startswith("Cuba") else node.tau, np.float64)
+            guess = _guess(tau, r, dt)
+        if guess is None:
+            raise NetworkError(
+                f"node {name!r}: r = {r.reshape(-1)[0]:g} with tau = {tau.reshape(-1)[0]:g} s and dt = {dt:g} s does "
+                f"not tell who wrote it; give the writer: {', '.join(WRITERS)}"
+            )
+        found.add(guess)
+    if len(found) > 1:
+        raise NetworkError(
+            f"neurons look written by {' and by '.join(sorted(found))}; give the writer: {', '.join(WRITERS)}"
+        )
+    return found.pop() if found else "euler"
+
+
+def _guess(tau: Floats, r: Floats, dt: float) -> Writer | None:
+    steps = tau / dt
+    if np.allclose(r, steps, rtol=1e-5, atol=0):
+        return "euler"
+    if np.allclose(r, steps * np.exp(-1 / steps), rtol=1e-5, atol=0):
+        return "rockpool"
+    if np.allclose(r, 1) and (tau >= 1).all():
+        return "sinabs"
+    if np.allclose(r, 1) and (tau < dt).all():
+        return "norse"
+    return None
+
+
+def neurons_of(node: Any, kind: str, shape: Shape, dt: float, writer: Writer, where: str) -> FloatNeurons:
+    """Return a neuron node as one step of a recursion. Raises NetworkError for values that make no stable neuron."""
+    size = int(np.prod(shape))
+
+    def full(name: str, default: float = 0.0) -> Floats:
+        values = np.asarray(getattr(node, name, default), np.float64)
+        if np.isnan(values).any() or (name.startswith("tau") and (values <= 0).any()):
+            raise NetworkError(f"{where} {name}: got {values.min():g}, allowed are positive seconds and numbers")
+        if values.size not in (1, size):
+            raise NetworkError(f"{where} {name}: got {values.size} values, allowed 1 or {size}")
+        return np.broadcast_to(values.reshape(-1), (size,))
+
+    def decay(name: str) -> Floats:
+        ratio = {"euler": dt, "norse": dt * dt, "sinabs": 1.0, "rockpool": dt}[writer] / full(name)
+        if writer in ("sinabs", "rockpool"):
+            return np.asarray(-np.expm1(-ratio))
+        if (ratio > 1 + 1e-5).any():
+            raise NetworkError(
+                f"{where} {name}: got {full(name).min():g} s, which is less than a step of {dt:g} s for "
+                f"{writer!r}; allowed are longer ones, a smaller dt, or another writer"
+            )
+        return np.minimum(ratio, 1.0)
+
+    cuba = kind.startswith("Cuba")
+    if cuba and writer in ("sinabs", "rockpool"):
+        raise UnsupportedNode(
+            f"{where}: got a {kind} by {writer}, whose convention is not known; allowed are LIF, IF, LI"
+        )
+    a = decay("tau_syn") if cuba else np.ones(size)
+    if kind in ("IF", "I"):
+        b, gain = np.zeros(size), dt * full("r") if writer == "euler" else np.ones(size)
+    else:
+        b = decay("tau_mem" if cuba else "tau")
+        gain = np.ones(size) if writer in ("sinabs", "rockpool") else b * full("r")
+    if cuba and writer == "euler":
+        gain = gain * a * full("w_in", 1.0)
+    fires = kind in ("LIF", "CubaLIF", "IF")
+    reset = full("v_reset") if fires and getattr(node, "v_reset", None) is not None else np.zeros(size)
+    threshold = full("v_threshold") - reset if fires else np.zeros(size)
+    if fires and (threshold < 0).any():
+        raise NetworkError(f"{where} v_threshold: got values below v_reset, allowed are values from v_reset on")
+    leak = full("v_leak") if kind not in ("IF", "I") else reset
+    return FloatNeurons(shape, a, b, gain, b * (leak - reset), threshold, -reset, fires, through_current=cuba)
