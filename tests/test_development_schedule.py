@@ -1,0 +1,88 @@
+"""The schedule against the released script's formulas, and the synapse stage against a sorting oracle."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdsnn_core.development import DevelopmentConfig, Schedule
+from sdsnn_core.development.pruning import next_percent
+from sdsnn_core.development.synapse_stage import drop_and_grow, sparsity_at, turnover_at
+from sdsnn_core.errors import ConfigError
+
+
+def test_script_run_of_600_epochs_has_the_scripts_rates() -> None:
+    schedule = Schedule(DevelopmentConfig(), 600)
+    assert schedule.persistence == 18
+    assert schedule.first_pruning == 37
+    assert next(epoch for epoch in range(600) if schedule.clamps(epoch)) == 19
+    for epoch in (37, 40, 55, 60, 61, 300):
+        t = epoch - 37
+        assert schedule.rate(epoch, "conv") == pytest.approx(math.exp(-t / 5), abs=1e-12)
+        assert schedule.rate(epoch, "dense") == pytest.approx(0.5 * math.exp(-t) if t <= 23 else 0.0005, abs=1e-12)
+        assert schedule.regeneration_percent(epoch, "conv") == pytest.approx(max(1, 35 - 1.1 ** min(t, 99)))
+
+
+def test_hidden_layer_of_the_script_loses_the_published_share() -> None:
+    """P of the 512-unit layer before 10 classes: 37.55 % at epoch 60 and 45.62 % at epoch 599, with floor(512 P)."""
+    schedule = Schedule(DevelopmentConfig(), 600)
+    percent, seen = schedule.initial_percent("dense"), {}
+    for epoch in range(37, 600):
+        alive = 512 - math.floor(512 * percent / 100)
+        percent = next_percent(percent, schedule.rate(epoch, "dense"), alive, 10)
+        seen[epoch] = percent
+    assert seen[60] == pytest.approx(37.55, abs=0.5)
+    assert seen[599] == pytest.approx(45.62, abs=0.5)
+
+
+@pytest.mark.parametrize("kind", ["conv", "dense"])
+@pytest.mark.parametrize("n_epochs", [40, 100, 300, 1200])
+def test_what_a_run_removes_does_not_depend_on_its_length(kind: str, n_epochs: int) -> None:
+    def total(epochs: int) -> float:
+        schedule = Schedule(DevelopmentConfig(persistence=max(1, epochs * 3 // 100)), epochs)
+        return sum(schedule.rate(epoch, kind) for epoch in range(schedule.first_pruning, epochs))  # type: ignore
+
+    assert total(n_epochs) == pytest.approx(total(600), rel=0.05)
+
+
+@given(st.data())
+def test_drop_and_grow_keeps_the_best_and_grows_the_most_promising(data: st.DataObject) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=3))
+    n = sum(sizes)
+    values = st.lists(st.integers(0, 6), min_size=n, max_size=n)
+    bits = st.lists(st.booleans(), min_size=n, max_size=n)
+    worth, promise, mask, may = data.draw(values), data.draw(values), data.draw(bits), data.draw(bits)
+    keep, grow = data.draw(st.integers(0, n)), data.draw(st.integers(0, n))
+    options = [i for i in range(n) if may[i] and not mask[i] and promise[i] > 0]
+    grown = sorted(options, key=lambda i: (-promise[i], i))[: min(grow, keep)]
+    kept = sorted((i for i in range(n) if mask[i]), key=lambda i: (-worth[i], i))[: keep - len(grown)]
+
+    def pieces(column: list, dtype: torch.dtype) -> list[torch.Tensor]:
+        return list(torch.split(torch.tensor(column, dtype=dtype), sizes))
+
+    got = drop_and_grow(
+        pieces(worth, torch.float32), pieces(promise, torch.float32), pieces(mask, torch.bool),
+        pieces(may, torch.bool), keep, grow,
+    )  # fmt: skip
+    assert torch.nonzero(torch.cat(got)).flatten().tolist() == sorted([*grown, *kept])
+
+
+def test_sparsity_grows_to_the_target_and_turnover_falls_to_nothing() -> None:
+    course = [sparsity_at(phase / 20, 0.2, 0.9) for phase in range(21)]
+    assert course == sorted(course)
+    assert (course[0], course[-1]) == (0.2, pytest.approx(0.9))
+    assert sparsity_at(0.5, 0.95, 0.9) == 0.95  # never below the start
+    assert [turnover_at(phase, 0.1) for phase in (0.0, 0.5, 1.0)] == pytest.approx([0.1, 0.05, 0.0])
+
+
+def test_every_bad_value_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        DevelopmentConfig(shrink=2.0, persistence=0, defects=("B5", "B99"), synapse_begin=0.9)
+    for part in ("shrink: got 2.0", "persistence: got 0", "B99", "needs B6", "synapse_begin: got 0.9"):
+        assert part in str(caught.value)
+    with pytest.raises(ConfigError, match="needs hard masks"):
+        DevelopmentConfig(mode="literal", synapse_stage=True)
