@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from sdsnn.deploy.engine import Engine
 from simulate_networks import CUBA, chain, spikes
 from simulate_sweeps import random_recurrent
 
+from sdsnn.deploy.engine import Engine
 from sdsnn_core.network import Input, Population, Synapses
 
 N = 1_000_000
