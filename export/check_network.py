@@ -172,7 +172,7 @@ def groups(network: Network) -> Found:
         if projection.groups >= GROUPS_LIMIT or size >= GROUPS_LIMIT:
             yield (
                 f"projection {name!r}",
-                f"{projection.groups} groups, images up to {size} wide; stock Lava holds both in int8 (zeros or an error)",
+                f"{projection.groups} groups, images up to {size} wide; stock Lava holds both in int8",
                 "run it through sdsnn, which patches that",
             )
 
@@ -184,7 +184,7 @@ def overflow(network: Network) -> Found:
         if reach >= STATE_LIMIT:
             yield (
                 f"population {name!r}",
-                f"if all that excites or inhibits a neuron spikes at once the current is {reach}; it wraps at {STATE_LIMIT}",
+                f"all spikes at once make a current of {reach}; it wraps at {STATE_LIMIT}",
                 "smaller weights or less fan-in; the reference, the engine and Lava wrap alike, SLAYER and NIR do not",
             )
 
