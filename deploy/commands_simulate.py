@@ -26,7 +26,7 @@ def simulate(
             show_default=False,
         ),
     ] = None,
-    target: Annotated[str, typer.Option(help="engine, reference, lava or loihi2.")] = "engine",
+    target: Annotated[str, typer.Option(help="engine, reference or lava.")] = "engine",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps per sample; default those of the data.")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Use only the first so many.")] = None,
     bin_width: Annotated[
