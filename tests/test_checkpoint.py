@@ -82,14 +82,14 @@ def test_full_disk_is_one_line_and_leaves_the_old_one(tmp_path: Path, monkeypatc
 
 
 def test_training_on_a_disk_that_fills_up_ends_in_one_line_and_goes_on_later(tmp_path: Path) -> None:
-    """Files may grow to 40 kB only: config and history fit, the checkpoint does not."""
+    """Files may grow to 100 kB only: config and history fit, the checkpoint does not."""
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000));"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
         "from sdsnn_core.cli import main; main()"
     )
     run = tmp_path / "run"
-    more = ["--set", "optimiser.epochs=2", "--set", "model.hidden=[24]", "--set", "optimiser.fused=false"]
+    more = ["--set", "optimiser.epochs=2", "--set", "model.hidden=[256]", "--set", "optimiser.fused=false"]
     first = subprocess.run(
         [sys.executable, "-c", code, "train", "digits", "--run", str(run), "--quiet", *more],
         capture_output=True, text=True, timeout=300, check=False,

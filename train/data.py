@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn_core.errors import FileError
 from sdsnn_core.network import Shape
 
 from .config import DataConfig
@@ -85,7 +86,14 @@ def load_data(config: DataConfig, seed: int, *, download: bool = False) -> DataS
     """
     from .datasets import find
 
-    return find(config.name)(config, seed, download)
+    data = find(config.name)(config, seed, download)
+    empty = [name for name in ("train", "validation", "test") if not len(getattr(data, name))]
+    if empty:
+        raise FileError(
+            f"data {config.name}: no recordings are left for {', '.join(empty)}; "
+            "needed are more of each class, or another data.validation_fraction or data.test_fraction"
+        )
+    return data
 
 
 def split_indices(

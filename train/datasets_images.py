@@ -134,7 +134,7 @@ def _check(directory: Path, images: Images, labels: Images, pixel_shape: tuple[i
 
 def _read_npz(path: Path) -> list[Images]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             absent = [key for key in _KEYS if key not in archive.files]
             if absent:
                 raise FileError(f"data {path}: has {', '.join(archive.files)}; needed are {', '.join(_KEYS)}")

@@ -166,7 +166,7 @@ class Trainer:
             "format": 1,
             "epochs_done": self.epochs_done,
             "config": self.config.to_toml(),
-            "model": self.model.state_dict(),
+            "model": _without_state(self.model.state_dict()),
             "optimiser": self.optimiser.state_dict(),
             "developer": self.developer.state_dict(),
             "accuracy": self.accuracy,
@@ -190,6 +190,18 @@ class Trainer:
         self.accuracy = state["accuracy"]
         self.epochs_done = int(state["epochs_done"])
         self.best = dict(state["best"])
+
+
+def _without_state(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Return a state_dict with the neurons at rest and for one sample, as in a model that is newly built.
+
+    Recurrent blocks keep the last batch in buffers; it is put to rest before every batch and belongs to no result.
+    """
+    names = ("spike_state", "current_state", "voltage_state")
+    return {
+        name: torch.zeros_like(value[:1]) if name.rpartition(".")[2] in names else value
+        for name, value in tensors.items()
+    }
 
 
 @final
