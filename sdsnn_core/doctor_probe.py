@@ -61,7 +61,8 @@ def _facts(name: str, module: Any) -> Mapping[str, Any]:
         return {"threads": module.get_num_threads(), "gpu": module.cuda.get_device_name(0) if there else None}
     if name == "numba":
         assert module.njit(lambda value: value + 1)(1) == 2  # compiles, so that LLVM is tried too
-        return {"threads": module.get_num_threads()}
+        # get_num_threads() would start them, and set OpenMP's number for torch too.
+        return {"threads": module.config.NUMBA_NUM_THREADS}
     return {}
 
 
