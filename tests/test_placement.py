@@ -3,6 +3,7 @@
 import json
 import time
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,6 +223,29 @@ def test_bits_of_a_list_by_hand() -> None:
     # 1 synapse of 8 bits: 18 bits -> 64. 64: 522 -> 576. 65: 576 + 64. Sparse, 10 index bits: 6 * 18 + 10 = 118 -> 128.
     assert list_bits([0, 1, 64, 65], 8, layout).tolist() == [0, 64, 576, 640]
     assert list_bits([3, 4, 6], 18, layout).tolist() == [64, 128, 128]
+
+
+def test_memory_is_what_nengo_loihi_counts() -> None:
+    # tests/golden/make_list_bits.py asks the package itself.
+    golden = json.loads((Path(__file__).parent / "golden" / "list_bits.json").read_text())
+    layout = load_chip("loihi1").synapses
+    assert layout is not None
+    for item in golden["lists"]:
+        assert list_bits([item["synapses"]], item["bits_each"], layout).tolist() == [item["bits"]]
+    for item in golden["matrices"]:
+        pre, post = np.indices((item["n_pre"], item["n_post"]))
+        here = (pre * 37 + post * 53 + pre * post) % 100 < item["percent"]
+        signs = np.where((pre + post) % 2, 254, -256)  # eight bits of both signs
+        network = Network(
+            {"input": Input((item["n_pre"],)), "a": Population((item["n_post"],), 0, 0, 1), "output": Output("a")},
+            {"w": Synapses.from_dense("input", "a", np.where(here, signs, 0).T)},
+        )
+        placement = place(network, small_chip(synapse_bits=2**30))
+        table = placement.axons["w"]
+        assert placement.n_cores == 1
+        total = int(table.bits.sum())
+        # We choose the shorter encoding for each list, nengo-loihi one for all of them.
+        assert total == item["bits"] if item["percent"] in (5, 10, 100) else total <= item["bits"]
 
 
 @pytest.mark.parametrize(
