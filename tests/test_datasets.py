@@ -215,3 +215,43 @@ def test_shift_moves_and_loses_what_leaves(rng: np.random.Generator) -> None:
     assert set(moved.sum((1, 2, 3, 4)).tolist()) == {0, 3}
     assert (moved == moved[:, :1]).all()  # all steps alike
     assert len({tuple(np.argwhere(sample[0, 0])[0]) for sample in moved if sample.any()}) == 25
+
+
+def test_folder_of_arrays(rng: np.random.Generator, tmp_path: Path) -> None:
+    place = tmp_path / "folder"
+    place.mkdir()
+    spikes, labels = (rng.random((40, 6, 12)) < 0.3).astype(np.uint8), np.arange(40) % 4
+    np.savez(place / "train.npz", spikes=spikes, labels=labels)
+    data = load_data(config("folder", tmp_path), seed=0)
+    assert (data.shape, data.n_classes, data.input_max) == ((12,), 4, 1)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [24, 8, 8]
+    np.savez(place / "test.npz", spikes=spikes[:4] * 3, labels=labels[:4])
+    data = load_data(config("folder", tmp_path), seed=0)
+    assert (len(data.test), data.input_max) == (4, 3)
+    np.testing.assert_array_equal(data.test.spikes[:], spikes[:4] * 3)
+    for bad, message in (
+        ({"spikes": spikes}, "has no labels"),
+        ({"spikes": spikes * 0.5, "labels": labels}, r"whole numbers in 0\.\.255"),
+        ({"spikes": spikes[0], "labels": labels[:6]}, r"needed is \(n, steps, channels\)"),
+    ):
+        np.savez(place / "train.npz", **bad)
+        with pytest.raises(FileError, match=message):
+            load_data(config("folder", tmp_path), seed=0)
+
+
+def test_folder_of_events(rng: np.random.Generator, tmp_path: Path) -> None:
+    place = tmp_path / "folder"
+    for name in ("left", "right"):
+        (place / name).mkdir(parents=True)
+        for index in range(10):
+            table = np.stack(
+                [rng.integers(0, 8, 30), rng.integers(0, 6, 30), rng.integers(500, 9000, 30), rng.integers(0, 2, 30)]
+            )
+            np.save(place / name / f"{index}.npy", table.T)
+    with pytest.raises(FileError, match=r"events need data\.sensor"):
+        load_data(config("folder", tmp_path), seed=0)
+    data = load_data(config("folder", tmp_path, sensor=(8, 6, 2)), seed=0)
+    assert (data.shape, data.n_classes, len(data.test)) == ((2, 6, 8), 2, 4)
+    assert data.train.spikes[:].any((1, 2, 3, 4)).all()
+    with pytest.raises(FileError, match=r"npy: x in .*allowed are 0\.\.3 of its sensor"):
+        load_data(config("folder", tmp_path, sensor=(4, 6, 2)), seed=0)

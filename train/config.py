@@ -112,8 +112,11 @@ class LayerConfig(_Section):
 class ModelConfig(_Section):
     """A feed-forward chain of CUBA blocks behind the input, and a dense readout of one neuron per class.
 
-    hidden: sizes of dense layers. layers: blocks of any kind instead.
+    hidden: sizes of dense layers. layers: blocks of any kind instead. factory: `package.module:function` that makes
+    the network, (input shape, number of classes) -> module with `blocks` in order; the other keys are then not read.
     """
+
+    factory: str | None = None
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
     layers: tuple[LayerConfig, ...] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,8 @@ def find(name: str) -> Loader:
 def import_object(path: str, key: str) -> Any:
     """Return what `package.module:attribute` names. Raises ConfigError naming `key` where that fails."""
     module, _, attribute = path.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # where the user's own modules lie; the `sdsnn` command does not look there
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -13,6 +13,7 @@ from sdsnn_core.lava_compat import import_slayer
 from sdsnn_core.network import Shape
 
 from .config import LayerConfig, ModelConfig
+from .datasets import import_object
 
 
 class BlockNetwork(torch.nn.Module):
@@ -37,6 +38,8 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> Bloc
 
     Raises ConfigError where a layer does not fit what is in front of it.
     """
+    if config.factory is not None:
+        return _made_by_user(config.factory, input_shape, n_classes)
     layers = config.layers or tuple(LayerConfig(kind="dense", out=size) for size in config.hidden)
     # Delays sit on hidden layers only: nothing behind the readout could carry them.
     readout = LayerConfig(kind="dense", out=n_classes, delay=False)
@@ -60,6 +63,28 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> Bloc
         if not sample.numel():
             raise ConfigError([f"{where}: nothing is left of its input, the output has shape {_shape(sample)}"])
     return BlockNetwork(blocks)
+
+
+def _made_by_user(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork:
+    """Return what a user's factory makes, run once. Raises ConfigError where it makes something else."""
+    made = import_object(path, "model.factory")(input_shape, n_classes)
+    blocks = getattr(made, "blocks", None)
+    if not isinstance(made, torch.nn.Module) or not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
+        problem = f"model.factory: {path} made a {type(made).__name__}, needed is a module with a ModuleList `blocks`"
+        raise ConfigError([problem])
+    try:
+        with torch.no_grad():
+            output = made(torch.zeros(1, *input_shape, 2))
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError([f"model.factory: what {path} made does not take {input_shape}: {_line(error)}"]) from None
+    if tuple(output.shape) != (1, n_classes, 2):
+        problem = f"model.factory: what {path} made gives shape {tuple(output.shape[1:-1])}, needed is ({n_classes},)"
+        raise ConfigError([problem])
+    for block in blocks:
+        neuron = getattr(block, "neuron", None)
+        if neuron is not None:  # as in `_block`
+            neuron.threshold_eps = max(neuron.threshold_eps, 1 / neuron.s_scale)
+    return cast("BlockNetwork", made)  # all that is used of one is `blocks` and what a module has
 
 
 def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Module:
