@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -106,4 +106,4 @@ def describe(comparison: Comparison) -> str:
     return f"{text}, first at {place} (reference {first['reference']}, here {first['here']}){where}"
 
 
-COMMANDS = {"export": export, "verify": verify, **commands_files.COMMANDS}
+COMMANDS: dict[str, Any] = {"export": export, "verify": verify, **commands_files.COMMANDS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -87,4 +87,4 @@ def check(
         raise typer.Exit(1)
 
 
-COMMANDS = {"import": import_, "check": check}
+COMMANDS: dict[str, Any] = {"import": import_, "check": check}

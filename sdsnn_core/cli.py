@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -53,13 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_GROUPS: tuple[Mapping[str, Callable[..., Any]], ...] = (
-    train_commands.COMMANDS,
-    export_commands.COMMANDS,
-    deploy_commands.COMMANDS,
-    {"doctor": doctor},
-)
-for _commands in _GROUPS:
+for _commands in (train_commands.COMMANDS, export_commands.COMMANDS, deploy_commands.COMMANDS, {"doctor": doctor}):
     for _name, _command in _commands.items():
         app.command(_name)(guarded(_command))
 
