@@ -47,6 +47,7 @@ def simulate(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from sdsnn_core.errors import FileError
+    from sdsnn_core.files import write_json
 
     from . import simulate as stage
     from .samples import FORMS, open_samples
@@ -76,6 +77,10 @@ def simulate(
             progress=lambda done: bar.update(task, completed=done),
         )
     _print(loaded, result, found.classes)
+    if result.measured:
+        # Beside the network, where `sdsnn report` looks for it.
+        folder = network if network.is_dir() else network.parent
+        write_json(folder / "measured.json", {"network_sha256": result.network_sha256, **result.measured})
     if json:
         typer.echo(json_format.dumps(result.to_json()))
 

@@ -53,6 +53,7 @@ TARGETS = {
     "engine": "sdsnn.deploy.targets:run_engine",
     "reference": "sdsnn.deploy.targets:run_reference",
     "lava": "sdsnn.deploy.targets:run_lava",
+    "loihi2": "sdsnn.deploy.hardware:run_loihi2",
 }
 
 

@@ -148,7 +148,6 @@ def build(
     """
     from lava.magma.core.run_configs import Loihi2SimCfg
     from lava.proc.io.source import RingBuffer
-    from lava.proc.lif.process import LIF
 
     n_steps = next(iter(inputs.values())).shape[1]
     RESTART["n_steps"] = n_steps
@@ -157,25 +156,39 @@ def build(
         if any(True for _ in network.outgoing(name)):
             processes[name] = RingBuffer(data=train.reshape(-1, train.shape[-1]).T.astype(np.int32))
     for name, population in network.populations.items():
-        start = population.per_neuron("initial_voltage").astype(np.int32)
-        processes[name] = LIF(
-            shape=(population.size,),
-            u=0,
-            v=start,
-            du=population.per_neuron("current_decay") - 1,
-            dv=population.per_neuron("voltage_decay"),
-            vth=population.per_neuron("threshold"),
-            bias_mant=population.per_neuron("bias"),
-            bias_exp=population.bias_exp,
+        processes[name] = neurons(
+            population,
             n_steps=n_steps,
-            start=start,
+            start=population.per_neuron("initial_voltage").astype(np.int32),
             record={kind: str(path) for kind, path in record[name].items()},
         )
+    connect(network, processes, storage)
+    config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=restarting_models())
+    return LavaNetwork(processes, processes[next(iter(network.populations))], config)
+
+
+def neurons(population: Population, **more: Any) -> Any:
+    """Return the LIF process of a population; `more` goes to its model."""
+    from lava.proc.lif.process import LIF
+
+    return LIF(
+        shape=(population.size,),
+        u=0,
+        v=population.per_neuron("initial_voltage").astype(np.int32),
+        du=population.per_neuron("current_decay") - 1,
+        dv=population.per_neuron("voltage_decay"),
+        vth=population.per_neuron("threshold"),
+        bias_mant=population.per_neuron("bias"),
+        bias_exp=population.bias_exp,
+        **more,
+    )
+
+
+def connect(network: Network, processes: dict[str, Any], storage: Storage = "auto") -> None:
+    """Add the processes of all projections, and join parts without a path between them."""
     for name, projection in network.projections.items():
         processes[name] = _connect(network, projection, process_kind(network, name, storage), processes)
     _join(network, processes)
-    config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=restarting_models())
-    return LavaNetwork(processes, processes[next(iter(network.populations))], config)
 
 
 def _connect(network: Network, projection: Projection, kind: str, processes: Mapping[str, Any]) -> Any:
