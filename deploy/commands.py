@@ -53,13 +53,13 @@ def print_demo(made: Demo) -> None:
     console = Console(highlight=False)
     table = Table(title="sdsnn demo: handwritten digits", title_justify="left")
     table.add_column("")
-    table.add_column("dense", justify="right")
-    table.add_column("developed and exported", justify="right")
+    table.add_column("in SLAYER", justify="right")
+    table.add_column("exported", justify="right")
 
-    def row(name: str, dense: str, kept: str) -> None:
-        table.add_row(name, dense, kept)
+    def row(name: str, before: str, after: str) -> None:
+        table.add_row(name, before, after)
 
-    row("test accuracy", f"(in SLAYER) {found['test_accuracy_before_export']:.2%}", f"{found['test_accuracy']:.2%}")
+    row("test accuracy", f"{found['test_accuracy_before_export']:.2%}", f"{found['test_accuracy']:.2%}")
     for name, (before, after) in made.exported.compaction.units.items():
         row(f"units in {name}", f"{before:,}", f"{after:,}")
     row("synapses", f"{found['synapses_dense']:,}", f"{found['synapses_kept']:,} ({-found['connection_sparsity']:.1%})")
