@@ -36,7 +36,7 @@ def require_extension() -> None:
     if missing := missing_modules():
         raise MissingDependency(
             f"Loihi 2: Intel's Lava extension is not installed (missing {', '.join(missing)}). It is not public: "
-            "members of Intel's Neuromorphic Research Community get it (intel-nrc.org), and Lava itself was archived in "
+            "members of Intel's Neuromorphic Research Community get it (intel-nrc.org), and Lava was archived in "
             "May 2026. The same spikes run here with --target engine or --target lava; `sdsnn export --bundle` "
             "makes a folder for someone who has the chip"
         )

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from sdsnn_core.errors import FileError, NetworkError, SdsnnError
 from sdsnn_core.network import Network
 
 from .unpruned import Before
+
+if TYPE_CHECKING:
+    from sdsnn.train.data import Split
 
 PARTS = ("config.toml", "history.jsonl", "network.nir", "network.net")  # a folder with none of them is no run
 HASHED = (
@@ -106,6 +109,15 @@ def read_for_placement(path: Path) -> tuple[Network, Before | None]:
     return network, _before(network, _of_network(path / "export.json", network, {}), {})
 
 
+def read_test_split(folder: Path) -> Split:
+    """Load the test split of a run. Raises ConfigError and FileError of its configuration and data."""
+    from sdsnn.train.config import load_config
+    from sdsnn.train.data import load_data
+
+    resolved = load_config(folder / "config.toml", [])
+    return load_data(resolved.data, resolved.seed).test
+
+
 def _of_network(path: Path, network: Network | None, absent: dict[str, str]) -> dict[str, Any] | None:
     """Read a JSON file that belongs to network.nir; one of another network counts as absent."""
     content = _mapping(path, absent)
@@ -139,14 +151,10 @@ def _simulated(
         absent["activity"] = f"not simulated: {lacks}"
         return _Simulated(None, None)
     try:
-        from sdsnn.train.config import load_config
-        from sdsnn.train.data import load_data
-
         from .engine import run
         from .simulate import simulate
 
-        resolved = load_config(folder / "config.toml", [])
-        test = load_data(resolved.data, resolved.seed).test
+        test = read_test_split(folder)
         size = sum(network.size_of(name) for name in (*network.inputs, *network.populations))
         most = samples or max(1, RECORDED // (size * test.spikes.shape[1]))
         # A spread over the split rather than its head, in case it is sorted.

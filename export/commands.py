@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 
 # Back ends of later stages, which this one cannot import: their command modules enter them here.
 EXTRA_BACKENDS: dict[str, Backend] = {}
+BUNDLERS: list[Callable[[Path], Path]] = []  # what --bundle makes, entered in the same way
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder made by `sdsnn train`.")],
     samples: Annotated[int, typer.Option(min=1, help="Test samples on which all forms are compared.")] = 32,
     lava: Annotated[bool, typer.Option(help="Also compare with Lava's fixed-point processes.")] = True,
+    bundle: Annotated[bool, typer.Option("--bundle", help="Also make a folder for someone who has the chip.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON, as the last line.")] = False,
 ) -> None:
     """Write the trained network, without its dead units, as NIR and netx, and prove that every form spikes alike."""
@@ -42,6 +45,8 @@ def export(
     else:
         typer.echo(f"{netx.path}")
     print_certificate(exported.certificate)
+    for make in BUNDLERS if bundle and exported.certificate.verified else []:
+        typer.echo(f"{make(folder.path)}")
     if as_json:
         typer.echo(json.dumps(exported.certificate.as_dict()))
     if not exported.certificate.verified:
