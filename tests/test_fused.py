@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from sdsnn.train.fused import Neuron, fuse, unfuse
 from sdsnn.train.fused.backward import backward
@@ -358,3 +359,30 @@ def test_kernels_check_their_arrays(wrong: str, steps_first: bool) -> None:
             *bounds, arrays["x"], steps_first, *keeps, *numbers, False, arrays["current"], arrays["voltage"], True,
             arrays["spikes"], sums, np.zeros(6),
         )  # fmt: skip
+
+
+def test_digits_train_alike() -> None:
+    """Five steps on handwritten digits: in every step the same spikes, bit for bit, and the same loss."""
+    digits = load_digits()
+    images, labels = torch.from_numpy(digits.images[:32].astype(np.float32) / 16), torch.from_numpy(digits.target[:32])
+    x = (torch.rand(32, 64, 20, generator=torch.Generator().manual_seed(0)) < images.reshape(32, 64, 1)).float()
+    runs: list[list[tuple[torch.Tensor, float]]] = [[], []]
+    for fused, steps in enumerate(runs):
+        torch.manual_seed(1)
+        params = {"threshold": 1.0, "current_decay": 0.5, "voltage_decay": 0.1, "scale_grad": 3}
+        dense = [slayer.block.cuba.Dense(dict(params), n, m, weight_norm=True) for n, m in ((64, 40), (40, 10))]
+        model = torch.nn.Sequential(*dense)
+        assert not fused or fuse(model) == 2
+        optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+        for _ in range(5):
+            optimiser.zero_grad()
+            out = model(x)
+            loss = torch.nn.functional.cross_entropy(out.sum(-1), labels)
+            loss.backward()
+            optimiser.step()
+            steps.append((out.detach(), float(loss.detach())))
+    for (stock, expected), (ours, found) in zip(*runs, strict=True):
+        assert stock.any()
+        assert torch.equal(stock, ours)
+        assert expected == found
+    assert runs[1][-1][1] < runs[1][0][1]
