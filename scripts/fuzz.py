@@ -34,7 +34,7 @@ def main() -> int:
     def progress(tally: Tally) -> None:
         print(f"... {tally.lines()[-1]}", file=sys.stderr, flush=True)
 
-    warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*weight_norm")
     tally = fuzz(
         arguments.networks, seed=arguments.seed, first=arguments.first, lava_every=every, extra={"engine": engine},
         folder=arguments.traces, progress=progress,

@@ -26,7 +26,7 @@ slayer = import_slayer()
 Stock: Any = slayer.neuron.cuba.Neuron
 MeanOnly: Any = slayer.neuron.norm.MeanOnlyBatchNorm
 Dropout: Any = slayer.neuron.Dropout
-pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm")
 
 
 def assert_close(expected: torch.Tensor, found: torch.Tensor, size: float | None = None) -> None:

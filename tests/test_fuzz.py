@@ -16,7 +16,7 @@ def engine(network, spikes):
     return run_engine(network, spikes, record=list(network.populations), n_threads=1).spikes
 
 
-@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
 def test_random_networks_spike_alike_in_every_form(tmp_path: Path) -> None:
     tally = fuzz(120, seed=11, lava_every=40 if lava_available() else 0, extra={"engine": engine}, folder=tmp_path)
     assert tally.failures == []

@@ -18,7 +18,7 @@ from sdsnn_core.network import NEVER_FIRES
 
 STEPS = 40
 # SLAYER still uses the old form of weight normalisation.
-pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm")
 
 
 def compare(seed: int) -> tuple[int, int]:

@@ -37,7 +37,7 @@ def build(kind: str, norm: bool = False) -> tuple[Chain, torch.Tensor]:
     torch.manual_seed(0)
     cuba = import_slayer().block.cuba
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*weight_norm")
         if kind == "conv":
             blocks = [
                 cuba.Conv(dict(NEURON), 2, 6, 3, padding=1, weight_scale=3, weight_norm=norm),

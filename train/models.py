@@ -104,7 +104,7 @@ def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Mo
         "delay": config.delay if layer.delay is None else layer.delay,
     }
     with warnings.catch_warnings():  # SLAYER still uses the old form of weight normalisation
-        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*weight_norm")
         if layer.kind == "pool":
             # One input spike passes a pool if its weight exceeds the threshold: SLAYER's own default is 1.1 of it.
             scale = 1.1 * neuron["threshold"] if layer.weight_scale is None else layer.weight_scale

@@ -92,7 +92,7 @@ def draw_blocks(rng: np.random.Generator, *, ends: bool = False) -> tuple[list[A
 def draw_model(rng: np.random.Generator, *, ends: bool = False) -> tuple[list[Any], tuple[int, ...]]:
     """Draw a chain as `draw_blocks` and bring it to life: shapes, running means and whole axonal delays of its own."""
     with warnings.catch_warnings():  # SLAYER still uses the old form of weight normalisation
-        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*weight_norm")
         blocks, shape = draw_blocks(rng, ends=ends)
         x = torch.from_numpy((rng.random((3, *shape, 20)) < 0.3).astype(np.float32))
         with torch.no_grad():
