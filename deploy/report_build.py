@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
 from sdsnn_core.network import Network
@@ -121,6 +122,13 @@ def _layer_name(layer: Mapping[str, Any]) -> str:
     return f"{layer.get('kind')}{number}" if number.isdigit() else name
 
 
+def spread(size: int, most: int) -> npt.NDArray[np.int64]:
+    """Return up to `most` of range(size) in order, by the golden ratio: even steps would meet one column of an image."""
+    if size <= most:
+        return np.arange(size)
+    return np.unique((np.arange(most) * 0.6180339887498949 % 1 * size).astype(np.int64))
+
+
 def rates(network: Network, activity: Activity) -> dict[str, Any]:
     """Return spikes per node: mean rate, rate over steps, and the raster of the first sample as (step, neuron)."""
     result: dict[str, Any] = {"n_samples": activity.n_samples, "n_steps": activity.n_steps, "dt_s": network.dt_s}
@@ -137,10 +145,10 @@ def rates(network: Network, activity: Activity) -> dict[str, Any]:
             "rate_of_step": (activity.spikes_per_step[name].mean(axis=0) / counts.shape[1]).tolist(),
         }
         if name in activity.spikes:
-            every = -(-counts.shape[1] // RASTER_UNITS)
-            found = np.argwhere(activity.spikes[name][0, :RASTER_STEPS, ::every])
-            per_node[name]["raster_every"] = every
-            per_node[name]["raster_of_sample_0"] = (found * [1, every]).tolist()
+            shown = spread(counts.shape[1], RASTER_UNITS)
+            step, unit = np.nonzero(activity.spikes[name][0, :RASTER_STEPS][:, shown])
+            per_node[name]["raster_units"] = int(shown.size)
+            per_node[name]["raster_of_sample_0"] = np.stack([step, shown[unit]], axis=1).tolist()
     return {**result, "nodes": per_node}
 
 

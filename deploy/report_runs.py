@@ -38,10 +38,10 @@ def activity_section(run: RunData, report: dict[str, Any]) -> str:
     layers = {
         name: (node["size"], node["raster_of_sample_0"]) for name, node in nodes.items() if "raster_of_sample_0" in node
     }
-    some = any(node.get("raster_every", 1) > 1 for node in nodes.values())
+    some = any(node.get("raster_units", node["size"]) < node["size"] for node in nodes.values())
     caption = f"Spikes of one sample, first {steps} steps." if steps < found["n_steps"] else "Spikes of one sample."
     drawn = figure(
-        raster(layers, steps, found["dt_s"]), caption + (" Of large layers, evenly spaced units." if some else "")
+        raster(layers, steps, found["dt_s"]), caption + (" Of large layers, a spread of units." if some else "")
     )
     over_time: dict[str, Sequence[float | None]] = {name: node["rate_of_step"][:steps] for name, node in nodes.items()}
     chart = figure(

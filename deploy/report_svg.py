@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 14.0, 10.0, 44.0
-COLOURS = tuple(f"var(--series-{i})" for i in range(1, 7))
+COLOURS = tuple(f"var(--series-{i})" for i in range(1, 9))
 
 
 @dataclass(frozen=True)

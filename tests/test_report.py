@@ -15,7 +15,7 @@ import pytest
 from sdsnn.deploy.energy import price
 from sdsnn.deploy.placement import place
 from sdsnn.deploy.report import make_report, write_report
-from sdsnn.deploy.report_build import FORMAT, KIND
+from sdsnn.deploy.report_build import FORMAT, KIND, spread
 from sdsnn.deploy.report_data import read_run
 from sdsnn.deploy.report_metrics import neurobench
 from sdsnn.deploy.report_svg import number, ticks
@@ -345,6 +345,14 @@ def test_read_run_keeps_the_samples_it_was_asked_for(run: Path) -> None:
 )
 def test_ticks(low: float, high: float, expected: list[float]) -> None:
     assert ticks(low, high) == pytest.approx(expected)
+
+
+def test_a_raster_of_a_large_layer_meets_every_column() -> None:
+    assert spread(10, 256).tolist() == list(range(10))
+    shown = spread(32 * 16 * 16, 256)
+    assert shown.size == 256
+    assert set(shown.tolist()) <= set(range(32 * 16 * 16))
+    assert np.unique(shown % 16).size == 16
 
 
 def test_numbers_on_axes() -> None:
