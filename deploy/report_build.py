@@ -123,7 +123,7 @@ def _layer_name(layer: Mapping[str, Any]) -> str:
 
 
 def spread(size: int, most: int) -> npt.NDArray[np.int64]:
-    """Return up to `most` of range(size) in order, by the golden ratio: even steps would meet one column of an image."""
+    """Return up to `most` of range(size) in order, by the golden ratio: even steps meet one column of an image."""
     if size <= most:
         return np.arange(size)
     return np.unique((np.arange(most) * 0.6180339887498949 % 1 * size).astype(np.int64))
