@@ -26,8 +26,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values to `path`, all or nothing; what was there stays as `<path>.previous`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    content = buffer.getbuffer()
-    with atomic_path(path) as aside:
+    # The view is released before an error passes: Python 3.13 would complain that the buffer went first.
+    with buffer.getbuffer() as content, atomic_path(path) as aside:
         with open(aside, "wb") as file:
             file.write(_MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
             file.write(content)
