@@ -110,6 +110,8 @@ def _outcome(folder: Path, function: str, timeout_s: float) -> dict[str, Any]:
             message = failure["message"]
             raise (errors.ConfigError([message]) if known is errors.ConfigError else known(message)) from cause
         raise errors.BackendError(" ".join(f"{function}: {failure['type']}: {failure['message']}".split())) from cause
+    if not folder.exists():  # the guard removes it when it is told to stop, as by a `kill` of its user
+        raise errors.BackendError(f"{function}: ended by a signal from outside")
     ended = _read_json(folder / "ended.json")
     line = _useful_line(folder / "output.txt")
     said = f"; its last line: {line}" if line else ""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -315,6 +316,25 @@ def test_nothing_stays_after_the_caller_is_ended(place: Place, number: signal.Si
     caller.send_signal(number)
     assert caller.wait(30) != 0
     assert soon(lambda: not place.left()), place.left()
+
+
+def test_a_guard_that_is_told_to_stop_is_one_line(place: Place) -> None:
+    """By somebody else than its caller, who goes on."""
+
+    def stop_guard() -> None:
+        assert soon(place.ready.exists, 60)
+        me = os.getpid()
+        children = Path(f"/proc/{me}/task/{threading.main_thread().native_id}/children").read_text().split()
+        for child in map(int, children):
+            if place.mark.encode() in Path(f"/proc/{child}/environ").read_bytes():
+                os.kill(child, signal.SIGTERM)
+
+    other = threading.Thread(target=stop_guard)
+    other.start()
+    with pytest.raises(BackendError, match=r"^jobs_of_test:leave_and_hang: ended by a signal from outside$"):
+        run_in_child("jobs_of_test:leave_and_hang", {"ready": str(place.ready)}, 60)
+    other.join()
+    assert place.left() == []
 
 
 def test_nothing_stays_after_the_guard_is_killed(place: Place) -> None:

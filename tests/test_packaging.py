@@ -130,12 +130,19 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def applies(marker: str) -> bool:
+    """Tell whether a marker as `python_version < '3.11'` holds here."""
+    parts = re.match(r"\s*python_version (<|>=) '3\.(\d+)'$", marker)
+    assert parts or not marker, marker
+    return parts is None or (sys.version_info < (3, int(parts[2]))) == (parts[1] == "<")
+
+
 def pins() -> dict[str, str]:
     """Return what constraints.txt pins for this Python."""
     found = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         pin, _, marker = line.partition(";")
-        if not line.startswith("#") and (not marker or ("<" in marker) == (sys.version_info < (3, 11))):
+        if not line.startswith("#") and applies(marker):
             name, _, version = pin.strip().partition("==")
             assert version, line
             assert normal(name) not in found, f"{name} is pinned twice"
@@ -152,9 +159,10 @@ def needed_by(name: str, extras: set[str], found: set[str]) -> None:
         return
     for line in lines:
         requirement = packaging.Requirement(line)
-        applies = requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in ("", *extras))
+        marker = requirement.marker
         key = normal(requirement.name)
-        if applies and key not in found:
+        here = marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+        if here and key not in found:
             found.add(key)
             needed_by(requirement.name, set(requirement.extras), found)
 
