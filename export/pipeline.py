@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn.train.loop import TrainResult, load_best
-from sdsnn.train.lowering import lower
+from sdsnn.train.lowering import STEP_S, lower
 from sdsnn.train.run_folder import RunFolder
 from sdsnn.train.trace import trace
 from sdsnn_core.compaction import Compaction, compact
@@ -67,7 +67,10 @@ def lower_result(result: TrainResult) -> Network:
     """Return the Network of a trained model, every unit still in it."""
     trainer = result.trainer
     provenance = {"run": result.folder.path.name, "seed": trainer.config.seed, "epoch": result.best_epoch}
-    return lower(trainer.model, trainer.data.shape, input_max=trainer.data.input_max, provenance=provenance)
+    data = trainer.data
+    # Of recorded events a step lasts as long as their bins; images have no time of their own.
+    dt_s = STEP_S if data.step_s is None else data.step_s
+    return lower(trainer.model, data.shape, input_max=data.input_max, dt_s=dt_s, provenance=provenance)
 
 
 def slayer_spikes(

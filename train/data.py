@@ -63,6 +63,7 @@ class DataSet:
 
     shape: (channels,) or (channels, height, width) of a bin. input_max: largest value of a bin; 1 means plain spikes.
     augment: (indices into the training split, generator) -> their spikes, varied; None where nothing is varied.
+    step_s: seconds that a bin covers, of recordings; None where steps have no length of their own, as with images.
     """
 
     name: str
@@ -73,6 +74,7 @@ class DataSet:
     test: Split
     augment: Callable[[Indices, np.random.Generator], Bins] | None = None
     input_max: int = 1
+    step_s: float | None = None
 
     def training_spikes(self, chosen: Indices, rng: np.random.Generator) -> Bins:
         """Return the spikes of some training samples, varied by `rng` where the configuration asks for it."""

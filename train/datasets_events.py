@@ -35,7 +35,8 @@ def event_set(config: DataConfig, bins: EventBins, n_classes: int, parts: tuple[
     train, validation, test = (
         Split(LazySpikes(part, bins.n_steps, bins.shape, bins.make), bins.labels[part]) for part in parts
     )
-    return DataSet(config.name, bins.shape, n_classes, train, validation, test, varied if config.shift else None)
+    augment = varied if config.shift else None
+    return DataSet(config.name, bins.shape, n_classes, train, validation, test, augment, step_s=config.step_us * 1e-6)
 
 
 def split_of(config: DataConfig, bins: EventBins, counts: Sequence[int], seed: int) -> tuple[Indices, Indices, Indices]:

@@ -46,6 +46,8 @@ from .lowering_numbers import (
     integers_of,
 )
 
+STEP_S: Final = 1e-3  # of a step where the data do not tell: what chips are usually throttled to
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -62,13 +64,14 @@ def lower(
     input_shape: Sequence[int],
     *,
     input_max: int = 1,
-    dt_s: float = 1e-3,
+    dt_s: float = STEP_S,
     provenance: Mapping[str, Any] | None = None,
 ) -> Network:
     """Return the Network that a chain of SLAYER blocks is.
 
     model: a sequence of blocks, or a module that keeps them in order in `.blocks`. input_shape: (N,) or (C, H, W) of
-    what is fed to the first block. input_max: largest value of an input bin (1: binary spikes).
+    what is fed to the first block. input_max: largest value of an input bin (1: binary spikes). dt_s: seconds of a
+    step; the bin width, where the data are recordings.
     The model must have run forward once, so that SLAYER knows its shapes. Raises UnsupportedNode naming the block.
     """
     blocks = list(model.blocks) if isinstance(model, torch.nn.Module) else list(model)  # type: ignore[arg-type]
