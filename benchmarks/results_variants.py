@@ -1,0 +1,52 @@
+"""What docs/results.md compares: recipes, and variants of their [development] section."""
+
+from __future__ import annotations
+
+NOTHING = {"constraint": "false", "pruning": "false", "regeneration": "false", "synapse_stage": "false"}
+UNITS = {"synapse_stage": "false"}
+
+
+def _synapses(target: float, **more: str) -> dict[str, str]:
+    return {"synapse_stage": "true", "synapse_target": str(target), **more}
+
+
+DIGITS: dict[str, dict[str, str]] = {
+    "dense": NOTHING,
+    "corrected": UNITS,
+    "corrected, pruning_gain 1": UNITS | {"pruning_gain": "1.0"},
+    "without constraint": UNITS | {"constraint": "false"},
+    "without neuron pruning": UNITS | {"pruning": "false"},
+    "without regeneration": UNITS | {"regeneration": "false"},
+    "fixed pruning rate": UNITS | {"adaptive_pruning_rate": "false"},
+    "fixed regeneration rate": UNITS | {"adaptive_regeneration_rate": "false"},
+    "literal": UNITS | {"mode": "literal", "pruning_gain": "1.0"},
+    "synapse stage 55 % (recipe)": _synapses(0.55),
+    "synapse stage 80 %": _synapses(0.8),
+    "synapse stage 90 %": _synapses(0.9),
+    "synapse stage 95 %": _synapses(0.95),
+    "synapse stage 90 %, nothing else": NOTHING | _synapses(0.9),
+}
+"""Digits runs every mechanism; the keys of [development] that differ from the recipe, by variant."""
+
+MNIST: dict[str, dict[str, str]] = {
+    "dense": NOTHING,
+    "corrected": UNITS,
+    "synapse stage 90 %": _synapses(0.9),
+    "synapse stage 98 %": _synapses(0.98),
+}
+
+NMNIST: dict[str, dict[str, str]] = {
+    "dense": NOTHING,
+    "corrected": UNITS,
+    "synapse stage 90 %": _synapses(0.9),
+    "synapse stage 95 %": _synapses(0.95),
+}
+
+SUITES: dict[str, dict[str, dict[str, str]]] = {
+    "digits": DIGITS,
+    "mnist_mlp": MNIST,
+    "mnist_conv": MNIST,
+    "nmnist_mlp": NMNIST,
+    "nmnist_conv": NMNIST,
+}
+"""Recipe -> variant -> keys of [development] that differ from the recipe."""
