@@ -53,18 +53,18 @@ def count_log(blocks: Sequence[Any]) -> Found:
 
 def dead_zone(blocks: Sequence[Any]) -> Found:
     """Weights up to 1/64 become 0 when quantised."""
-    import torch
+    from sdsnn.train.masked_synapse import float_weight
 
-    with torch.no_grad():
-        for where, _, block in _each(blocks):
-            for layer in _synapses(block):
-                hook = getattr(layer, "pre_hook_fx", None)
-                if hook is None:
-                    continue
-                there, left = int((layer.weight != 0).sum()), int((hook(layer.weight) != 0).sum())
-                if left < there:
-                    what = f"{there} weights are not 0, {left} of them after quantisation (|w| <= 1/64 vanishes)"
-                    yield where, what, "count the deployed ones"
+    for where, _, block in _each(blocks):
+        for layer in _synapses(block):
+            hook = getattr(layer, "pre_hook_fx", None)
+            if hook is None:
+                continue
+            weight = float_weight(layer)
+            there, left = int((weight != 0).sum()), int((hook(weight) != 0).sum())
+            if left < there:
+                what = f"{there} weights are not 0, {left} of them after quantisation (|w| <= 1/64 vanishes)"
+                yield where, what, "count the deployed ones"
 
 
 def no_quantiser(blocks: Sequence[Any]) -> Found:

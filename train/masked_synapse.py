@@ -101,11 +101,7 @@ class MaskedSynapse:
     @property
     def weight(self) -> Tensor:
         """The float weight that the next forward pass would quantise, detached; absent entries included."""
-        with torch.no_grad():
-            if self.normalised:
-                return _normalised(self.synapse.weight_g, self.synapse.weight_v)
-            weight: Tensor = self.synapse.weight.detach()
-            return weight
+        return float_weight(self.synapse)
 
     @property
     def mask(self) -> Tensor:
@@ -171,6 +167,15 @@ class MaskedSynapse:
                     value.masked_fill_(where, 0)
                 else:  # g has one entry per unit
                     value.masked_fill_(rows.reshape(parameter.shape), 0)
+
+
+def float_weight(synapse: Any) -> Tensor:
+    """The float weight of a SLAYER synapse, detached; under weight normalisation from g and v as they are now."""
+    with torch.no_grad():
+        if hasattr(synapse, "weight_v"):  # synapse.weight is what the last forward pass made of them
+            return _normalised(synapse.weight_g, synapse.weight_v)
+        weight: Tensor = synapse.weight.detach()
+        return weight
 
 
 def _normalised(g: Tensor, v: Tensor) -> Tensor:
