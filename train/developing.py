@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sdsnn_core.development import pruning, ranges, regeneration
+from sdsnn_core.development import goals, pruning, ranges, regeneration
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
 from sdsnn_core.errors import FileError
@@ -50,7 +50,9 @@ class Developer:
         self.config = config
         self.schedule = Schedule(config, n_epochs)
         self.next_epoch = 0
+        self.operations: float | None = None  # per inference, as the newest evaluation counted them
         self.thinning = Thinning(self.layers, graph, config, self.schedule)
+        self.held = False  # whether the newest epoch's end removed nothing: enough is gone, or accuracy too low
         self._memory = [_Memory(layer, self.schedule.initial_percent(layer.kind)) for layer in self.layers]
         if config.has("B6") and any(s.normalised for layer in self.layers for s in layer.synapses):
             raise FileError("defect B6 (part of mode literal) lets absent weights learn; needs weight_norm = false")
@@ -93,9 +95,12 @@ class Developer:
 
         optimiser: its moments of pruned and regrown synapses are zeroed; None where there are none. accuracy: the
         newest validation accuracy, for max_accuracy_drop. Order: ranges, clamp, regeneration, unit pruning, gates and
-        moments, rate, then the synapse stage.
+        moments, rate, then the synapse stage. Where a stop criterion holds or accuracy is too low, nothing is removed
+        and rates stay.
         """
         counts = [{"pruned": 0, "regrown": 0} for _ in self.layers]
+        enough = goals.met(self.config, self.measures())
+        self.held = enough or goals.too_inaccurate(self.config, accuracy, self.thinning.best_accuracy)
         with torch.no_grad():
             for index in range(len(self.layers)):
                 if self.develops(index):
@@ -104,10 +109,12 @@ class Developer:
                 for index in range(len(self.layers)):
                     if self.develops(index):
                         counts[index]["regrown"] = self._regenerate(index, epoch, optimiser)
-                        counts[index]["pruned"] = self._prune(index, optimiser)
-                self._advance_rates(epoch)
+                        if not self.held:
+                            counts[index]["pruned"] = self._prune(index, optimiser)
+                if not self.held:
+                    self._advance_rates(epoch)
             if self.schedule.synapse_phase(epoch) is not None:
-                for count, (silent, grown) in zip(counts, self.thinning.step(optimiser, accuracy), strict=True):
+                for count, (silent, grown) in zip(counts, self.thinning.step(optimiser, self.held), strict=True):
                     count["pruned"] += silent
                     count["regrown"] += grown
                 for layer, memory in zip(self.layers, self._memory, strict=True):
@@ -122,8 +129,14 @@ class Developer:
 
     def connection_sparsity(self) -> float:
         """Return the share of synapses that are absent, by mask or by quantising to zero, over all layers."""
-        present = sum(int(synapse.present.sum()) for layer in self.layers for synapse in layer.synapses)
-        return 1 - present / sum(s.mask.numel() for layer in self.layers for s in layer.synapses)
+        return self.measures().sparsity
+
+    def measures(self) -> goals.Measures:
+        """Return what the network costs now; operations are those of the newest evaluation."""
+        synapses = [synapse for layer in self.layers for synapse in layer.synapses]
+        present = [int(synapse.present.sum()) for synapse in synapses]
+        total = [synapse.mask.numel() for synapse in synapses]
+        return goals.Measures(1 - sum(present) / sum(total), goals.synapse_memory(present, total), self.operations)
 
     # -- the steps of an epoch ----------------------------------------------------------------------------------------
 
@@ -263,6 +276,7 @@ class Developer:
         """Return everything but masks and gates, which the model's state_dict holds: tensors and plain values."""
         return {
             "next_epoch": self.next_epoch,
+            "operations": self.operations,
             "thinning": self.thinning.state_dict(),
             "layers": [
                 {
@@ -284,6 +298,7 @@ class Developer:
         if saved != names or shapes != [(layer.n_units,) for layer in self.layers]:
             raise FileError(f"development state: is of layers {', '.join(saved)}, the model has {', '.join(names)}")
         self.next_epoch = int(state["next_epoch"])
+        self.operations = state.get("operations")
         self.thinning.load_state_dict(state["thinning"])
         for layer, memory, entry in zip(self.layers, self._memory, state["layers"], strict=True):
             device = layer.unit_gate.device

@@ -37,10 +37,10 @@ class Thinning:
         self.start = 0.0
         self.best_accuracy = 0.0
 
-    def step(self, optimiser: torch.optim.Optimizer | None, accuracy: float | None) -> list[tuple[int, int]]:
+    def step(self, optimiser: torch.optim.Optimizer | None, held: bool) -> list[tuple[int, int]]:
         """Drop and grow once; return (units that fell silent, synapses grown) for each layer.
 
-        While `accuracy` is more than max_accuracy_drop below its best, the target stays where it is.
+        held: the target stays where it is, and synapses are only exchanged.
         """
         config = self.config
         before = [int(layer.unit_gate.sum()) for layer in self.layers]
@@ -50,7 +50,7 @@ class Thinning:
             self.start = 1 - sum(int(m.sum()) for masks in old for m in masks) / sum(
                 m.numel() for masks in old for m in masks
             )
-        self.steps += int(not self._held(accuracy))
+        self.steps += int(not held)
         phase = self.steps / (self.schedule.synapse_last - self.schedule.synapse_first + 1)
         sparsity = sparsity_at(phase, self.start, config.synapse_target, config.synapse_exponent)
         turnover = turnover_at(phase, config.synapse_turnover)
@@ -92,10 +92,6 @@ class Thinning:
         """Remember the best accuracy seen."""
         if accuracy is not None:
             self.best_accuracy = max(self.best_accuracy, accuracy)
-
-    def _held(self, accuracy: float | None) -> bool:
-        drop = self.config.max_accuracy_drop
-        return drop is not None and accuracy is not None and accuracy < self.best_accuracy - drop
 
     def _worth(self, magnitude: Tensor, mask: Tensor) -> Tensor:
         if self.config.synapse_criterion == "magnitude":

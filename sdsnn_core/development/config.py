@@ -41,6 +41,7 @@ _NOT_NEGATIVE = (
     "fixed_pruning_rate",
 )
 _POSITIVE = ("rate_decay_conv", "rate_decay_dense", "synapse_exponent")
+_STOPS = ("stop_operations", "stop_memory")
 _PERCENTS = ("regeneration_percent_conv", "regeneration_percent_dense", "fixed_regeneration_percent")
 
 
@@ -106,7 +107,12 @@ class DevelopmentConfig:
     synapse_turnover: float = 0.1  # share of present synapses replaced per epoch at first, falling like a cosine
     synapse_scope: Literal["global", "layer"] = "global"
     synapse_criterion: Literal["magnitude", "relative"] = "magnitude"  # relative: to the layer's root mean square
-    max_accuracy_drop: float | None = None  # hold the target while accuracy is further below its best
+
+    # Stop criteria, all own and off; see goals.py. Units and synapses go until every stop_* that is set is met.
+    stop_sparsity: float | None = None  # share of absent synapses
+    stop_operations: float | None = None  # synaptic operations per inference, on validation data
+    stop_memory: float | None = None  # bytes of synaptic memory, as goals.synapse_memory counts them
+    max_accuracy_drop: float | None = None  # nothing goes while validation accuracy is further below its best
 
     def __post_init__(self) -> None:
         """Check every value. Raises ConfigError with all problems."""
@@ -136,8 +142,10 @@ class DevelopmentConfig:
             found.append(f"persistence_least: got {self.persistence_least}, allowed is at least 1")
         if self.synapse_begin > self.synapse_end:
             found.append(f"synapse_begin: got {self.synapse_begin}, allowed is at most synapse_end {self.synapse_end}")
-        if self.max_accuracy_drop is not None and not 0 <= self.max_accuracy_drop <= 1:
-            found.append(f"max_accuracy_drop: got {self.max_accuracy_drop}, allowed is 0..1")
+        for name, high in (("max_accuracy_drop", 1), ("stop_sparsity", 1), *((n, math.inf) for n in _STOPS)):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= high:
+                found.append(f"{name}: got {value}, allowed is 0..{high}")
         unknown = [name for name in self.defects or () if name not in DEFECTS]
         if unknown:
             found.append(f"defects: got {', '.join(unknown)}, allowed are {', '.join(DEFECTS)}")
