@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .rows import BLOCK, CHUNK, LANES, check, check_decays, compiled, load, store
+from .steps import step_back
 
 _F1 = np.float32(1.0)
 _F0 = np.float32(0.0)
@@ -82,7 +83,14 @@ def retreat(
     ca, cb (lanes): the gradients carried on. g, powers, factors (lanes): scratch. sums_a, sums_b (lanes) or empty.
     """
     n = g.shape[0]
+    usual = has_a and has_b and has_spikes and not graded and not sums_a.size and not sums_b.size
     for t in range(t0 + steps - 1, t0 - 1, -1):
+        if usual:
+            step_back(
+                gradient[t, i0 : i0 + n], voltage[t, i0 : i0 + n], ka, kb, ca, cb, threshold, _LOG2E / width, height,
+                out[t, i0 : i0 + n],
+            )  # fmt: skip
+            continue
         g[:] = gradient[t, i0 : i0 + n]
         if has_spikes:
             slopes(voltage[t, i0 : i0 + n], threshold, width, height, graded, powers, factors)

@@ -10,7 +10,8 @@ lava-dl's integer arithmetic (leaky_integrator.py, `_li_dynamics_fwd`, and spike
 `scale` is SLAYER's s_scale, `reset` is float32(threshold scale), as SLAYER compares, or infinity for an integrator
 without threshold. SLAYER computes in int64. So do we, but a block of neurons whose values all stay below 2^30 and
 whose decays are in 0..4096 gives the same integers in int32, which is several times as fast: every block is checked
-while it runs, and done again in int64 when it does not qualify.
+while it runs, and done again in int64 when it does not qualify. The usual neuron goes through steps.py first, where
+the limit is 2^24.
 
 Arrays are float32, C-contiguous, and either (steps, neurons), which the inner loops run over as they are, or
 (neurons, steps), which pass through small transposed buffers: the loops run over neighbours in memory and become
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from .rows import BLOCK, CHUNK, LANES, check, check_decays, compiled, load, store
+from .steps import is_power_of_two, step_forward, whole
 
 INT32_LIMIT = np.float32(2**30)
 _F1 = np.float32(1.0)
@@ -166,6 +168,27 @@ def advance(
 
 
 @compiled
+def advance_plain(
+    steps: int, t0: int, i0: int, x: Any, ka: Any, kb: Any, si: Any, sv: Any, fire_at: Any, reset_at: Any, scale: Any,
+    voltage: Any, spikes: Any, last_i: Any, last_v: Any,
+) -> Any:  # fmt: skip
+    """Do what `advance` does for the usual neuron; without a voltage array, only the last one is kept."""
+    n = ka.shape[0]
+    unit = _F1 / scale
+    left = _I0
+    for t in range(t0, t0 + steps):
+        volts = voltage[t, i0 : i0 + n] if voltage.size else last_v
+        left |= step_forward(
+            x[t, i0 : i0 + n], ka, kb, si, sv, scale, unit, fire_at, reset_at, volts, spikes[t, i0 : i0 + n]
+        )
+        if t == t0 + steps - 1 and voltage.size:
+            last_v[:] = volts
+    for lane in range(n):
+        last_i[lane] = np.float32(si[lane]) * unit
+    return left
+
+
+@compiled
 def forward(
     first: int, last: int, x: Any, by_step: bool, keep_a: Any, keep_b: Any, rows_a: Any, rows_b: Any, state_i: Any,
     state_v: Any, reset: Any, threshold: Any, scale: Any, graded: bool, current: Any, voltage: Any, spikes: Any,
@@ -195,33 +218,45 @@ def forward(
     cs = np.zeros((side if current.size else 0, LANES), np.float32)
     vs = np.zeros((side if voltage.size else 0, LANES), np.float32)
     ss = np.zeros((side if spikes.size else 0, LANES), np.float32)
+    usual = has_a and has_b and not graded and not current.size and spikes.size > 0 and is_power_of_two(scale)
+    fire_at, reset_at = whole(np.float64(threshold) * np.float64(scale)), whole(np.float64(reset))
     for begin in range(first, last, width):
         n = min(begin + width, last) - begin
-        fits = True
-        if has_a:
-            fits &= start(state_i, keep_a, rows_a, begin, n, scale, si, ka)
-        if has_b:
-            fits &= start(state_v, keep_b, rows_b, begin, n, scale, sv, kb)
-        left = _I0 if fits else _I1
-        if not left and by_step:
-            left = advance(
-                steps, 0, begin, x, ka[:n], kb[:n], si[:n], sv[:n], has_a, has_b, reset, threshold, scale, graded,
-                current, voltage, spikes, li[:n], lv[:n],
-            )  # fmt: skip
-        elif not left:
-            for t0 in range(0, steps, CHUNK):
-                t1 = min(t0 + CHUNK, steps)
-                load(x, False, begin, n, t0, t1, xs)
-                left |= advance(
-                    t1 - t0, 0, 0, xs, ka[:n], kb[:n], si[:n], sv[:n], has_a, has_b, reset, threshold, scale, graded,
-                    cs, vs, ss, li[:n], lv[:n],
-                )  # fmt: skip
-                if current.size:
-                    store(cs, False, begin, n, t0, t1, current)
-                if voltage.size:
-                    store(vs, False, begin, n, t0, t1, voltage)
-                if spikes.size:
-                    store(ss, False, begin, n, t0, t1, spikes)
+        left = _I1
+        for plain in (True, False):  # the one loop for the usual neuron, then the one for any
+            if not left or (plain and not usual):
+                continue
+            fits = True
+            if has_a:
+                fits &= start(state_i, keep_a, rows_a, begin, n, scale, si, ka)
+            if has_b:
+                fits &= start(state_v, keep_b, rows_b, begin, n, scale, sv, kb)
+            left = _I0 if fits else _I1
+            for t0 in range(0, steps, steps if by_step else CHUNK):
+                if not fits:
+                    break
+                t1 = steps if by_step else min(t0 + CHUNK, steps)
+                if not by_step:
+                    load(x, False, begin, n, t0, t1, xs)
+                row, lane = (t0, begin) if by_step else (0, 0)
+                z, c, v, s = (x, current, voltage, spikes) if by_step else (xs, cs, vs, ss)
+                if plain:
+                    left |= advance_plain(
+                        t1 - t0, row, lane, z, ka[:n], kb[:n], si[:n], sv[:n], fire_at, reset_at, scale, v, s, li[:n],
+                        lv[:n],
+                    )  # fmt: skip
+                else:
+                    left |= advance(
+                        t1 - t0, row, lane, z, ka[:n], kb[:n], si[:n], sv[:n], has_a, has_b, reset, threshold, scale,
+                        graded, c, v, s, li[:n], lv[:n],
+                    )  # fmt: skip
+                if not by_step:
+                    if current.size:
+                        store(cs, False, begin, n, t0, t1, current)
+                    if voltage.size:
+                        store(vs, False, begin, n, t0, t1, voltage)
+                    if spikes.size:
+                        store(ss, False, begin, n, t0, t1, spikes)
         if left:
             run_exact(
                 begin, begin + n, x, by_step, keep_a, keep_b, rows_a, rows_b, state_i, state_v, reset, threshold,
