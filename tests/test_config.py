@@ -38,7 +38,7 @@ def test_unknown_keys_and_bad_values_are_answered_together() -> None:
     for part in (
         "optimiser.epoch: unknown key; known there are accumulate, batch_size, clip, epochs",
         'data.n_steps: got "x", input should be a valid integer',
-        "nope: unknown key; known there are data, development, model",
+        "nope: unknown key; known there are data, development, hardware, log, model",
         "model.neuron.threshold: got -1, input should be greater than 0",
         "--set bad: expected key=value, as in optimiser.epochs=60",
     ):

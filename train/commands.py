@@ -16,16 +16,20 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set optimiser.epochs=20")
     ] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", help="Run folder to go on with.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", help="Run folder to go on with; --set may change where and how it computes."),
+    ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Train a network of SLAYER blocks while its structure develops; writes a run folder."""
     from sdsnn_core.errors import ConfigError
 
-    from .config import load_config
+    from .config import deciding, load_config
     from .data import load_data
     from .datasets import with_directory
+    from .distribution import PeerFailed, assemble
     from .loop import train as run_training
     from .progress import Bars
     from .run_folder import RunFolder
@@ -33,24 +37,33 @@ def train(
     if (config is None) == (resume is None):
         raise ConfigError(["train: give either a CONFIG or --resume RUN"])
     if resume is not None:
-        if settings or run:
-            raise ConfigError(
-                ["train --resume: goes on with the run's own configuration; --set and --run do not apply"]
-            )
+        if run:
+            raise ConfigError(["train --resume: goes on in the run's own folder; --run does not apply"])
         folder = RunFolder.open(resume)
-        resolved = folder.config()
+        resolved = load_config(folder.config_file, settings or [])
+        if deciding(resolved) != deciding(folder.config()):
+            raise ConfigError(
+                ["train --resume: --set may change hardware, log, threads, optimiser.accumulate and where data lies"]
+            )
     else:
         assert config is not None
         resolved = with_directory(load_config(config, settings or []))
+    team = assemble(resolved.hardware)
+    if resume is None:
         if download:
-            load_data(resolved.data, resolved.seed, download=True)
-        folder = RunFolder.create(run or Path("runs") / f"{Path(config).stem}-{resolved.seed}", resolved)
-    bars = Bars(resolved.optimiser.epochs, quiet=quiet)
+            team.machine_by_machine(lambda: load_data(resolved.data, resolved.seed, download=True))
+        path = run or Path("runs") / f"{Path(str(config)).stem}-{resolved.seed}"
+        folder = team.from_leader(lambda: RunFolder.create(path, resolved))
+    bars = Bars(resolved.optimiser.epochs, quiet=quiet or not team.leader)
     try:
         with bars:
-            result = run_training(resolved, folder, resume=resume is not None, progress=bars)
+            result = run_training(resolved, folder, resume=resume is not None, progress=bars, team=team)
     except KeyboardInterrupt:
+        if not team.leader:
+            raise PeerFailed(130) from None
         raise Interrupted(f"interrupted; go on with: sdsnn train --resume {folder.path}") from None
+    if not team.leader:
+        return
     typer.echo(
         f"{folder.path}: epoch {result.best_epoch} chosen on validation ({result.validation_accuracy:.2%}); "
         f"test accuracy {result.test.accuracy:.2%}, "

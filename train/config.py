@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.errors import ConfigError, FileError
 
+from .config_training import Fraction, HardwareConfig, LogConfig, OptimiserConfig, Section
 from .datasets import check_name
 
 if sys.version_info >= (3, 11):
@@ -23,14 +24,9 @@ else:
     import tomli as tomllib
 
 RECIPES = Path(__file__).parent / "recipes"
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """What to train on, and how it becomes spikes. Which keys a set reads: docs/data.md."""
 
     name: Annotated[str, AfterValidator(check_name)] = "digits"
@@ -50,7 +46,7 @@ class DataConfig(_Section):
     workers: int = Field(1, ge=0, le=64, description="threads that prepare batches ahead; 0 prepares them in line")
 
 
-class NeuronConfig(_Section):
+class NeuronConfig(Section):
     """CUBA neuron, in SLAYER's float units."""
 
     threshold: float = Field(1.25, gt=0, le=2047)
@@ -60,7 +56,7 @@ class NeuronConfig(_Section):
     scale_grad: float = Field(1.0, gt=0, description="scale of the surrogate gradient")
 
 
-class NeuronChanges(_Section):
+class NeuronChanges(Section):
     """What the neurons of one layer have different from `model.neuron`."""
 
     threshold: float | None = Field(None, gt=0, le=2047)
@@ -80,7 +76,7 @@ _LAYER_MAY = {
 }
 
 
-class LayerConfig(_Section):
+class LayerConfig(Section):
     """One SLAYER block. What is not given is as in `model`; a Flatten before dense layers is put in by itself."""
 
     kind: Literal["dense", "conv", "pool", "flatten", "recurrent"]
@@ -109,7 +105,7 @@ class LayerConfig(_Section):
         return self
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """A feed-forward chain of CUBA blocks behind the input, and a dense readout of one neuron per class.
 
     hidden: sizes of dense layers. layers: blocks of any kind instead. factory: `package.module:function` that makes
@@ -135,26 +131,7 @@ class ModelConfig(_Section):
         return tables
 
 
-class OptimiserConfig(_Section):
-    """Adam and what it minimises."""
-
-    epochs: int = Field(40, ge=1)
-    batch_size: int = Field(64, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_epochs: int = Field(0, ge=0, description="the learning rate rises linearly over these")
-    accumulate: int = Field(1, ge=1, description="parts that a batch is computed in, one after another: less memory")
-    clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
-    final_learning_rate: float = Field(1e-5, ge=0, description="where the cosine schedule ends")
-    weight_decay: float = Field(0.0, ge=0)
-    loss: Literal["cross_entropy", "spike_rate"] = "cross_entropy"
-    gain: float = Field(0.7, gt=0, description="cross_entropy: logit per output spike")
-    true_rate: Fraction = Field(0.9, description="spike_rate: spikes per step wanted of the right class")
-    false_rate: Fraction = Field(0.02, description="spike_rate: and of the others")
-    fused: bool = Field(True, description="sdsnn's fused neurons instead of SLAYER's own: the same spikes, faster")
-
-
-class RunConfig(_Section):
+class RunConfig(Section):
     """Everything that decides a run, apart from the versions of what it runs on."""
 
     seed: int = Field(0, ge=0)
@@ -163,6 +140,8 @@ class RunConfig(_Section):
     model: ModelConfig = ModelConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     development: DevelopmentConfig = Field(default_factory=DevelopmentConfig)
+    hardware: HardwareConfig = HardwareConfig()
+    log: LogConfig = LogConfig()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as plain tables, without keys whose value is None (TOML has no null)."""
@@ -190,9 +169,16 @@ def parse_toml(text: str) -> RunConfig:
 
 
 def deciding(config: RunConfig) -> RunConfig:
-    """Return the configuration without what changes no result: where files lie, and threads."""
+    """Return the configuration without what changes no result, or its rounding only.
+
+    That is where files lie, threads and logs, on how many devices of which kind, and in how many parts a batch is
+    computed. A run may go on with other values of these.
+    """
     data = config.data.model_copy(update={"directory": None, "cache": None, "workers": 1})
-    return config.model_copy(update={"data": data, "threads": 0})
+    optimiser = config.optimiser.model_copy(update={"accumulate": 1})
+    hardware = HardwareConfig(precision=config.hardware.precision)
+    changes = {"data": data, "optimiser": optimiser, "hardware": hardware, "threads": 0, "log": LogConfig()}
+    return config.model_copy(update=changes)
 
 
 def recipe_path(name: str) -> Path:

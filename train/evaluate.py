@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -10,20 +10,26 @@ import numpy.typing as npt
 import torch
 
 from .data import Split
+from .distribution import Team
 from .losses import Loss
 from .models import BlockNetwork
+from .operations import arrivals
 from .trace import reset_state
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """counts: (n, classes) int64 output spikes. rates: mean spikes per neuron and step, one per block."""
+    """counts: (n, classes) int64 output spikes. rates: mean spikes per neuron and step, one per block.
+
+    sent: spikes per unit and sample of the input and of every block, each (*shape,) float64.
+    """
 
     loss: float
     counts: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     rates: list[float]
+    sent: list[torch.Tensor] = field(default_factory=list)
 
     @property
     def predictions(self) -> npt.NDArray[np.int64]:
@@ -41,25 +47,56 @@ def to_slayer(spikes: npt.NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(np.moveaxis(spikes, 1, -1).astype(np.float32))
 
 
-def evaluate(model: BlockNetwork, split: Split, loss: Loss, batch_size: int = 256, device: str = "cpu") -> Evaluation:
-    """Run the whole split without gradients and without learning running means."""
+def evaluate(
+    model: BlockNetwork, split: Split, loss: Loss, batch_size: int = 256, team: Team | None = None
+) -> Evaluation:
+    """Run the whole split without gradients and without learning running means.
+
+    Several processes share the batches; the result is the same to the last bit: nothing is added in another order.
+    """
+    team = team or Team()
     was_training = model.training
     model.eval()
-    counts: list[npt.NDArray[np.int64]] = []
-    total = 0.0
-    fired = np.zeros(len(model.blocks))
-    bins = np.zeros(len(model.blocks))
+    starts = range(0, len(split), batch_size)
+    losses = torch.zeros(len(starts), dtype=torch.float64)
+    spent = torch.zeros(len(starts), 2, len(model.blocks), dtype=torch.float64)  # spikes and bins of every block
+    counts: torch.Tensor | None = None
+    sent: list[torch.Tensor] = []  # whole numbers in float64: their sum does not hang on the order
     with torch.no_grad():
-        for start in range(0, len(split), batch_size):
+        for batch, start in enumerate(starts):
+            if batch % team.size != team.rank:
+                continue
             part = slice(start, start + batch_size)
-            spikes = to_slayer(split.spikes[part]).to(device)
-            labels = torch.from_numpy(split.labels[part]).to(device)
+            spikes = to_slayer(split.spikes[part]).to(team.device)
+            labels = torch.from_numpy(split.labels[part]).to(team.device)
             reset_state(model)
+            seen = [arrivals(spikes)]
             for index, block in enumerate(model.blocks):
                 spikes = block(spikes)
-                fired[index] += float(spikes.sum())
-                bins[index] += spikes.numel()
-            total += float(loss(spikes, labels))
-            counts.append(spikes.sum(-1).cpu().numpy().astype(np.int64))
+                seen.append(arrivals(spikes))
+                spent[batch, 0, index] = float(spikes.sum())
+                spent[batch, 1, index] = spikes.numel()
+            losses[batch] = float(loss(spikes, labels))
+            sent = [old + new for old, new in zip(sent, seen, strict=True)] if sent else seen
+            found = spikes.sum(-1).cpu().to(torch.int64)
+            if counts is None:
+                counts = found.new_zeros(len(split), found.shape[1])
+            counts[part] = found
+    if team.size > 1:
+        if counts is None:  # more processes than batches
+            with torch.no_grad():
+                values = to_slayer(split.spikes[:1]).to(team.device)
+                sent = [torch.zeros_like(arrivals(values))]
+                for block in model.blocks:
+                    values = block(values)
+                    sent.append(torch.zeros_like(arrivals(values)))
+            counts = torch.zeros(len(split), values.shape[1], dtype=torch.int64)
+        team.add_up([counts])
+        team.add_up(sent)
+        team.add_up([losses, spent])
     model.train(was_training)
-    return Evaluation(total / len(split), np.concatenate(counts), split.labels, (fired / bins).tolist())
+    assert counts is not None
+    fired, bins = spent.sum(0).numpy()
+    rates = (fired / bins).tolist()
+    sent = [total / len(split) for total in sent]
+    return Evaluation(sum(losses.tolist()) / len(split), counts.numpy(), split.labels, rates, sent)

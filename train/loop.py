@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 import time
 from dataclasses import dataclass
@@ -17,11 +19,14 @@ from .checkpoint import load_checkpoint, load_newest, previous, save_checkpoint
 from .config import RunConfig, deciding, parse_toml
 from .data import DataSet, load_data
 from .developing import Developer
+from .distribution import Team, assemble
 from .evaluate import Evaluation, evaluate, to_slayer
+from .logs import Logs
 from .losses import Loss, build_loss
-from .models import BlockNetwork, build_model
+from .models import BlockNetwork, build_model, cast_before_neurons
+from .operations import synaptic_operations
 from .run_folder import RunFolder
-from .trace import reset_state
+from .step import Part, Stepper
 
 
 class Progress(Protocol):
@@ -45,13 +50,14 @@ class Silent:
 
 
 class Trainer:
-    """One run: model, optimiser and development, and how far they have come."""
+    """One run: model, optimiser and development, and how far they have come; in each process of a team."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, team: Team | None = None) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config = config
-        self.data: DataSet = load_data(config.data, config.seed)
+        self.team = team or Team()
+        self.data: DataSet = self.team.machine_by_machine(lambda: load_data(config.data, config.seed))
         torch.manual_seed(config.seed)
         self.model: BlockNetwork = build_model(config.model, self.data.shape, self.data.n_classes)
         settings = config.optimiser
@@ -59,12 +65,16 @@ class Trainer:
             from .fused import fuse
 
             fuse(self.model)
+        if config.hardware.precision != "32-true":
+            cast_before_neurons(self.model)
+        self.model.to(self.team.device)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.loss: Loss = build_loss(settings)
-        sample = torch.zeros(1, *self.data.shape, 1)
+        sample = torch.zeros(1, *self.data.shape, 1, device=self.team.device)
         self.developer = Developer.of_model(self.model, sample, config.development, settings.epochs)
+        self.stepper = Stepper(self.model, self.optimiser, self.loss, self.developer, config, self.team)
         self.accuracy: float | None = None  # on validation, of the newest epoch
         self.epochs_done = 0
         self.best: dict[str, Any] = {}
@@ -85,32 +95,39 @@ class Trainer:
         # Everything random in an epoch hangs on (seed, epoch) alone, so that a resumed run repeats it exactly.
         rng = np.random.default_rng([self.config.seed, epoch])
         order = rng.permutation(len(self.data.train))
-        torch.manual_seed(self.config.seed * 1_000_003 + epoch)
         rate = self.learning_rate(epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.model.train()
         n_batches = math.ceil(len(order) / size)
-        total, right = 0.0, 0
         batches = [np.sort(order[batch * size : (batch + 1) * size]) for batch in range(n_batches)]
+        done = torch.zeros(2, n_batches, dtype=torch.float64)  # loss and right answers of every batch
 
-        def prepare(batch: int) -> torch.Tensor:
-            own = np.random.default_rng([self.config.seed, epoch, batch])
-            return to_slayer(self.data.training_spikes(batches[batch], own))
+        def prepare(batch: int) -> tuple[list[Part], list[list[int]]]:
+            parts, seeds = [], []
+            for number, samples in self.stepper.own_parts(len(batches[batch])):
+                chosen = batches[batch][samples]
+                seed = [self.config.seed, epoch, batch, *([number] if number else [])]
+                spikes = to_slayer(self.data.training_spikes(chosen, np.random.default_rng(seed)))
+                parts.append((spikes, torch.from_numpy(self.data.train.labels[chosen])))
+                seeds.append(seed)
+            return parts, seeds
 
         prepared = Ahead(prepare, n_batches, self.config.data.workers)
-        for batch, spikes in enumerate(prepared):
-            chosen = batches[batch]
-            labels = torch.from_numpy(self.data.train.labels[chosen])
-            batch_loss, batch_right = self._step(spikes, labels)
-            total += batch_loss
-            right += batch_right
-            progress.batch(epoch, batch, n_batches, batch_loss / len(chosen))
+        for batch, (parts, seeds) in enumerate(prepared):
+            done[0, batch], done[1, batch] = self.stepper.step(parts, len(batches[batch]), seeds)
+            here = sum(len(labels) for _, labels in parts)
+            progress.batch(epoch, batch, n_batches, float(done[0, batch]) / max(here, 1))
+        self.team.add_up([done])
+        total, right = sum(done[0].tolist()), int(done[1].sum())
         trained = time.perf_counter() - started
         layers = self.developer.after_epoch(epoch, self.optimiser, self.accuracy)
         self.epochs_done = epoch + 1
-        seen = evaluate(self.model, self.data.validation, self.loss)
+        self.team.agree(self.digest(), f"weights and structure in epoch {epoch}")
+        seen = evaluate(self.model, self.data.validation, self.loss, team=self.team)
         self.accuracy = seen.accuracy
+        operations = synaptic_operations(list(self.model.blocks), self.developer.layers, seen.sent)
+        self.developer.operations = sum(operations)
         return {
             "epoch": epoch,
             "loss": total / len(order),
@@ -119,32 +136,24 @@ class Trainer:
             "validation_accuracy": seen.accuracy,
             "spike_rates": seen.rates,
             "learning_rate": rate,
+            "synaptic_operations": operations,
             "connection_sparsity": self.developer.connection_sparsity(),
+            "synapse_memory": self.developer.measures().memory,
+            "held": self.developer.held,
             "settled": self.developer.settled(epoch),
             "layers": layers,
             "seconds": time.perf_counter() - started,
             "waiting": prepared.waited / max(trained, 1e-9),
         }
 
-    def _step(self, spikes: torch.Tensor, labels: torch.Tensor) -> tuple[float, int]:
-        """Take one step of the optimiser; return the batch's summed loss and how many it got right."""
-        settings = self.config.optimiser
-        total, right = 0.0, 0
-        self.optimiser.zero_grad()
-        size = math.ceil(len(labels) / settings.accumulate)
-        for start in range(0, len(labels), size):
-            part_labels = labels[start : start + size]
-            reset_state(self.model)
-            output = self.model(spikes[start : start + size])
-            loss = self.loss(output, part_labels)
-            torch.autograd.backward(loss / len(labels))
-            total += float(loss.detach())
-            right += int((output.detach().sum(-1).argmax(1) == part_labels).sum())
-        if settings.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
-        self.optimiser.step()
-        self.developer.after_step()
-        return total, right
+    def digest(self) -> str:
+        """Return what tells these weights, masks and running means from others; empty in a team of one."""
+        if self.team.size == 1:
+            return ""
+        found = hashlib.sha256()
+        for name, value in _without_state(self.model.state_dict()).items():
+            found.update(name.encode() + value.cpu().numpy().tobytes())
+        return found.hexdigest()
 
     def stops(self) -> bool:
         """Return whether the run is over: all epochs done, or no better one for `patience` of them."""
@@ -155,10 +164,13 @@ class Trainer:
             return False
         return bool(last - self.best["epoch"] >= settings.patience)
 
+    def score(self, line: dict[str, Any]) -> list[float]:
+        """Return what validation goes by, the most important first: settled structure, once there is any."""
+        return [int(line["settled"]), line["validation_accuracy"], -line["validation_loss"]]
+
     def is_best(self, line: dict[str, Any]) -> bool:
-        """Return whether validation prefers this epoch: only settled structure counts, once there is any."""
-        score = [int(line["settled"]), line["validation_accuracy"], -line["validation_loss"]]
-        return not self.best or score >= self.best["score"]
+        """Return whether validation prefers this epoch."""
+        return not self.best or self.score(line) >= self.best["score"]
 
     def state(self) -> dict[str, Any]:
         """Return everything that the rest of the run depends on, as tensors and plain values."""
@@ -217,42 +229,68 @@ class TrainResult:
 
 
 def train(
-    config: RunConfig, folder: RunFolder, *, resume: bool = False, progress: Progress | None = None
+    config: RunConfig,
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    team: Team | None = None,
 ) -> TrainResult:
     """Train to the end and return the checkpoint that validation chose, evaluated on the test split.
 
     After every epoch the history grows by a line and checkpoint.pt is replaced; interrupted at any moment, the run
-    goes on with resume=True from its last complete epoch to the same result.
+    goes on with resume=True from its last complete epoch to the same result. team: from `assemble`, which is called
+    here if it was not before; its leader alone reads and writes the folder.
     """
+    team = team or assemble(config.hardware)
     told = progress or Silent()
-    trainer = Trainer(config)
-    if resume:
-        folder.remove_leftovers()
-    if resume and (folder.checkpoint_file.exists() or previous(folder.checkpoint_file).exists()):
-        trainer.load_state(load_newest(folder.checkpoint_file))
-        folder.cut_history(trainer.epochs_done)
-        for line in folder.history():
-            told.epoch(line)
-    else:
+    trainer = Trainer(config, team)
+
+    def begin() -> dict[str, Any] | None:
+        if resume:
+            folder.remove_leftovers()
+            if folder.checkpoint_file.exists() or previous(folder.checkpoint_file).exists():
+                return load_newest(folder.checkpoint_file)
         save_checkpoint(folder.checkpoint_file, trainer.state())
-    while not trainer.stops():
-        line = trainer.run_epoch(told)
-        if trainer.is_best(line):
-            trainer.best = {
-                "epoch": line["epoch"],
-                "score": [int(line["settled"]), line["validation_accuracy"], -line["validation_loss"]],
-            }
-            save_checkpoint(folder.best_file, trainer.state())
-        folder.append_history(line)
-        save_checkpoint(folder.checkpoint_file, trainer.state())
+        return None
+
+    state = team.from_leader(begin)
+    if state is not None:
+        trainer.load_state(state)
+
+    def past() -> list[dict[str, Any]]:
+        if state is not None:
+            folder.cut_history(trainer.epochs_done)
+        return folder.history() if state is not None else []
+
+    for line in team.from_leader(past):
         told.epoch(line)
-    return load_best(folder)
+    with Logs(config.log, folder, trainer.epochs_done, writes=team.leader) as logs:
+        while not trainer.stops():
+            line = trainer.run_epoch(told)
+            better = trainer.is_best(line)
+            if better:
+                trainer.best = {"epoch": line["epoch"], "score": trainer.score(line)}
+            team.from_leader(functools.partial(_keep, trainer, folder, line, better, logs))
+            told.epoch(line)
+    return _chosen(folder, Trainer(config, team), team.from_leader(lambda: load_checkpoint(folder.best_file)))
+
+
+def _keep(trainer: Trainer, folder: RunFolder, line: dict[str, Any], better: bool, logs: Logs) -> None:
+    """Write down what an epoch has come to."""
+    if better:
+        save_checkpoint(folder.best_file, trainer.state())
+    folder.append_history(line)
+    save_checkpoint(folder.checkpoint_file, trainer.state())
+    logs.epoch(line)
 
 
 def load_best(folder: RunFolder) -> TrainResult:
-    """Rebuild the model of the epoch that validation chose and evaluate it on the test split."""
-    state = load_checkpoint(folder.best_file)
-    trainer = Trainer(folder.config())
+    """Rebuild the model of the epoch that validation chose, on the CPU, and evaluate it on the test split."""
+    return _chosen(folder, Trainer(folder.config()), load_checkpoint(folder.best_file))
+
+
+def _chosen(folder: RunFolder, trainer: Trainer, state: dict[str, Any]) -> TrainResult:
     trainer.load_state(state)
-    test = evaluate(trainer.model, trainer.data.test, trainer.loss)
+    test = evaluate(trainer.model, trainer.data.test, trainer.loss, team=trainer.team)
     return TrainResult(trainer, folder, int(state["best"]["epoch"]), float(state["best"]["score"][1]), test)

@@ -8,7 +8,7 @@ import torch
 
 from sdsnn_core.lava_compat import import_slayer
 
-from .config import OptimiserConfig
+from .config_training import OptimiserConfig
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -20,26 +20,27 @@ class _Mask(torch.autograd.Function):
     """weight where present, else 0; the gradient of absent synapses goes into `heard` instead of the weight."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, mask: Tensor, heard: Tensor | None) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, mask: Tensor, heard: Tensor | None, in_parts: bool) -> Tensor:
         ctx.save_for_backward(mask)
-        ctx.heard = heard
+        ctx.heard, ctx.in_parts = heard, in_parts
         return torch.where(mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = grad_outputs
         (mask,) = ctx.saved_tensors
         if ctx.heard is not None:
-            ctx.heard += gradient.abs().masked_fill(mask, 0)
-        return gradient.masked_fill(~mask, 0), None, None
+            ctx.heard += (gradient if ctx.in_parts else gradient.abs()).masked_fill(mask, 0)
+        return gradient.masked_fill(~mask, 0), None, None, None
 
 
 class MaskedHook(torch.nn.Module):
     """A synapse's quantiser with a mask behind it; stands in for SLAYER's `pre_hook_fx`.
 
     mask: bool buffer of the weight's shape. absent_gradient: abs(dL/dw) at absent synapses, summed over the backward
-    passes since it was last zeroed. listens: whether it is summed. soft: in training, absent synapses take part and
-    learn (the released code, B6); in evaluation and export they never do.
+    passes since it was last zeroed. listens: whether it is summed. in_parts: with its sign, while a batch's gradient
+    comes in several parts (step.py takes the absolute value of their sum). soft: in training, absent synapses take
+    part and learn (the released code, B6); in evaluation and export they never do.
     """
 
     mask: Tensor
@@ -49,6 +50,7 @@ class MaskedHook(torch.nn.Module):
         super().__init__()
         self.quantise = quantise
         self.listens = False
+        self.in_parts = False
         self.soft = False
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
         self.register_buffer("absent_gradient", torch.zeros_like(weight), persistent=False)
@@ -64,12 +66,15 @@ class MaskedHook(torch.nn.Module):
             return quantised
         # SLAYER's recurrent synapse hands over its weight as a matrix.
         mask, heard = self.mask.view(weight.shape), self.absent_gradient.view(weight.shape)
-        result: Tensor = _Mask.apply(quantised, mask, heard if self.listens else None)  # type: ignore[no-untyped-call]
+        result: Tensor = _Mask.apply(  # type: ignore[no-untyped-call]
+            quantised, mask, heard if self.listens else None, self.in_parts
+        )
         return result
 
     def _hear(self, gradient: Tensor) -> None:
         shape = self.mask.shape
-        self.absent_gradient += gradient.abs().view(shape).masked_fill(self.mask, 0)
+        heard = gradient if self.in_parts else gradient.abs()
+        self.absent_gradient += heard.view(shape).masked_fill(self.mask, 0)
 
 
 @final

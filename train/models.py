@@ -65,6 +65,18 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> Bloc
     return BlockNetwork(blocks)
 
 
+def cast_before_neurons(model: BlockNetwork) -> None:
+    """Let neurons have float32 input whatever precision the synapses compute in: their arithmetic is exact in it."""
+
+    def cast(_neuron: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(value.float() for value in inputs)
+
+    for block in model.blocks:
+        neuron = getattr(block, "neuron", None)
+        if neuron is not None:
+            neuron.register_forward_pre_hook(cast)
+
+
 def _made_by_user(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork:
     """Return what a user's factory makes, run once. Raises ConfigError where it makes something else."""
     made = import_object(path, "model.factory")(input_shape, n_classes)

@@ -3,6 +3,7 @@
 config.toml       the resolved configuration, defaults included
 environment.json  versions, machine kind, threads, when
 history.jsonl     one line per epoch
+history.csv       the same as a table; tensorboard/, if asked for
 checkpoint.pt     the state after the last complete epoch; --resume goes on from it, or, where it is damaged, from
                   checkpoint.pt.previous
 best.pt           the state of the epoch that validation chose
@@ -39,11 +40,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, config: RunConfig) -> RunFolder:
-        """Make a new run folder. Raises FileError where one with a run in it is already there."""
+        """Make a new run folder, or take one whose run never began. Raises FileError where there is anything else."""
         folder = cls(path)
         if folder.path.is_dir() and not folder.config_file.exists():
             folder.remove_leftovers()  # of a run that was killed before it had a configuration
-        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+        unborn = {folder.config_file.name, "environment.json"}  # data were missing, say
+        if folder.path.exists() and (
+            not folder.path.is_dir() or {path.name for path in folder.path.iterdir()} not in (set(), unborn)
+        ):
             raise FileError(f"run folder {folder.path}: exists and is not empty; choose another or use --resume")
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
