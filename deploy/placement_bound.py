@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sdsnn_core.network import Convolution, Network, Shape, Synapses
 
 from .chip import Chip, SynapseFormat
-from .placement_cost import list_format
+from .placement_lists import list_format
 from .placement_types import Ints
 
 Bools = npt.NDArray[np.bool_]

@@ -16,8 +16,10 @@ import numpy as np
 from sdsnn_core.network import Convolution, Shape
 
 from .chip import SynapseFormat
-from .placement_cost import Lists, list_format
+from .placement_lists import Lists, list_format
 from .placement_types import Ints
+
+_TRIES = 400  # shapes of boxes tried for one population
 
 
 @dataclass(frozen=True)
@@ -136,3 +138,50 @@ class BoxCounter:
                     first = np.where(hit, at, np.iinfo(np.int64).max).min(axis=(0, 2, 3))
                     span[channels, i, j] = np.where(last >= 0, last - first + 1, 0)
         return n, span
+
+
+def interval(shape: Shape, first: int, last: int, by_place: bool) -> list[Box]:
+    """Return up to three boxes that are units first..last-1 of a population of `shape` (C, H, W).
+
+    by_place: a unit is a place (row, column) with all its channels; otherwise it is a row of one channel.
+    """
+    inner = shape[2] if by_place else shape[1]
+
+    def box(outer: tuple[int, int], part: tuple[int, int]) -> Box:
+        return Box((0, shape[0]), outer, part) if by_place else Box(outer, part, (0, shape[2]))
+
+    (a, skipped), (b, rest) = divmod(first, inner), divmod(last, inner)
+    if a == b:
+        return [box((a, a + 1), (skipped, rest))]
+    found = [box((a, a + 1), (skipped, inner))] if skipped else []
+    whole = a + (skipped > 0)
+    if b > whole:
+        found.append(box((whole, b), (0, inner)))
+    return [*found, box((b, b + 1), (0, rest))] if rest else found
+
+
+def box_sizes(shape: Shape, most: int) -> Iterator[tuple[int, int, int]]:
+    """Yield box sizes of at most `most` neurons: fewest boxes first, then the least border; at the end one neuron."""
+
+    def steps(extent: int) -> list[int]:
+        return sorted({-(-extent // parts) for parts in range(1, extent + 1)})
+
+    found = []
+    for c in steps(shape[0]):
+        for y in steps(shape[1]):
+            for x in steps(shape[2]):
+                if c * y * x <= most:
+                    parts = -(-shape[0] // c) * (-(-shape[1] // y)) * (-(-shape[2] // x))
+                    found.append((parts, parts * (y + 2) * (x + 2), (c, y, x)))
+    found.sort()
+    tried: dict[int, int] = {}
+    for yielded, (_, _, size) in enumerate(item for item in found if _few(tried, item[0])):
+        if yielded == _TRIES:
+            break
+        yield size
+    yield 1, 1, 1
+
+
+def _few(tried: dict[int, int], parts: int) -> bool:
+    tried[parts] = tried.get(parts, 0) + 1
+    return tried[parts] <= 6

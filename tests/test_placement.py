@@ -10,8 +10,9 @@ import pytest
 
 from sdsnn.deploy.chip import Chip, load_chip
 from sdsnn.deploy.energy import price
-from sdsnn.deploy.placement import DoesNotFit, place
-from sdsnn.deploy.placement_cost import list_bits, list_format
+from sdsnn.deploy.placement import place
+from sdsnn.deploy.placement_cost import DoesNotFit
+from sdsnn.deploy.placement_lists import list_bits, list_format
 from sdsnn.deploy.placement_picture import core_grid, core_shares, save_placement_picture
 from sdsnn.deploy.placement_report import explain, placement_lines, placement_tables, placement_to_json
 from sdsnn.deploy.placement_tiles import boxes
