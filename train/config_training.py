@@ -27,10 +27,10 @@ class OptimiserConfig(Section):
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
     final_learning_rate: float = Field(1e-5, ge=0, description="where the cosine schedule ends")
     weight_decay: float = Field(0.0, ge=0)
-    loss: Literal["cross_entropy", "spike_rate"] = "cross_entropy"
-    gain: float = Field(0.7, gt=0, description="cross_entropy: logit per output spike")
-    true_rate: Fraction = Field(0.9, description="spike_rate: spikes per step wanted of the right class")
-    false_rate: Fraction = Field(0.02, description="spike_rate: and of the others")
+    loss: Literal["cross_entropy", "spike_rate", "spike_max", "spike_moid", "spike_time"] = "cross_entropy"
+    gain: float = Field(0.7, gt=0, description="cross_entropy: logit per output spike; spike_moid: per spike rate")
+    true_rate: Fraction = Field(0.9, description="spike_rate, spike_time: spikes per step wanted of the right class")
+    false_rate: Fraction = Field(0.02, description="spike_rate, spike_time: and of the others; spike_moid: the bias")
     fused: bool = Field(True, description="sdsnn's fused neurons instead of SLAYER's own: the same spikes, faster")
 
 

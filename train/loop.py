@@ -61,7 +61,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model: BlockNetwork = build_model(config.model, self.data.shape, self.data.n_classes)
         settings = config.optimiser
-        if settings.fused:
+        if settings.fused and config.hardware.precision == "32-true":  # fused blocks compute in float32
             from .fused import fuse
 
             fuse(self.model)
@@ -71,7 +71,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.loss: Loss = build_loss(settings)
+        self.loss: Loss = build_loss(settings, self.team.device)
         sample = torch.zeros(1, *self.data.shape, 1, device=self.team.device)
         self.developer = Developer.of_model(self.model, sample, config.development, settings.epochs)
         self.stepper = Stepper(self.model, self.optimiser, self.loss, self.developer, config, self.team)
