@@ -18,6 +18,7 @@ from sdsnn_core.testing import random_spikes
 
 from .backends import Backends, NetxFile, backends_for, write_netx_file
 from .nir_writer import write_nir
+from .resolution import resolution_of, with_resolution
 from .verify import Backend, Certificate, recorded_backend, verify
 
 
@@ -83,7 +84,7 @@ def _slayer_backend(run: Path, network: Network, inputs: dict[str, np.ndarray]) 
     from .pipeline import lower_result, slayer_spikes
 
     result = load_best(RunFolder.open(run))
-    compaction = compact(lower_result(result))
+    compaction = compact(with_resolution(lower_result(result), resolution_of(network)))
     if compaction.network.digest() != network.digest():
         raise NetworkError(f"run {run}: its network is another one than that of the file; export it again")
     return recorded_backend(slayer_spikes(result, compaction, next(iter(inputs.values()))))

@@ -23,6 +23,10 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run folder made by `sdsnn train`.")],
     samples: Annotated[int, typer.Option(min=1, help="Test samples on which all forms are compared.")] = 32,
     lava: Annotated[bool, typer.Option(help="Also compare with Lava's fixed-point processes.")] = True,
+    resolution: Annotated[
+        str, typer.Option(help="Bits by which states are finer than SLAYER's (0..7), or 'auto': as many as fit.")
+    ] = "0",
+    sinabs: Annotated[bool, typer.Option("--sinabs", help="Also write network.sinabs.nir, for sinabs.")] = False,
     bundle: Annotated[bool, typer.Option("--bundle", help="Also make a folder for someone who has the chip.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON, as the last line.")] = False,
 ) -> None:
@@ -31,12 +35,20 @@ def export(
     from sdsnn_core.errors import BackendError
 
     from .pipeline import export_run
+    from .resolution import resolution_of
 
     folder = RunFolder.open(run)
-    exported = export_run(folder, verify_samples=samples, lava=lava, extra=EXTRA_BACKENDS)
+    bits = _bits(resolution)
+    exported = export_run(folder, verify_samples=samples, lava=lava, extra=EXTRA_BACKENDS, resolution=bits)
     before = sum(pair[0] for pair in exported.compaction.units.values())
     after = sum(pair[1] for pair in exported.compaction.units.values())
     typer.echo(f"{exported.network_file}: {after} of {before} units, {count_synapses(exported.network)} synapses")
+    if finer := resolution_of(exported.network):
+        typer.echo(f"states: {finer} bits finer than SLAYER's own")
+    if sinabs:
+        from .nir_sinabs import write_sinabs
+
+        typer.echo(f"{write_sinabs(exported.network, folder.path / 'network.sinabs.nir')}")
     netx = exported.netx
     if netx.path is None:
         typer.echo(f"no network.net: {netx.reason}")
@@ -51,6 +63,17 @@ def export(
         typer.echo(json.dumps(exported.certificate.as_dict()))
     if not exported.certificate.verified:
         raise BackendError(f"{exported.network_file}: not verified; see {folder.path / 'certificate.json'}")
+
+
+def _bits(given: str) -> int | None:
+    """Return what --resolution asks for: a number of bits, None for 'auto'."""
+    from sdsnn_core.errors import NetworkError
+
+    if given == "auto":
+        return None
+    if not given.isdecimal():
+        raise NetworkError(f"--resolution: got {given!r}, allowed are 0 to 7 and 'auto'")
+    return int(given)
 
 
 def verify(

@@ -20,6 +20,7 @@ from sdsnn_core.network import Convolution, Network, Output
 
 from .backends import NetxFile, backends_for, write_netx_file
 from .nir_writer import write_nir
+from .resolution import finest_resolution, resolution_of, slayer_resolution, with_resolution
 from .verify import Backend, Certificate, recorded_backend, verify
 
 
@@ -52,6 +53,7 @@ class Exported:
             "format": 1,
             "network_sha256": self.network.digest(),
             "epoch": result.best_epoch,
+            "resolution": resolution_of(self.network),
             "validation_accuracy": result.validation_accuracy,
             "test_accuracy_in_slayer": result.test.accuracy,
             "test_samples": len(result.test.labels),
@@ -77,7 +79,9 @@ def slayer_spikes(
     result: TrainResult, compaction: Compaction, spikes: npt.NDArray[np.uint8]
 ) -> dict[str, npt.NDArray[np.uint8]]:
     """Return what SLAYER's blocks emit on `spikes`, of the units that the compacted network kept."""
-    trains = trace(list(result.trainer.model.blocks), spikes)
+    blocks = list(result.trainer.model.blocks)
+    with slayer_resolution(blocks, resolution_of(compaction.network)):
+        trains = trace(blocks, spikes)
     return {
         name: np.ascontiguousarray(trains[name][..., units])
         for name, units in compaction.kept.items()
@@ -91,20 +95,25 @@ def export_run(
     verify_samples: int = 32,
     lava: bool = True,
     extra: Mapping[str, Backend] | None = None,
+    resolution: int | None = 0,
 ) -> Exported:
     """Export the checkpoint that validation chose: network.nir, certificate.json and export.json in the run folder.
 
     Where the network is a chain that netx can hold, also network.net. SLAYER's own spikes, the files read back, `extra`
     back ends and, with `lava`, Lava's processes and lava-dl's netx are compared with the reference on the first
-    `verify_samples` samples of the test split, bin by bin.
+    `verify_samples` samples of the test split, bin by bin. resolution: bits by which the states become finer than
+    SLAYER's, None for as many as fit on those samples (see resolution.py); SLAYER is then compared with that unit too.
+    Raises NetworkError where so many bits do not fit.
     """
     result = load_best(folder)
     masked = lower_result(result)
+    spikes = result.trainer.data.test.spikes[:verify_samples]
+    bits = finest_resolution(masked, spikes) if resolution is None else resolution
+    masked = with_resolution(masked, bits)
     compaction = compact(masked)
     network = compaction.network
     write_nir(network, folder.network_file)
     netx = write_netx_file(network, folder.path / "network.net")
-    spikes = result.trainer.data.test.spikes[:verify_samples]
     first = {"slayer": recorded_backend(slayer_spikes(result, compaction, spikes))}
     backends = backends_for(network, folder.network_file, netx, lava=lava, extra=extra)
     inputs = {next(iter(network.inputs)): spikes}

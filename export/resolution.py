@@ -1,0 +1,133 @@
+"""Finer states: the same weights and thresholds in smaller units, so that rounding the decays matters less.
+
+Fixed point and NIR's floats differ only in that integer decays round towards zero. With every weight, threshold, bias
+and initial voltage times 2**bits a state unit is worth 2**-bits as much, and the difference shrinks with it, until
+states reach their 24 bits. SLAYER follows with `s_scale` times 2**bits, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core import reference
+from sdsnn_core.activity import prepare_inputs
+from sdsnn_core.errors import NetworkError
+from sdsnn_core.network import (
+    BIAS_EXP_MAX,
+    BIAS_MAX,
+    NEVER_FIRES,
+    THRESHOLD_MAX,
+    WEIGHT_EXP_MAX,
+    Network,
+    Node,
+    Population,
+    Projection,
+)
+
+MOST_BITS: Final = WEIGHT_EXP_MAX
+KEY: Final = "resolution"  # in a network's provenance
+
+
+def with_resolution(network: Network, bits: int) -> Network:
+    """Return `network` with state units of 2**-bits: weight_exp + bits, thresholds, biases and starts times 2**bits.
+
+    A readout (NEVER_FIRES) keeps its threshold; its voltage is 2**bits times as large. The provenance tells the bits.
+    Raises NetworkError naming the node whose numbers do not fit.
+    """
+    if not 0 <= bits <= MOST_BITS:
+        raise NetworkError(f"resolution: got {bits} bits, allowed are 0 to {MOST_BITS}")
+    nodes: dict[str, Node] = {
+        name: _finer_population(f"population {name!r}", node, bits) if isinstance(node, Population) else node
+        for name, node in network.nodes.items()
+    }
+    projections: dict[str, Projection] = {}
+    for name, projection in network.projections.items():
+        exponent = projection.weight_exp + bits
+        if exponent > WEIGHT_EXP_MAX:
+            raise NetworkError(f"projection {name!r} weight_exp: needs {exponent}, allowed are 0..{WEIGHT_EXP_MAX}")
+        projections[name] = replace(projection, weight_exp=exponent)
+    provenance = dict(network.provenance)
+    if bits:
+        provenance[KEY] = resolution_of(network) + bits
+    return replace(network, nodes=nodes, projections=projections, provenance=provenance)
+
+
+def resolution_of(network: Network) -> int:
+    """Return the bits that `with_resolution` has added, as the provenance tells."""
+    return int(network.provenance.get(KEY, 0))
+
+
+def _finer_population(where: str, population: Population, bits: int) -> Population:
+    threshold = population.threshold.astype(np.int64)
+    finer = np.where(threshold == NEVER_FIRES, threshold, threshold << bits)
+    if (finer[threshold != NEVER_FIRES] > THRESHOLD_MAX).any():
+        raise NetworkError(f"{where} threshold: needs {finer.max()}, allowed are 0..{THRESHOLD_MAX}")
+    bias, exponent = population.bias.astype(np.int64), population.bias_exp + bits
+    if not bias.any():
+        exponent = population.bias_exp
+    elif exponent > BIAS_EXP_MAX:
+        bias, exponent = bias << (exponent - BIAS_EXP_MAX), BIAS_EXP_MAX
+        if np.abs(bias).max() > BIAS_MAX:
+            raise NetworkError(f"{where} bias: needs {np.abs(bias).max()}, allowed are up to {BIAS_MAX}")
+    start = population.initial_voltage.astype(np.int64) << bits
+    if np.abs(start).max() >= 2**31:
+        raise NetworkError(f"{where} initial_voltage: needs {np.abs(start).max()}, allowed are 32 bits")
+    return replace(population, threshold=finer, bias=bias, bias_exp=exponent, initial_voltage=start)
+
+
+def largest_states(network: Network, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, int]:
+    """Return for every population the largest |current| or |voltage| on `spikes`, in state units.
+
+    Voltages are those after reset: where a voltage too large makes a spike, saturating it changes nothing.
+    """
+    inputs, n_samples, n_steps = prepare_inputs(network, spikes)
+    largest = dict.fromkeys(network.populations, 0)
+    for sample in range(n_samples):  # states of one sample at a time: a batch of images would take gigabytes
+        one = {name: train[sample : sample + 1] for name, train in inputs.items()}
+        activity = reference.run(network, one, n_steps, record=(), record_state=tuple(largest))
+        for name in largest:
+            states = (activity.current[name], activity.voltage[name])
+            largest[name] = max(largest[name], *(int(np.abs(s.astype(np.int64)).max(initial=0)) for s in states))
+    return largest
+
+
+def finest_resolution(network: Network, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> int:
+    """Return the most bits that the numbers of `network` allow and with which no state leaves 24 bits on `spikes`."""
+    largest = max(largest_states(network, spikes).values(), default=0)
+    for bits in range(MOST_BITS, 0, -1):
+        if largest << bits >= reference.STATE_LIMIT:
+            continue
+        try:
+            with_resolution(network, bits)
+        except NetworkError:
+            continue
+        return bits
+    return 0
+
+
+@contextmanager
+def slayer_resolution(blocks: Sequence[Any], bits: int) -> Iterator[None]:
+    """Let SLAYER's neurons compute in state units of 2**-bits while the context lasts.
+
+    lava-dl 0.6.0 quantises current and voltage to 1/s_scale (neuron/cuba.py) and spikes from threshold + threshold_eps
+    on. Its epsilon of a hundredth unit would vanish in float32 beside the threshold; a whole unit means > as well.
+    """
+    if not bits:
+        yield
+        return
+    found = {id(n): n for block in blocks for n in [getattr(block, "neuron", None)] if hasattr(n, "s_scale")}
+    before = {key: (neuron.s_scale, neuron.threshold_eps) for key, neuron in found.items()}
+    try:
+        for neuron in found.values():
+            neuron.s_scale <<= bits
+            neuron.threshold_eps = 1 / neuron.s_scale
+        yield
+    finally:
+        for key, neuron in found.items():
+            neuron.s_scale, neuron.threshold_eps = before[key]
