@@ -40,7 +40,8 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str]) -
     from sdsnn.train.run_folder import RunFolder
     from sdsnn_core.compaction import compact
 
-    changes = [f"development.{key}={value}" for key, value in SUITES[recipe][variant].items()]
+    keys = SUITES[recipe][variant].items()
+    changes = [f"{key if '.' in key else 'development.' + key}={value}" for key, value in keys]
     config = with_directory(load_config(recipe, [*changes, *settings, f"seed={seed}"]))
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -164,7 +164,7 @@ class Developer:
         return max(index for index in range(len(self.layers)) if self.develops(index))
 
     def _regenerate(self, index: int, epoch: int, optimiser: torch.optim.Optimizer | None) -> int:
-        if not self.config.regeneration:
+        if not self._regenerates(index, epoch):
             return 0
         layer, memory, config = self.layers[index], self._memory[index], self.config
         percent = self.schedule.regeneration_percent(epoch, layer.kind)
@@ -190,6 +190,11 @@ class Developer:
         if regrown:
             layer.set_masks(masks, optimiser)
         return regrown
+
+    def _regenerates(self, index: int, epoch: int) -> bool:
+        """Return whether regeneration acts after `epoch`; once the synapse stage has begun, its budget decides."""
+        staged = self.config.synapse_stage and epoch >= self.schedule.synapse_first
+        return self.config.regeneration and not staged and self.develops(index) and self.schedule.prunes(epoch)
 
     def _prune(self, index: int, optimiser: torch.optim.Optimizer | None) -> int:
         layer, memory, config = self.layers[index], self._memory[index], self.config
@@ -244,8 +249,8 @@ class Developer:
         phase = self.schedule.synapse_phase(self.next_epoch)
         staged = phase is not None and self.config.synapse_turnover > 0
         for index, layer in enumerate(self.layers):
-            regrows = self.config.regeneration and self.develops(index) and not self.config.has("B5")
-            wanted = staged or (regrows and self.schedule.prunes(self.next_epoch))
+            regrows = self._regenerates(index, self.next_epoch) and not self.config.has("B5")
+            wanted = staged or regrows
             for synapse in layer.synapses:
                 synapse.hook.listens = wanted and not bool(synapse.mask.all())
 
@@ -266,7 +271,7 @@ class Developer:
         }
         if self.develops(index):
             record["pruning_percent"] = memory.percent
-            if self.schedule.prunes(epoch) and self.config.regeneration:
+            if self._regenerates(index, epoch):
                 record["regeneration_percent"] = self.schedule.regeneration_percent(epoch, layer.kind)
             uppers = torch.cat([state.upper.flatten() for state in memory.ranges])
             record["range_quantiles"] = {str(q): _quantile(uppers, q) for q in _QUANTILES}

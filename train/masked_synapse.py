@@ -15,6 +15,8 @@ from torch import Tensor
 
 from sdsnn_core.errors import UnsupportedNode
 
+_SQUARES = ("exp_avg_sq", "max_exp_avg_sq")  # Adam's averages of squared gradients
+
 
 class _Mask(torch.autograd.Function):
     """weight where present, else 0; the gradient of absent synapses goes into `heard` instead of the weight."""
@@ -159,19 +161,28 @@ class MaskedSynapse:
             self.synapse.weight = _normalised(g, v)
 
     def forget_moments(self, optimiser: torch.optim.Optimizer | None, where: Tensor) -> None:
-        """Zero the optimiser's memory (moments, momentum) of the synapses `where` (bool, the weight's shape)."""
+        """Give the synapses `where` (bool, the weight's shape) the optimiser's memory of a synapse that is new.
+
+        All moments become zero, but the second moment of Adam at present synapses becomes the mean of the tensor's
+        other present ones: Adam counts its steps for whole tensors, and an average of squares that begins at zero
+        late in a run would make the first steps of a synapse that grows back some six times as long as the others'.
+        """
         if optimiser is None:
             return
         rows = where.flatten(1).all(1)
         for parameter in self.parameters:
             state = optimiser.state.get(parameter, {})
-            for value in state.values():
+            for name, value in state.items():
                 if not isinstance(value, Tensor) or value.shape != parameter.shape:
                     continue
-                if parameter.shape == where.shape:
-                    value.masked_fill_(where, 0)
-                else:  # g has one entry per unit
+                if parameter.shape != where.shape:  # g has one entry per unit
                     value.masked_fill_(rows.reshape(parameter.shape), 0)
+                    continue
+                value.masked_fill_(where, 0)
+                if name in _SQUARES:
+                    others = self.mask & ~where
+                    mean = (value * others).sum() / others.sum().clamp(min=1)
+                    value.copy_(torch.where(where & self.mask, mean, value))
 
 
 def float_weight(synapse: Any) -> Tensor:
