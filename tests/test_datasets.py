@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
@@ -14,52 +17,22 @@ from sdsnn.train.config import DataConfig, load_config
 from sdsnn.train.data import load_data, shifted
 from sdsnn.train.datasets import with_directory
 from sdsnn.train.event_cache import Sensor, bins_of
-from sdsnn_core.errors import ConfigError, FileError, SdsnnError
+from sdsnn_core.errors import ConfigError, FileError, MissingDependency, SdsnnError
 
 
-def write_mnist(folder: Path, rng: np.random.Generator, n: int = 60) -> dict[str, np.ndarray]:
-    arrays = {
-        "x_train": rng.integers(0, 256, (n, 28, 28)).astype(np.uint8), "y_train": (np.arange(n) % 10).astype(np.uint8),
-        "x_test": rng.integers(0, 256, (20, 28, 28)).astype(np.uint8), "y_test": (np.arange(20) % 10).astype(np.uint8),
-    }  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "mnist.npz", **arrays)
-    return arrays
+def writers() -> ModuleType:
+    """Load the functions that write tiny data."""
+    spec = importlib.util.spec_from_file_location("dataset_writers", Path(__file__).with_name("dataset_writers.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def write_nmnist(folder: Path, rng: np.random.Generator, n: int = 4) -> None:
-    for part in ("Train", "Test"):
-        for digit in range(10):
-            (folder / part / str(digit)).mkdir(parents=True)
-            for index in range(n):
-                x, y = rng.integers(0, 34, (2, 200))
-                t, p = np.sort(rng.integers(0, 330_000, 200)), rng.integers(0, 2, 200)
-                words = np.stack([x, y, p << 7 | t >> 16, t >> 8 & 255, t & 255], 1).astype(np.uint8)
-                words.tofile(folder / part / str(digit) / f"{index:05}.bin")
-
-
-def write_gesture(folder: Path, rng: np.random.Generator) -> None:
-    for part, users in (("ibmGestureTrain", range(1, 6)), ("ibmGestureTest", (24,))):
-        for user in users:
-            place = folder / part / f"user{user:02}_led"
-            place.mkdir(parents=True)
-            for label in range(11):
-                columns = [rng.integers(0, 128, 300), rng.integers(0, 128, 300), rng.integers(0, 2, 300)]
-                np.save(place / f"{label}.npy", np.stack([*columns, np.sort(rng.integers(500, 900, 300))], 1))
-
-
-def write_heidelberg(folder: Path, names: tuple[str, ...], n_classes: int, rng: np.random.Generator) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        with h5py.File(folder / name, "w") as file:
-            n = 4 * n_classes
-            kind = (h5py.vlen_dtype(np.float16), h5py.vlen_dtype(np.uint16))
-            times = file.create_dataset("spikes/times", (n,), kind[0])
-            units = file.create_dataset("spikes/units", (n,), kind[1])
-            for index in range(n):
-                times[index] = np.sort(rng.random(50)).astype(np.float16)
-                units[index] = rng.integers(0, 700, 50).astype(np.uint16)
-            file["labels"] = np.arange(n) % n_classes
+WRITERS = writers()
+write_mnist, write_nmnist, write_gesture = WRITERS.write_mnist, WRITERS.write_nmnist, WRITERS.write_gesture
+write_heidelberg, write_cifar10_dvs = WRITERS.write_heidelberg, WRITERS.write_cifar10_dvs
 
 
 def config(name: str, folder: Path, **more: object) -> DataConfig:
@@ -131,6 +104,31 @@ def test_gesture_and_heidelberg(rng: np.random.Generator, tmp_path: Path) -> Non
     write_heidelberg(tmp_path / "ssc", ("ssc_train.h5", "ssc_valid.h5", "ssc_test.h5"), 35, rng)
     data = load_data(config("ssc", tmp_path), seed=0)
     assert (data.shape, len(data.train), len(data.validation)) == ((700,), 140, 140)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("aedat") is None, reason="needs the package aedat: pip install aedat")
+def test_cifar10_dvs(rng: np.random.Generator, tmp_path: Path) -> None:
+    write_cifar10_dvs(tmp_path / "cifar10_dvs", rng)
+    data = load_data(config("cifar10_dvs", tmp_path, n_steps=30, step_us=10_000.0), seed=0)
+    assert (data.shape, data.n_classes) == ((2, 128, 128), 10)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [50, 10, 20]
+    for part in (data.train, data.validation, data.test):
+        first = part.spikes[:][:, 0, 1]  # (recordings, y, x) of the first step, polarity 1
+        assert all(first[i, :8, label].any() for i, label in enumerate(part.labels))
+    path = tmp_path / "cifar10_dvs" / "cat" / "cifar10_cat_0.aedat4"
+    whole = path.read_bytes()
+    for content in (b"", whole[:20], whole[:200], whole[:430], b"junk" * 100):
+        path.write_bytes(content)
+        with pytest.raises(FileError, match=r"cifar10_cat_0\.aedat4: not an \.aedat4 file of events") as caught:
+            load_data(config("cifar10_dvs", tmp_path, n_steps=30, step_us=10_000.0), seed=0)
+        assert "\n" not in str(caught.value)
+
+
+def test_cifar10_dvs_without_aedat(rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cifar10_dvs(tmp_path / "cifar10_dvs", rng, 1)
+    monkeypatch.setitem(sys.modules, "aedat", None)
+    with pytest.raises(MissingDependency, match=r"\.aedat4 files needs the package aedat: pip install aedat"):
+        load_data(config("cifar10_dvs", tmp_path), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from sdsnn_core.compaction import compact
 
 
 def writers() -> ModuleType:
-    """Load the functions of test_datasets.py that write tiny data."""
-    spec = importlib.util.spec_from_file_location("dataset_writers", Path(__file__).with_name("test_datasets.py"))
+    """Load the functions that write tiny data."""
+    spec = importlib.util.spec_from_file_location("dataset_writers", Path(__file__).with_name("dataset_writers.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -36,6 +36,9 @@ def write(name: str, folder: Path, rng: np.random.Generator) -> None:
         tools.write_nmnist(folder, rng)
     elif name == "dvs_gesture":
         tools.write_gesture(folder, rng)
+    elif name == "cifar10_dvs":
+        pytest.importorskip("aedat", reason="reading AEDAT 4 needs the package aedat: pip install aedat")
+        tools.write_cifar10_dvs(folder, rng)
     elif name == "shd":
         tools.write_heidelberg(folder, ("shd_train.h5", "shd_test.h5"), 20, rng)
     else:

@@ -169,7 +169,10 @@ def read_aedat4(path: Path) -> Events:
 
     try:
         table = read(str(path))
-    except (RuntimeError, OSError, ValueError) as error:
+    except BaseException as error:
+        # A damaged file may also end in tonic's plain Exception, or in a panic of aedat's Rust, a BaseException.
+        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
+            raise
         raise FileError(f"data {path}: not an .aedat4 file of events ({_line(error)})") from None
     events = np.zeros(len(table), _XYTP)
     for ours, theirs in zip(("t", "x", "y", "p"), table.dtype.names, strict=True):
@@ -256,5 +259,5 @@ def _download_cifar10_dvs(directory: Path) -> Path:
     return Path(CIFAR10DVS(str(directory)).location_on_system)
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
