@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import h5py
 import numpy as np
 import pytest
 
