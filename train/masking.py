@@ -6,7 +6,6 @@ are buffers of their blocks (`unit_gate`) and travel in the model's state_dict, 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, final
 
@@ -32,9 +31,20 @@ class _Gate(torch.autograd.Function):
         return grad_outputs[0], None
 
 
-def _gate_spikes(block: Any, _neuron: Any, _inputs: Any, spikes: Tensor) -> Tensor:
-    gated: Tensor = _Gate.apply(spikes, block.unit_gate)  # type: ignore[no-untyped-call]
-    return gated
+class _GateSpikes:
+    """Forward hook of a block's neuron: silences the units whose gate is closed."""
+
+    steps_alike = True  # a fused neuron may hand over its spikes a step late
+
+    def __init__(self, block: Any) -> None:
+        self.block = block
+
+    def __call__(self, _neuron: Any, _inputs: Any, spikes: Tensor) -> Tensor:
+        gate = self.block.unit_gate
+        if gate.device.type == "cpu" and bool(gate.all()):  # asking a GPU would wait for it
+            return spikes
+        gated: Tensor = _Gate.apply(spikes, gate)  # type: ignore[no-untyped-call]
+        return gated
 
 
 @final
@@ -52,7 +62,7 @@ class MaskedLayer:
             device = synapses[0].weight.device
             block.register_buffer("unit_gate", torch.ones(n_units, dtype=torch.bool, device=device))
             if self.spikes:
-                block.neuron.register_forward_hook(functools.partial(_gate_spikes, block))
+                block.neuron.register_forward_hook(_GateSpikes(block))
 
     @property
     def kind(self) -> Literal["conv", "dense"]:

@@ -30,24 +30,42 @@ def __getattr__(name: str) -> Any:
 def fuse(model: torch.nn.Module) -> int:
     """Give every CUBA neuron in `model` the fused passes, in place; return how many were changed.
 
-    The neuron objects stay the same, with their parameters, buffers, hooks and state_dict keys, so optimisers and
-    checkpoints stay valid in both directions. Neurons of other kinds and subclasses of SLAYER's stay as they are.
+    The synapses and the forward passes of the CUBA blocks they are in change with them, to those that keep steps
+    outermost in memory. All objects stay the same, with their parameters, buffers, hooks and state_dict keys, so
+    optimisers and checkpoints stay valid in both directions. Neurons of other kinds and subclasses of SLAYER's stay as
+    they are.
     """
+    from .blocks import FORWARDS
     from .neuron import Neuron, SlayerNeuron
+    from .synapses import SYNAPSES
 
-    return _swap(model, SlayerNeuron, Neuron)
+    changed = _swap(model, {SlayerNeuron: Neuron})
+    for block in model.modules():
+        neuron = getattr(block, "neuron", None)
+        if type(neuron) is Neuron:
+            for synapse in block.children():
+                _swap(synapse, SYNAPSES)
+        if type(block) in FORWARDS and (neuron is None or type(neuron) is Neuron):
+            block.__dict__.setdefault("forward", FORWARDS[type(block)](block))
+    return changed
 
 
 def unfuse(model: torch.nn.Module) -> int:
     """Undo `fuse`; return how many neurons were changed."""
+    from .blocks import FORWARDS
     from .neuron import Neuron, SlayerNeuron
+    from .synapses import SYNAPSES
 
-    return _swap(model, Neuron, SlayerNeuron)
+    for block in model.modules():
+        if isinstance(block.__dict__.get("forward"), tuple(FORWARDS.values())):
+            del block.__dict__["forward"]
+    _swap(model, {new: old for old, new in SYNAPSES.items()})
+    return _swap(model, {Neuron: SlayerNeuron})
 
 
-def _swap(model: torch.nn.Module, old: type, new: type) -> int:
-    """Change the class of the modules that are exactly an `old`: bound methods that blocks hold stay valid."""
-    found = [module for module in model.modules() if type(module) is old]
+def _swap(model: torch.nn.Module, classes: dict[type, type]) -> int:
+    """Change the class of the modules that are exactly one of `classes`: bound methods stay valid."""
+    found = [module for module in model.modules() if type(module) in classes]
     for module in found:
-        module.__class__ = new
+        module.__class__ = classes[type(module)]
     return len(found)

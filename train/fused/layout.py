@@ -39,6 +39,10 @@ class Layout:
         sizes = [self.steps, *outer] if self.by_step else [*outer, self.steps]
         return self._unpermute(like.new_empty(sizes))
 
+    def with_steps(self, steps: int) -> Layout:
+        """Return the layout of a longer or shorter run."""
+        return Layout(torch.Size((*self.shape[:-1], steps)), self.order, self.by_step)
+
     def fit(self, tensor: Tensor) -> Tensor:
         """Return `tensor` in this layout: itself or a copy."""
         if layout_of(tensor) == self:
@@ -85,10 +89,26 @@ def layout_of(tensor: Tensor) -> Layout | None:
     return layout if tensor.permute(dims).is_contiguous() else None
 
 
-def settle(tensor: Tensor) -> tuple[Tensor, Layout]:
-    """Return the tensor, copied if it must be, and its layout."""
+def settle(tensor: Tensor, by_step: bool = False) -> tuple[Tensor, Layout]:
+    """Return the tensor, copied if it must be, and its layout; steps are outermost if `by_step`."""
     layout = layout_of(tensor)
+    if by_step and (layout is None or not layout.by_step):
+        layout = Layout(tensor.shape, tuple(range(tensor.dim() - 1)), True)
+        tensor = layout.fit(tensor)
     if layout is None:
         tensor = tensor.contiguous()
         layout = Layout(tensor.shape, tuple(range(tensor.dim() - 1)), False)
     return tensor, layout
+
+
+def steps_first(tensor: Tensor) -> Tensor:
+    """Return a (batch, channels, ..., steps) tensor as (steps, batch, ..., channels), contiguous.
+
+    A view if it lies in memory like that, else a copy.
+    """
+    return tensor.permute(tensor.dim() - 1, 0, *range(2, tensor.dim() - 1), 1).contiguous()
+
+
+def steps_last(memory: Tensor) -> Tensor:
+    """Undo `steps_first`, without a copy."""
+    return memory.permute(1, memory.dim() - 1, *range(2, memory.dim() - 1), 0)

@@ -10,7 +10,8 @@ import torch
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.lava_compat import import_slayer
 
-from .functions import Constants, fire, integrate
+from .functions import Constants, fire, integrate, shift
+from .layout import layout_of
 
 _slayer = import_slayer()
 SlayerNeuron: Any = _slayer.neuron.cuba.Neuron
@@ -48,11 +49,11 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
             self.voltage_state = voltage[..., -1].detach().clone()
         return current, voltage
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Return the spikes of every step."""
+    def forward(self, input: torch.Tensor, late: bool = False) -> torch.Tensor:
+        """Return the spikes of every step; a step late, with none in the first, if `late` (see can_be_late)."""
         if not self._can_fuse(input):
             spikes: torch.Tensor = super().forward(input)
-            return spikes
+            return shift(spikes) if late else spikes
         self._prepare(input)
         constants = Constants(
             scale=self.s_scale,
@@ -69,7 +70,7 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
             current_decay = None
         spikes, last_i, last_v = fire(
             input, current_decay, _quantize(self.voltage_decay), self.current_state, self.voltage_state, constants,
-            torch.is_grad_enabled(),
+            torch.is_grad_enabled(), late,
         )  # fmt: skip
         if self.persistent_state is True:
             self.current_state = last_i
@@ -77,6 +78,19 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
         if self.drop is not None:
             spikes = self.drop(spikes)
         return spikes
+
+    def can_be_late(self, input: torch.Tensor) -> bool:
+        """Return whether `late` can be asked for: the same as shifting what a call without it returns.
+
+        Not where somebody keeps or looks at the spikes of the last step. Hooks that say `steps_alike` do the same at
+        each step, so that they may see the shifted spikes.
+        """
+        if self.persistent_state is True or self.drop is not None or self.norm is not None:
+            return False
+        if not self._can_fuse(input) or not all(getattr(h, "steps_alike", False) for h in self._forward_hooks.values()):
+            return False
+        layout = layout_of(input)
+        return layout is not None and layout.by_step
 
     def _can_fuse(self, input: torch.Tensor) -> bool:
         """Return whether the fused passes take this input."""

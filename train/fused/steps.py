@@ -38,14 +38,16 @@ _MANTISSA = np.int32(23)
 _E1, _E2, _E3, _E4, _E5, _E6 = (np.float32(math.log(2) ** k / math.factorial(k)) for k in range(1, 7))
 
 
-@intrinsic
-def _as_float(_context: Any, _bits: Any) -> Any:
-    """float32 of the same bits as an int32."""
+def _type_as_float(_context: Any, _bits: Any) -> Any:
+    """Type and code of a float32 with the bits of an int32."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.float32))
 
     return types.float32(types.int32), generate
+
+
+_as_float: Any = intrinsic(_type_as_float)
 
 
 @compiled
@@ -55,7 +57,7 @@ def whole(level: Any) -> Any:
 
 
 @compiled
-def is_power_of_two(scale: Any) -> bool:
+def is_power_of_two(scale: Any) -> Any:
     """Return whether dividing by `scale` is exact."""
     power = 1.0
     while power < scale:

@@ -1,0 +1,73 @@
+"""The forward pass of SLAYER's CUBA blocks on tensors with steps outermost in memory. Importing it imports lava-dl."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from sdsnn_core.lava_compat import import_slayer
+
+from .functions import shift
+from .layout import layout_of
+from .neuron import Neuron
+
+Tensor = torch.Tensor
+_block: Any = import_slayer().block
+
+
+class BlockForward:
+    """Stands in for the forward method of a Conv, Pool or Dense block, as an attribute of the block itself.
+
+    The block's class stays SLAYER's, so that whoever asks for it finds what it was.
+    """
+
+    def __init__(self, block: Any) -> None:
+        self.block = block
+
+    def __call__(self, x: Tensor) -> Any:
+        """Return what SLAYER's forward returns."""
+        block = self.block
+        neuron = block.neuron
+        if block.count_log or getattr(block, "mask", None) is not None or type(neuron) is not Neuron:
+            return type(block).forward(block, x)
+        z = block.synapse(x)
+        if block.delay_shift is not True:
+            x = neuron(z)
+        elif neuron.can_be_late(z):
+            x = neuron(z, late=True)
+        else:
+            x = self._step_delay(neuron(z))
+        return x if block.delay is None else block.delay(x)
+
+    def _step_delay(self, spikes: Tensor) -> Tensor:
+        layout = layout_of(spikes)
+        if layout is None or not layout.by_step or self.block.neuron.persistent_state is True:
+            shifted: Tensor = _block.base.step_delay(self.block, spikes)
+            return shifted
+        return shift(spikes)
+
+
+class FlattenForward:
+    """Stands in for the forward method of a Flatten block: keeps steps outermost where they were."""
+
+    def __init__(self, block: Any) -> None:
+        self.block = block
+
+    def __call__(self, x: Tensor) -> Any:
+        """Return (batch, neurons, steps)."""
+        block = self.block
+        layout = layout_of(x) if x.dim() == 5 else None
+        if block.count_log or layout is None or not layout.by_step:
+            return type(block).forward(block, x)
+        if block.shape is None:
+            block.shape = [x.shape[1:4].numel(), 1, 1]
+        return x.permute(4, 0, 1, 2, 3).flatten(2).permute(1, 2, 0)
+
+
+FORWARDS: dict[type, type] = {
+    _block.cuba.Conv: BlockForward,
+    _block.cuba.Pool: BlockForward,
+    _block.cuba.Dense: BlockForward,
+    _block.cuba.Flatten: FlattenForward,
+}

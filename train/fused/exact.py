@@ -1,0 +1,51 @@
+"""When sums of inputs times weights are exact in float32, and so the same in any order and in any layout."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from .rows import compiled
+
+Tensor = torch.Tensor
+_LIMIT = np.float32(2**20)
+_MANTISSA = 2**24
+_I0 = np.int32(0)
+
+
+@compiled
+def whole_and_size(values: Any) -> Any:
+    """Return a bound on |values| that is below twice the largest; -1 unless all are integers below 2^20."""
+    bits, wrong = _I0, _I0
+    for i in range(values.size):
+        value = values[i]
+        inside = value if abs(value) < _LIMIT else np.float32(0.5)  # NaN too becomes what is no integer
+        whole = np.int32(inside)
+        wrong |= np.int32(np.float32(whole) != inside)
+        bits |= np.int32(abs(whole))
+    return np.int64(-1) if wrong else np.int64(bits)
+
+
+def input_bound(x: Tensor) -> int:
+    """Return a bound on |x|, or -1 unless all are integers below 2^20. x float32, contiguous."""
+    return int(whole_and_size(x.detach().view(-1).numpy())) if x.numel() else 0
+
+
+def sums_are_exact(weight: Tensor, bound: int) -> bool:
+    """Return whether any sum over a unit's inputs, integers of at most `bound`, is exact in float32, partial sums too.
+
+    weight: (units, ...). If all weights are multiples of 2^-k, so are all sums; they are exact below 2^(24 - k).
+    """
+    if bound < 0:
+        return False
+    with torch.no_grad():
+        flat = weight.detach().flatten(1)
+        largest = float(flat.abs().sum(1).max()) * max(bound, 1) if flat.numel() else 0.0
+        if not largest < _MANTISSA:  # NaN and infinity are not
+            return False
+        k = 22 if largest <= 1 else math.floor(math.log2(_MANTISSA / (largest * 1.001)))  # the sum itself is rounded
+        scaled = flat * 2.0**k
+        return bool((scaled == scaled.round()).all())
