@@ -24,12 +24,14 @@ from sdsnn_core.testing import random_network, random_spikes
 
 from .netx_writer import write_netx
 from .nir_writer import write_nir
+from .resolution import finest_resolution, slayer_resolution, with_resolution
 from .verify import Backend, Certificate, netx_file_backend, nir_backend, recorded_backend, verify
 
 Trains = Mapping[str, npt.NDArray[np.uint8]]
 
 N_SAMPLES: Final = 2
 N_STEPS: Final = (16, 24, 24, 72)  # drawn from; the last is longer than the longest delay
+FINER: Final = 0.25  # share of SLAYER models whose states are refined as far as they allow, or less
 LAVA_BATCH: Final = 25  # networks per child process of Lava, whose start takes seconds
 
 
@@ -119,10 +121,13 @@ def _slayer_case(rng: np.random.Generator, number: int) -> Case:
 
     torch.manual_seed(int(rng.integers(2**31)))
     blocks, shape = draw_model(rng, ends=True)
-    compaction = compact(lower(blocks, shape))
+    lowered = lower(blocks, shape)
     n_steps = int(rng.choice(N_STEPS))
     spikes = (rng.random((N_SAMPLES, n_steps, *shape)) < rng.choice([0.1, 0.3, 0.6])).astype(np.uint8)
-    trains = trace(blocks, spikes)
+    bits = int(rng.integers(finest_resolution(lowered, spikes) + 1)) if rng.random() < FINER else 0
+    with slayer_resolution(blocks, bits):
+        trains = trace(blocks, spikes)
+    compaction = compact(with_resolution(lowered, bits))
     network = compaction.network
     # An Affine readout emits no spikes; its voltages are compared in tests/test_lowering.py.
     kept = {name: trains[name][..., compaction.kept[name]] for name in network.populations if name in trains}

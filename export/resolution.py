@@ -21,6 +21,7 @@ from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import (
     BIAS_EXP_MAX,
     BIAS_MAX,
+    DECAY_UNITY,
     NEVER_FIRES,
     THRESHOLD_MAX,
     WEIGHT_EXP_MAX,
@@ -42,6 +43,8 @@ def with_resolution(network: Network, bits: int) -> Network:
     """
     if not 0 <= bits <= MOST_BITS:
         raise NetworkError(f"resolution: got {bits} bits, allowed are 0 to {MOST_BITS}")
+    if not bits:
+        return network
     nodes: dict[str, Node] = {
         name: _finer_population(f"population {name!r}", node, bits) if isinstance(node, Population) else node
         for name, node in network.nodes.items()
@@ -52,9 +55,7 @@ def with_resolution(network: Network, bits: int) -> Network:
         if exponent > WEIGHT_EXP_MAX:
             raise NetworkError(f"projection {name!r} weight_exp: needs {exponent}, allowed are 0..{WEIGHT_EXP_MAX}")
         projections[name] = replace(projection, weight_exp=exponent)
-    provenance = dict(network.provenance)
-    if bits:
-        provenance[KEY] = resolution_of(network) + bits
+    provenance = {**network.provenance, KEY: resolution_of(network) + bits}
     return replace(network, nodes=nodes, projections=projections, provenance=provenance)
 
 
@@ -75,10 +76,23 @@ def _finer_population(where: str, population: Population, bits: int) -> Populati
         bias, exponent = bias << (exponent - BIAS_EXP_MAX), BIAS_EXP_MAX
         if np.abs(bias).max() > BIAS_MAX:
             raise NetworkError(f"{where} bias: needs {np.abs(bias).max()}, allowed are up to {BIAS_MAX}")
-    start = population.initial_voltage.astype(np.int64) << bits
+    start = _finer_start(population, bits)
     if np.abs(start).max() >= 2**31:
         raise NetworkError(f"{where} initial_voltage: needs {np.abs(start).max()}, allowed are 32 bits")
     return replace(population, threshold=finer, bias=bias, bias_exp=exponent, initial_voltage=start)
+
+
+def _finer_start(population: Population, bits: int) -> npt.NDArray[np.int64]:
+    """Return the initial voltage that decays in the first step to exactly 2**bits times what it did.
+
+    An initial voltage mostly undoes the bias of a first step that SLAYER does not have; that must stay exact.
+    """
+    start, rate = np.broadcast_arrays(
+        population.initial_voltage.astype(np.int64), population.voltage_decay.astype(np.int64)
+    )
+    left = reference.decay(start, rate) << bits
+    kept = np.maximum(DECAY_UNITY - rate, 1)
+    return np.where(rate < DECAY_UNITY, np.sign(left) * -(-np.abs(left) * DECAY_UNITY // kept), start << bits)
 
 
 def largest_states(network: Network, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, int]:
