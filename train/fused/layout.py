@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from . import buffers
+
 Tensor = torch.Tensor
 
 
@@ -37,7 +39,8 @@ class Layout:
         """Return an uninitialised tensor of this layout, with the dtype and device of `like`."""
         outer = [self.shape[dim] for dim in self.order]
         sizes = [self.steps, *outer] if self.by_step else [*outer, self.steps]
-        return self._unpermute(like.new_empty(sizes))
+        ours = like.device.type == "cpu" and like.dtype == torch.float32
+        return self._unpermute(buffers.empty(sizes) if ours else like.new_empty(sizes))
 
     def with_steps(self, steps: int) -> Layout:
         """Return the layout of a longer or shorter run."""

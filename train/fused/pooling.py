@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from . import buffers
 from .rows import compiled, run_rows
 
 Tensor = torch.Tensor
@@ -97,7 +98,7 @@ class _Pool(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: float, kernel: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Return the pooled images, and per image what pool_forward says of its values' size."""
         count, height, width, channels = x.shape
-        out = x.new_empty(count, -(-height // kernel[0]), -(-width // kernel[1]), channels)
+        out = buffers.empty((count, -(-height // kernel[0]), -(-width // kernel[1]), channels))
         sizes = torch.empty(count, dtype=torch.int32)
         run_rows(
             pool_forward, count, x.numel(), x.detach().view(count, height, -1).numpy(), kernel, channels,
@@ -112,7 +113,7 @@ class _Pool(torch.autograd.Function):
         """Return the gradient of x."""
         gradient = gradients[0].detach().contiguous()
         count, height, _, channels = ctx.shape
-        out = gradient.new_empty(ctx.shape)
+        out = buffers.empty(ctx.shape)
         run_rows(
             pool_backward, count, out.numel(), gradient.view(count, gradient.shape[1], -1).numpy(), ctx.kernel,
             channels, np.float32(ctx.weight), out.view(count, height, -1).numpy(),

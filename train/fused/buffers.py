@@ -1,0 +1,53 @@
+"""Large float32 tensors in memory that goes back to a store of ours when they die, and not to the operating system.
+
+A training step makes the same tensors as the one before. glibc gives a large one back at once, and the kernel then
+hands out the pages anew, filled with zeros: that took up to half of a step's CPU time.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+SMALLEST = 2**18  # floats; below, malloc keeps the memory itself
+SWEEP = 1000  # how many tensors are made between two looks at what was of no use since the last
+_idle: dict[int, list[Any]] = {}  # size -> arrays that no tensor uses
+_used: set[int] = set()  # sizes asked for since the last sweep
+_made = 0
+
+
+def _rounded(size: int) -> int:
+    """Return the size of the array that a tensor of `size` gets: eight sizes between two powers of two."""
+    unit = 1 << max(size.bit_length() - 4, 0)
+    return -(-size // unit) * unit
+
+
+def _give_back(size: int, array: Any) -> None:
+    _idle.setdefault(size, []).append(array)
+
+
+def empty(shape: Sequence[int]) -> torch.Tensor:
+    """Return an uninitialised contiguous float32 tensor on the CPU."""
+    global _made
+    size = math.prod(shape)
+    if size < SMALLEST:
+        return torch.empty(*shape)
+    _made += 1
+    if _made % SWEEP == 0:
+        for unused in _idle.keys() - _used:
+            _idle.pop(unused, None)
+        _used.clear()
+    room = _rounded(size)
+    _used.add(room)
+    try:
+        array = _idle[room].pop()  # list.pop and append are atomic: finalizers may run anywhere
+    except (KeyError, IndexError):
+        array = np.empty(room, np.float32)
+    view = array[:size]
+    weakref.finalize(view, _give_back, room, array).atexit = False
+    return torch.from_numpy(view).view(*shape)
