@@ -25,6 +25,7 @@ from .logs import Logs
 from .losses import Loss, build_loss
 from .models import BlockNetwork, build_model, cast_before_neurons
 from .operations import synaptic_operations
+from .optimiser import adam
 from .run_folder import RunFolder
 from .step import Part, Stepper
 
@@ -68,9 +69,7 @@ class Trainer:
         if config.hardware.precision != "32-true":
             cast_before_neurons(self.model)
         self.model.to(self.team.device)
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.optimiser = adam(self.model.parameters(), settings)
         self.loss: Loss = build_loss(settings, self.team.device)
         sample = torch.zeros(1, *self.data.shape, 1, device=self.team.device)
         self.developer = Developer.of_model(self.model, sample, config.development, settings.epochs)

@@ -19,21 +19,26 @@ _SQUARES = ("exp_avg_sq", "max_exp_avg_sq")  # Adam's averages of squared gradie
 
 
 class _Mask(torch.autograd.Function):
-    """weight where present, else 0; the gradient of absent synapses goes into `heard` instead of the weight."""
+    """weight where present, else 0; the gradient of absent synapses goes into `heard` instead of the weight.
+
+    present, absent: 1 and 0 of the weight's dtype. On a CPU products take a tenth of the time of torch.where.
+    """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, mask: Tensor, heard: Tensor | None, in_parts: bool) -> Tensor:
-        ctx.save_for_backward(mask)
+    def forward(
+        ctx: Any, weight: Tensor, present: Tensor, absent: Tensor, heard: Tensor | None, in_parts: bool
+    ) -> Tensor:
+        ctx.save_for_backward(present, absent)
         ctx.heard, ctx.in_parts = heard, in_parts
-        return torch.where(mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+        return weight * present
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = grad_outputs
-        (mask,) = ctx.saved_tensors
+        present, absent = ctx.saved_tensors
         if ctx.heard is not None:
-            ctx.heard += (gradient if ctx.in_parts else gradient.abs()).masked_fill(mask, 0)
-        return gradient.masked_fill(~mask, 0), None, None, None
+            ctx.heard.addcmul_(gradient if ctx.in_parts else gradient.abs(), absent)
+        return gradient * present, None, None, None, None
 
 
 class MaskedHook(torch.nn.Module):
@@ -54,6 +59,7 @@ class MaskedHook(torch.nn.Module):
         self.listens = False
         self.in_parts = False
         self.soft = False
+        self._known: tuple[Tensor, int, torch.dtype, tuple[Tensor, Tensor] | None] | None = None
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
         self.register_buffer("absent_gradient", torch.zeros_like(weight), persistent=False)
 
@@ -66,12 +72,26 @@ class MaskedHook(torch.nn.Module):
             if self.listens and quantised.requires_grad:
                 quantised.register_hook(self._hear)  # type: ignore[no-untyped-call]
             return quantised
+        factors = self._factors(quantised.dtype)
+        if factors is None:
+            return quantised
         # SLAYER's recurrent synapse hands over its weight as a matrix.
-        mask, heard = self.mask.view(weight.shape), self.absent_gradient.view(weight.shape)
-        result: Tensor = _Mask.apply(  # type: ignore[no-untyped-call]
-            quantised, mask, heard if self.listens else None, self.in_parts
-        )
+        present, absent = (factor.view(weight.shape) for factor in factors)
+        heard = self.absent_gradient.view(weight.shape) if self.listens else None
+        result: Tensor = _Mask.apply(quantised, present, absent, heard, self.in_parts)  # type: ignore[no-untyped-call]
         return result
+
+    def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        """Return the mask and its opposite as numbers, None where nothing is absent.
+
+        They are made anew where the mask is another tensor or has changed since.
+        """
+        known = self._known
+        if known is None or known[0] is not self.mask or known[1:3] != (self.mask._version, dtype):
+            present = self.mask.to(dtype)
+            factors = None if bool(self.mask.all()) else (present, 1 - present)
+            known = self._known = (self.mask, self.mask._version, dtype, factors)
+        return known[3]
 
     def _hear(self, gradient: Tensor) -> None:
         shape = self.mask.shape

@@ -38,7 +38,7 @@ def synaptic_operations(
 
 def _operations(block: Any, layer: MaskedLayer | None, before: Tensor, after: Tensor) -> float:
     if layer is None:
-        return float((fan_out_of_pool(block, before) * before).sum()) if type(block).__name__ == "Pool" else 0.0
+        return float((_fan_out_of_pool(block, before) * before).sum()) if type(block).__name__ == "Pool" else 0.0
     # The second synapse of a recurrent block hears the block's own spikes.
     total = torch.zeros((), dtype=torch.float64, device=before.device)
     for synapse, spikes in zip(layer.synapses, (before, after), strict=False):
@@ -61,12 +61,12 @@ def _fan_out_of_conv(synapse: Any, present: Tensor, like: Tensor) -> Tensor:
     return gradient.reshape(like.shape)
 
 
-def fan_out_of_pool(block: Any, like: Tensor) -> Tensor:
+def _fan_out_of_pool(block: Any, like: Tensor) -> Tensor:
     """Return in how many windows of a pool each input lies."""
     with torch.enable_grad():
         probe = torch.zeros(1, *like.shape, 1, device=like.device, requires_grad=True)
         (gradient,) = torch.autograd.grad(block.synapse(probe).sum(), probe)
-    weight = block.synapse.weight.detach()
+    weight: Tensor = block.synapse.weight.detach()
     hook = block.synapse.pre_hook_fx
-    largest = (weight if hook is None else hook(weight)).abs().max()
+    largest: Tensor = (weight if hook is None else hook(weight)).abs().max()
     return (gradient.abs() / largest).round().reshape(like.shape).double()

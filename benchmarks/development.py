@@ -1,0 +1,153 @@
+"""What development costs: its share of an epoch of training, for networks and numbers of samples as of N-MNIST.
+
+    python benchmarks/development.py [--quick] [--json] [--rounds N] [--threads N] [--device cpu|cuda]
+
+The networks are those of the recipes nmnist_mlp and nmnist_conv, fused, on random events of 50 steps, batch 32. Steps
+of the optimiser with masks (half of the synapses absent, their gradients summed) and without alternate, and the ratio
+is that of their medians: masks cost in every step. `after_epoch` is timed in every phase of a run and its mean over
+the epochs taken, all layers developing. An epoch is 1,875 steps (the 60,000 samples of the training set); the share
+for the subset of 1,000 samples stands beside it. --json: last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+STEPS, BATCH, FULL, SUBSET, EPOCHS = 50, 32, 60_000, 1_000, 30
+
+
+def build(recipe: str, device: str) -> tuple[Any, Any]:
+    """Return (model, its [development] section with every mechanism on)."""
+    import torch
+
+    from sdsnn.train.config import load_config
+    from sdsnn.train.fused import fuse
+    from sdsnn.train.models import build_model
+
+    torch.manual_seed(0)
+    config = load_config(recipe)
+    model = build_model(config.model, (2, 34, 34), 10)
+    fuse(model)
+    return model.to(device), replace(config.development, protect_first=False, synapse_stage=True)
+
+
+def stepper(model: Any, x: Any, labels: Any, device: str) -> tuple[Any, Callable[[], float]]:
+    """Return the trainer's optimiser and a function that takes one step and returns its seconds of processor time."""
+    import torch
+
+    from sdsnn.train.config_training import OptimiserConfig
+    from sdsnn.train.optimiser import adam
+
+    clock = time.perf_counter if device == "cuda" else time.process_time
+    optimiser = adam(model.parameters(), OptimiserConfig(learning_rate=1e-4))
+
+    def step() -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        started = clock()
+        optimiser.zero_grad()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(model(x).sum(-1), labels))
+        optimiser.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return clock() - started
+
+    return optimiser, step
+
+
+def weights_of(model: Any, name: str) -> list[Any]:
+    """Return the weights of a block of the network without masks."""
+    from sdsnn.train.masking import synapses_of
+
+    return [synapse.weight for synapse in synapses_of(model.get_submodule(name)).values()]
+
+
+def measure(recipe: str, rounds: int, device: str) -> dict[str, Any]:
+    """Return seconds and shares of one network."""
+    import torch
+
+    from sdsnn.train.developing import Developer
+
+    plain, config = build(recipe, device)
+    developing = copy.deepcopy(plain)
+    generator = torch.Generator().manual_seed(1)
+    x = (torch.rand(BATCH, 2, 34, 34, STEPS, generator=generator) < 0.03).float().to(device)
+    labels = torch.randint(0, 10, (BATCH,), generator=generator).to(device)
+    developer = Developer.of_model(developing, x[:1, ..., :1], config, EPOCHS)
+    optimiser, step = stepper(developing, x, labels, device)
+    _, plain_step = stepper(plain, x, labels, device)
+    step()
+    plain_step()
+    ends = []
+    for epoch in range(EPOCHS):  # gradients of one step stand for those of an epoch: the rules cost the same
+        if epoch % 3 == 0:
+            step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        developer.after_epoch(epoch, optimiser)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        ends.append(time.perf_counter() - started)
+    generator = torch.Generator().manual_seed(2)
+    for layer in developer.layers:
+        masks = [(torch.rand(s.mask.shape, generator=generator) < 0.5).to(device) for s in layer.synapses]
+        layer.set_masks(masks, optimiser)
+        plain_weights = weights_of(plain, layer.name)
+        for synapse, weight in zip(layer.synapses, plain_weights, strict=True):
+            synapse.hook.listens = True
+            with torch.no_grad():
+                weight.copy_(synapse.weight)  # the same spikes in both
+    pairs = [(plain_step(), step()) for _ in range(rounds)]
+    without, with_masks = (statistics.median(side) for side in zip(*pairs, strict=True))
+    result: dict[str, Any] = {
+        "network": recipe,
+        "synapses": sum(s.mask.numel() for layer in developer.layers for s in layer.synapses),
+        "step_s": without,
+        "masked_step_s": with_masks,
+        "after_epoch_s": statistics.mean(ends),
+        "after_epoch_worst_s": max(ends),
+    }
+    for name, samples in (("full", FULL), ("subset", SUBSET)):
+        epoch_s = without * samples / BATCH
+        result[f"end_of_epoch_share_{name}"] = result["after_epoch_s"] / epoch_s
+    result["mask_share"] = with_masks / without - 1
+    return result
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="three rounds")
+    parser.add_argument("--json", action="store_true", help="last line: one JSON object")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    args = parser.parse_args()
+    import torch
+
+    import sdsnn.train  # noqa: F401  (sets torch's memory up before it allocates)
+
+    torch.set_num_threads(args.threads)
+    results = [measure(name, 3 if args.quick else args.rounds, args.device) for name in ("nmnist_mlp", "nmnist_conv")]
+    for line in results:
+        print(f"{line['network']}: {line['synapses']:,} synapses; step {1e3 * line['step_s']:.1f} ms, with masks "
+              f"{1e3 * line['masked_step_s']:.1f} ms ({line['mask_share']:+.1%}); after_epoch "
+              f"{1e3 * line['after_epoch_s']:.1f} ms (worst {1e3 * line['after_epoch_worst_s']:.1f}), "
+              f"{line['end_of_epoch_share_full']:.3%} of an epoch of 60,000 samples, "
+              f"{line['end_of_epoch_share_subset']:.2%} of one of 1,000")  # fmt: skip
+    if args.json:
+        worst = max(line["end_of_epoch_share_full"] for line in results)
+        print(json.dumps({"development_share": worst, "threads": args.threads, "device": args.device,
+                          "rounds": args.rounds, "results": results}))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
