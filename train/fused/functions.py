@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from . import triton_passes
 from .layout import Layout, settle
 from .rows import run_rows
 
@@ -77,6 +78,10 @@ def run_forward(
     None leaves that integrator out. states: (batch, channels, ...) before the first step. late: spikes come a step
     late, with none in the first; the layout must be by_step.
     """
+    if x.is_cuda:
+        return triton_passes.run_forward(
+            x, layout, decays, states, constants, current=current, voltage=voltage, spikes=spikes, late=late
+        )
     from .forward import forward
 
     empty = x.new_empty(0)
@@ -108,6 +113,11 @@ def run_backward(
 
     late: `gradient` is that of spikes which came a step late.
     """
+    if gradient.is_cuda:
+        return triton_passes.run_backward(
+            gradient, layout, decays, constants, current, voltage,
+            from_spikes=from_spikes, decay_gradients=decay_gradients, late=late,
+        )  # fmt: skip
     from .backward import backward
 
     gradient = layout.fit(gradient)

@@ -10,6 +10,7 @@ import torch
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.lava_compat import import_slayer
 
+from . import triton_passes
 from .functions import Constants, fire, integrate, shift
 from .layout import layout_of
 
@@ -94,7 +95,9 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
 
     def _can_fuse(self, input: torch.Tensor) -> bool:
         """Return whether the fused passes take this input."""
-        return input.device.type == "cpu" and input.dtype == torch.float32 and self.debug is not True
+        if input.dtype != torch.float32 or self.debug is True:
+            return False
+        return input.device.type == "cpu" or (input.is_cuda and triton_passes.usable())
 
     def _prepare(self, input: torch.Tensor) -> None:
         """Do what SLAYER does before its dynamics: learn the shape, draw the decays, fit the states, clamp."""
