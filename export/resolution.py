@@ -135,7 +135,8 @@ def slayer_resolution(blocks: Sequence[Any], bits: int) -> Iterator[None]:
     if not bits:
         yield
         return
-    found = {id(n): n for block in blocks for n in [getattr(block, "neuron", None)] if hasattr(n, "s_scale")}
+    neurons: list[Any] = [block.neuron for block in blocks if hasattr(getattr(block, "neuron", None), "s_scale")]
+    found = {id(neuron): neuron for neuron in neurons}  # two blocks may share one
     before = {key: (neuron.s_scale, neuron.threshold_eps) for key, neuron in found.items()}
     try:
         for neuron in found.values():

@@ -39,16 +39,17 @@ def chain(matrix: object = ((20, -10), (30, 40)), **of: object) -> Network:
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm")
 def test_slayer_with_finer_states_is_the_network_with_finer_states() -> None:
-    """Every bin of random models, at every number of bits at which no state leaves 24 bits."""
+    """Every bin of random models, up to the most bits with which no state leaves 24 bits."""
     compared = spiked = 0
-    for seed in range(12):
+    for seed in range(5):
         rng = np.random.default_rng([seed, 5])
         torch.manual_seed(seed)
         blocks, shape = draw_model(rng)
         network = lower(blocks, shape)
         spikes = (rng.random((2, 24, *shape)) < 0.3).astype(np.uint8)
         plain = trace(blocks, spikes)
-        for bits in range(1, finest_resolution(network, spikes) + 1):
+        most = finest_resolution(network, spikes)
+        for bits in {min(1, most), most // 2, most} - {0}:
             finer = reference.run(with_resolution(network, bits), spikes)
             with slayer_resolution(blocks, bits):
                 trains = trace(blocks, spikes)
@@ -58,7 +59,7 @@ def test_slayer_with_finer_states_is_the_network_with_finer_states() -> None:
                 spiked += int(wanted.sum())
         after = trace(blocks, spikes)  # nothing is left of it
         assert all((plain[name] == after[name]).all() for name in plain)
-    assert compared > 50_000
+    assert compared > 20_000
     assert spiked > 1000
 
 
