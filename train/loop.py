@@ -62,7 +62,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model: BlockNetwork = build_model(config.model, self.data.shape, self.data.n_classes)
         settings = config.optimiser
-        if settings.fused and config.hardware.precision == "32-true":  # fused blocks compute in float32
+        if settings.fused:
             from .fused import fuse
 
             fuse(self.model)
