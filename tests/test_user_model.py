@@ -13,6 +13,21 @@ from sdsnn.train.config import load_config
 from sdsnn.train.loop import Trainer
 from sdsnn_core.errors import ConfigError
 
+CHAIN = """
+import torch
+from sdsnn_core.lava_compat import import_slayer
+
+
+class Chain(torch.nn.Module):
+    def __init__(self, shape, n_classes):
+        super().__init__()
+        cuba = import_slayer().block.cuba
+        neuron = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1}
+        self.blocks = torch.nn.ModuleList([cuba.Dense(neuron, shape[0], 6), cuba.Dense(neuron, 6, n_classes)])
+
+    def forward(self, spikes):
+        return self.blocks[1](self.blocks[0](spikes))
+"""
 DOC = Path(__file__).parents[1] / "docs" / "training.md"
 
 
@@ -34,6 +49,16 @@ def test_documented_example_runs(tmp_path: Path) -> None:
     [
         ("    return torch.nn.Identity()", "made a Identity, needed is a module with a ModuleList `blocks`"),
         (
+            "    net = Chain(shape, n_classes)\n"
+            "    net.forward = lambda x: net.blocks[1](net.blocks[0](x) * 2)\n"
+            "    return net",
+            "the forward of what .* made is not its blocks one after another; allowed are chains",
+        ),
+        (
+            "    net = Chain(shape, n_classes); net.blocks.append(net.blocks[1]); return net",
+            "does not take|gives shape|one after another",
+        ),
+        (
             "    net = torch.nn.Identity(); net.blocks = torch.nn.ModuleList([torch.nn.Identity()]); return net",
             r"gives shape \(64,\), needed is \(10,\)",
         ),
@@ -41,7 +66,7 @@ def test_documented_example_runs(tmp_path: Path) -> None:
 )
 def test_what_a_factory_must_make(body: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"factory_{abs(hash(body))}"
-    (tmp_path / f"{name}.py").write_text(f"import torch\n\ndef build(shape, n_classes):\n{body}\n")
+    (tmp_path / f"{name}.py").write_text(f"{CHAIN}\n\ndef build(shape, n_classes):\n{body}\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=message) as caught:
         Trainer(load_config("digits", [f"model.factory={name}:build"]))

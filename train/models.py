@@ -85,18 +85,54 @@ def _made_by_user(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork
         problem = f"model.factory: {path} made a {type(made).__name__}, needed is a module with a ModuleList `blocks`"
         raise ConfigError([problem])
     try:
-        with torch.no_grad():
-            output = made(torch.zeros(1, *input_shape, 2))
+        output, passed = _watched(made, blocks, torch.zeros(1, *input_shape, 2))
     except (RuntimeError, ValueError) as error:
         raise ConfigError([f"model.factory: what {path} made does not take {input_shape}: {_line(error)}"]) from None
     if tuple(output.shape) != (1, n_classes, 2):
         problem = f"model.factory: what {path} made gives shape {tuple(output.shape[1:-1])}, needed is ({n_classes},)"
+        raise ConfigError([problem])
+    if not passed:
+        problem = (
+            f"model.factory: the forward of what {path} made is not its blocks one after another; "
+            "allowed are chains: evaluation and export take `blocks` in order"
+        )
         raise ConfigError([problem])
     for block in blocks:
         neuron = getattr(block, "neuron", None)
         if neuron is not None:  # as in `_block`
             neuron.threshold_eps = max(neuron.threshold_eps, 1 / neuron.s_scale)
     return cast("BlockNetwork", made)  # all that is used of one is `blocks` and what a module has
+
+
+def _watched(made: Any, blocks: torch.nn.ModuleList, sample: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """Return what the network gives, and whether every block gets what the one before it gave.
+
+    Looked at in evaluation, where dropout between blocks passes its input on; before it once as it is, which lets
+    SLAYER's norms learn their shapes.
+    """
+    given: list[Any] = [sample]
+    passed = True
+
+    def watch(index: int) -> Any:
+        def hook(_block: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            nonlocal passed
+            passed = passed and len(given) == index + 1 and len(inputs) == 1 and inputs[0] is given[-1]
+            given.append(output)
+
+        return hook
+
+    with torch.no_grad():
+        made(sample)
+    handles = [block.register_forward_hook(watch(index)) for index, block in enumerate(blocks)]
+    was_training = made.training
+    try:
+        with torch.no_grad():
+            output = made.eval()(sample)
+    finally:
+        made.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return output, passed and len(given) == len(blocks) + 1 and output is given[-1]
 
 
 def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Module:
