@@ -31,6 +31,7 @@ def train(
     from .datasets import with_directory
     from .distribution import PeerFailed, assemble
     from .loop import train as run_training
+    from .plots import write_plots
     from .progress import Bars
     from .run_folder import RunFolder
 
@@ -64,6 +65,7 @@ def train(
         raise Interrupted(f"interrupted; go on with: sdsnn train --resume {folder.path}") from None
     if not team.leader:
         return
+    write_plots(folder.path, folder.history(), result.best_epoch)
     typer.echo(
         f"{folder.path}: epoch {result.best_epoch} chosen on validation ({result.validation_accuracy:.2%}); "
         f"test accuracy {result.test.accuracy:.2%}, "

@@ -7,6 +7,7 @@ history.csv       the same as a table; tensorboard/, if asked for
 checkpoint.pt     the state after the last complete epoch; --resume goes on from it, or, where it is damaged, from
                   checkpoint.pt.previous
 best.pt           the state of the epoch that validation chose
+structure.png, survival.png, accuracy.png   pictures of the history, at the end of training
 network.nir, certificate.json, report.json   written by export
 """
 
