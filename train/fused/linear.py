@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,27 +23,3 @@ def product(x: Tensor, w: Tensor) -> Tensor:
         return x @ w.t()
     result: Tensor = operator(x, w, None, "none", [], "")
     return result
-
-
-class _Linear(torch.autograd.Function):
-    """x @ w.T and its gradients, each as one product of two contiguous matrices along their rows."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
-        """Return x @ w.T."""
-        x, w = x.contiguous(), w.contiguous()
-        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, w if ctx.needs_input_grad[0] else None)
-        return product(x, w)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return the gradients of x and w."""
-        x, w = ctx.saved_tensors
-        gradient = gradients[0]
-        to_x = None if w is None else product(gradient.contiguous(), w.t().contiguous())
-        to_w = None if x is None else product(gradient.t().contiguous(), x.t().contiguous())
-        return to_x, to_w
-
-
-# torch does not type `apply`
-linear: Callable[[Tensor, Tensor], Tensor] = _Linear.apply

@@ -91,40 +91,27 @@ def pool_backward(first: int, last: int, gradient: Any, kernel: Any, channels: i
                 out[image, line] = row[:n]
 
 
-class _Pool(torch.autograd.Function):
-    """Pooling of (images, height, width, channels), contiguous."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: float, kernel: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return the pooled images, and per image what pool_forward says of its values' size."""
-        count, height, width, channels = x.shape
-        out = buffers.empty((count, -(-height // kernel[0]), -(-width // kernel[1]), channels))
-        sizes = torch.empty(count, dtype=torch.int32)
-        run_rows(
-            pool_forward, count, x.numel(), x.detach().view(count, height, -1).numpy(), kernel, channels,
-            np.float32(weight), out.view(count, out.shape[1], -1).numpy(), sizes.numpy(),
-        )  # fmt: skip
-        ctx.weight, ctx.kernel, ctx.shape = weight, kernel, x.shape
-        ctx.mark_non_differentiable(sizes)
-        return out, sizes
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradient of x."""
-        gradient = gradients[0].detach().contiguous()
-        count, height, _, channels = ctx.shape
-        out = buffers.empty(ctx.shape)
-        run_rows(
-            pool_backward, count, out.numel(), gradient.view(count, gradient.shape[1], -1).numpy(), ctx.kernel,
-            channels, np.float32(ctx.weight), out.view(count, height, -1).numpy(),
-        )  # fmt: skip
-        return out, None, None
-
-
 def pool(x: Tensor, weight: float, kernel: tuple[int, int]) -> tuple[Tensor, int]:
     """Pool x (images, height, width, channels) float32, contiguous; edges are filled with zeros.
 
     Returns the pooled images and a bound on |x|, -1 unless all are integers below 2^20.
     """
-    out, sizes = _Pool.apply(x, weight, kernel)  # type: ignore[no-untyped-call]
-    return out, (int(sizes.max()) if int(sizes.min()) >= 0 else -1) if sizes.numel() else 0
+    count, height, width, channels = x.shape
+    out = buffers.empty((count, -(-height // kernel[0]), -(-width // kernel[1]), channels))
+    sizes = np.zeros(count, np.int32)
+    run_rows(
+        pool_forward, count, x.numel(), x.detach().view(count, height, -1).numpy(), kernel, channels,
+        np.float32(weight), out.view(count, out.shape[1], -1).numpy(), sizes,
+    )  # fmt: skip
+    return out, (int(sizes.max()) if int(sizes.min()) >= 0 else -1) if count else 0
+
+
+def pool_back(gradient: Tensor, weight: float, kernel: tuple[int, int], shape: torch.Size) -> Tensor:
+    """Return the gradient of x (images, height, width, channels), from that of what `pool` made of it."""
+    count, height, _, channels = shape
+    out = buffers.empty(shape)
+    run_rows(
+        pool_backward, count, out.numel(), gradient.view(count, gradient.shape[1], -1).numpy(), kernel, channels,
+        np.float32(weight), out.view(count, height, -1).numpy(),
+    )  # fmt: skip
+    return out

@@ -6,98 +6,127 @@ memory its result is (steps, batch, ..., channels). Where sums are not exact in 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import conv2d, conv3d
+from torch.nn.functional import conv3d
 
 from sdsnn_core.lava_compat import import_slayer
 
 from .exact import input_bound, sums_are_exact
 from .layout import steps_first, steps_last
-from .linear import linear
-from .pooling import pool
+from .sums import ConvSums, MatrixSums, PoolSums, Sums, add
 
 Tensor = torch.Tensor
 _layer: Any = import_slayer().synapse.layer
 
 
-def _fits(x: Tensor, weight: Tensor, dims: tuple[int, ...]) -> bool:
-    """Return whether these are tensors that the fast ways take."""
-    if x.device.type != "cpu" or weight.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-        return False
-    return x.dtype == weight.dtype == torch.float32 and x.dim() in dims and x.numel() > 0
+@dataclass(frozen=True)
+class Plan:
+    """How a synapse's sums over an input are done: memory (steps, batch, ..., channels), weight as `sums` has it."""
+
+    memory: Tensor
+    weight: Tensor
+    sums: Sums
+    image: bool  # a dense synapse over images has units of one pixel each
+
+    def shaped(self, rows: Tensor, steps: int) -> Tensor:
+        """Return (steps * batch, ..., units) as (steps, batch, ..., units)."""
+        inner = (1, 1, rows.shape[-1]) if self.image else rows.shape[1:]
+        return rows.view(steps, self.memory.shape[1], *inner)
 
 
-def _quantised(synapse: Any) -> Tensor:
-    """Return the weight that SLAYER would use: after the quantiser, or whatever hook the synapse has."""
-    hook = synapse.pre_hook_fx
-    weight: Tensor = synapse.weight if hook is None else hook(synapse.weight)
-    return weight
+class _Planned:
+    """What the three kinds have in common."""
+
+    pre_hook_fx: Any
+    weight: Tensor
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the sums of every step: (batch, units, ..., steps) float32."""
+        weight = self.quantised()
+        plan = self.plan(input, weight)
+        if plan is not None:
+            rows = add(plan.memory.flatten(0, 1), plan.weight, plan.sums)
+            if plan.sums.were_exact():
+                return steps_last(plan.shaped(rows, input.shape[-1]))
+        return self._slayer(input, weight)
+
+    def quantised(self) -> Tensor:
+        """Return the weight that SLAYER would use: after the quantiser, or whatever hook the synapse has."""
+        weight: Tensor = self.weight if self.pre_hook_fx is None else self.pre_hook_fx(self.weight)
+        return weight
+
+    def plan(self, input: Tensor, weight: Tensor) -> Plan | None:
+        """Return how to do the sums, or None where only SLAYER's way is the same."""
+        if torch.is_autocast_enabled("cpu") or any(t.device.type != "cpu" for t in (input, weight)):
+            return None
+        return self._plan(input, weight) if input.dtype == weight.dtype == torch.float32 and input.numel() else None
+
+    def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
+        raise NotImplementedError
+
+    def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
+        """Return the sums as SLAYER does them."""
+        raise NotImplementedError
 
 
-class Conv(_layer.Conv):  # type: ignore[misc]
+class Conv(_Planned, _layer.Conv):  # type: ignore[misc]
     """SLAYER's convolution: same arguments, attributes, parameters and results."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the sums of every step: (batch, channels, height, width, steps) float32."""
-        weight = _quantised(self)
-        stride, padding, dilation, groups = self.stride, self.padding, self.dilation, self.groups
-        flat = weight.shape[4] == 1 and stride[2] == 1 and padding[2] == 0
-        if flat and _fits(input, weight, (5,)):
-            memory = steps_first(input)
-            if sums_are_exact(weight, input_bound(memory)):
-                images = memory.flatten(0, 1).permute(0, 3, 1, 2)
-                kernel = weight.squeeze(-1)
-                sums = conv2d(images, kernel, None, stride[:2], padding[:2], dilation[:2], groups)
-                rows = sums.permute(0, 2, 3, 1).contiguous()
-                return steps_last(rows.view(*memory.shape[:2], *rows.shape[1:]))
-        return conv3d(input, weight, None, stride, padding, dilation, groups)
+    def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
+        if input.dim() != 5 or weight.shape[4] != 1 or self.stride[2] != 1 or self.padding[2] != 0:
+            return None
+        memory = steps_first(input)
+        if not sums_are_exact(weight, input_bound(memory)):
+            return None
+        sums = ConvSums(self.stride[:2], self.padding[:2], self.dilation[:2], self.groups)
+        return Plan(memory, weight.squeeze(-1), sums, False)
+
+    def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
+        return conv3d(input, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
 
-class Dense(_layer.Dense):  # type: ignore[misc]
+class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
     """SLAYER's dense synapses: same arguments, attributes, parameters and results."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the sums of every step: (batch, units, steps), or (batch, units, 1, 1, steps) for 5 dimensions."""
-        weight = _quantised(self)
-        whole = input.dim() == 3 or input.shape[1:4] == weight.shape[1:4]
-        if whole and weight[0].numel() == input.shape[1:-1].numel() and _fits(input, weight, (3, 5)):
-            memory = steps_first(input)
-            if sums_are_exact(weight, input_bound(memory)):
-                # a unit's weights in the order of its inputs in memory: channels innermost
-                matrix = weight.squeeze(-1).permute(0, 2, 3, 1) if input.dim() == 5 else weight
-                sums = linear(memory.flatten(0, 1).flatten(1), matrix.flatten(1)).view(*memory.shape[:2], -1)
-                return steps_last(sums if input.dim() == 3 else sums[:, :, None, None])
-        if input.dim() == 3:
-            result = conv3d(input.reshape(input.shape[0], -1, 1, 1, input.shape[-1]), weight)
-            return result.reshape(input.shape[0], -1, input.shape[-1])
-        return conv3d(input, weight)
+    def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
+        image = input.dim() == 5
+        if input.dim() not in (3, 5) or (image and input.shape[1:4] != weight.shape[1:4]):
+            return None
+        if weight[0].numel() != input.shape[1:-1].numel():
+            return None
+        memory = steps_first(input)
+        if not sums_are_exact(weight, input_bound(memory)):
+            return None
+        # a unit's weights in the order of its inputs in memory: channels innermost
+        matrix = (weight.squeeze(-1).permute(0, 2, 3, 1) if image else weight).flatten(1)
+        return Plan(memory, matrix, MatrixSums(), image)
+
+    def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
+        if input.dim() != 3:
+            return conv3d(input, weight)
+        result = conv3d(input.reshape(input.shape[0], -1, 1, 1, input.shape[-1]), weight)
+        return result.reshape(input.shape[0], -1, input.shape[-1])
 
 
-class Pool(_layer.Pool):  # type: ignore[misc]
+class Pool(_Planned, _layer.Pool):  # type: ignore[misc]
     """SLAYER's pooling: same arguments, attributes, parameters and results. Squares that overlap go SLAYER's way."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the sums of every step: (batch, channels, height, width, steps) float32."""
-        weight = _quantised(self)
-        if self._is_plain(input, weight) and _fits(input, weight, (5,)):
-            memory = steps_first(input)
-            kernel = (weight.shape[2], weight.shape[3])
-            out, bound = pool(memory.flatten(0, 1), float(weight.view(-1)[0]), kernel)
-            if sums_are_exact(weight, bound):
-                return steps_last(out.view(*memory.shape[:2], *out.shape[1:]))
-        result: Tensor = super().forward(input)
-        return result
-
-    def _is_plain(self, input: Tensor, weight: Tensor) -> bool:
-        """Return whether squares lie side by side, have one weight, and tile the image as SLAYER fills it up."""
+    def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
         plain = self.stride == self.kernel_size and not any(self.padding) and all(d == 1 for d in self.dilation)
         if not plain or weight.requires_grad or weight.shape[4] != 1 or input.dim() != 5:
-            return False
+            return None
         # SLAYER adds size % kernel zeros, which makes a multiple of the kernel only in some cases
         tiled = all((n + n % k) % k == 0 for n, k in zip(input.shape[2:4], weight.shape[2:4], strict=True))
-        return tiled and bool((weight == weight.view(-1)[0]).all())
+        if not tiled or not bool((weight == weight.view(-1)[0]).all()):
+            return None
+        return Plan(steps_first(input), weight, PoolSums((weight.shape[2], weight.shape[3]), weight), False)
+
+    def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
+        sums: Tensor = _layer.Pool.forward(self, input)
+        return sums
 
 
 SYNAPSES: dict[type, type] = {_layer.Conv: Conv, _layer.Dense: Dense, _layer.Pool: Pool}

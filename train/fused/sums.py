@@ -1,0 +1,120 @@
+"""What synapses add up, and its gradients, on tensors with channels innermost: convolution, matrix, pooling.
+
+Tensors are (images, ..., channels) float32, contiguous; an image is one step of one sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.nn.functional import conv2d
+
+from .exact import sums_are_exact
+from .linear import product
+from .pooling import pool, pool_back
+
+Tensor = torch.Tensor
+Gradients = tuple[Tensor | None, Tensor | None]
+
+
+class Sums(Protocol):
+    """One kind of synapse with its settings."""
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return the sums: (images, ..., units)."""
+
+    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: bool, to_weight: bool) -> Gradients:
+        """Return the gradients of x and of the weight, as asked for."""
+
+    def were_exact(self) -> bool:
+        """Return whether the sums so far were exact in float32."""
+
+
+@dataclass
+class ConvSums:
+    """A convolution; weight (units, channels / groups, height, width)."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See Sums."""
+        sums = conv2d(x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding, self.dilation, self.groups)
+        return sums.permute(0, 2, 3, 1).contiguous()
+
+    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: bool, to_weight: bool) -> Gradients:
+        """See Sums."""
+        found = torch.ops.aten.convolution_backward(
+            gradient.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding,
+            self.dilation, False, [0, 0], self.groups, [to_x, to_weight, False],
+        )  # fmt: skip
+        return found[0].permute(0, 2, 3, 1) if to_x else None, found[1] if to_weight else None
+
+    def were_exact(self) -> bool:
+        """Say yes: synapses.py looks before."""
+        return True
+
+
+@dataclass
+class MatrixSums:
+    """All to all; weight (units, inputs in x's order)."""
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See Sums."""
+        return product(x.flatten(1), weight.contiguous())
+
+    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: bool, to_weight: bool) -> Gradients:
+        """See Sums."""
+        back = product(gradient, weight.t().contiguous()).view(x.shape) if to_x else None
+        return back, product(gradient.t().contiguous(), x.flatten(1).t().contiguous()) if to_weight else None
+
+    def were_exact(self) -> bool:
+        """Say yes: synapses.py looks before."""
+        return True
+
+
+@dataclass
+class PoolSums:
+    """Squares side by side times one weight, which has no gradient; x is looked at while it is read."""
+
+    kernel: tuple[int, int]
+    weight: Tensor
+    bound: int = 0
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See Sums."""
+        out, bound = pool(x, float(weight.view(-1)[0]), self.kernel)
+        self.bound = -1 if min(bound, self.bound) < 0 else max(bound, self.bound)
+        return out
+
+    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: bool, to_weight: bool) -> Gradients:
+        """See Sums."""
+        return pool_back(gradient, float(weight.view(-1)[0]), self.kernel, x.shape) if to_x else None, None
+
+    def were_exact(self) -> bool:
+        """See Sums."""
+        return sums_are_exact(self.weight, self.bound)
+
+
+class _Add(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, sums: Sums) -> Tensor:
+        """Return the sums over all images at once."""
+        ctx.sums = sums
+        ctx.save_for_backward(x, weight)
+        return sums.forward(x.detach(), weight.detach())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x and of the weight."""
+        x, weight = ctx.saved_tensors
+        return *ctx.sums.backward(x, weight, gradients[0].contiguous(), *ctx.needs_input_grad[:2]), None
+
+
+# torch does not type `apply`
+add: Callable[[Tensor, Tensor, Sums], Tensor] = _Add.apply
