@@ -36,7 +36,7 @@ def place(network: Network, chip: str | Chip = "loihi2") -> Placement:
     if not target.placeable or target.layout is None:
         raise NetworkError(f"chip {target.name}: only limits of the whole chip are known, nothing can be placed on it")
     cutter = Cutter(network, target)
-    bounds = lower_bounds(network, target)
+    bounds: dict[str, int] = {}
     best: tuple[Cores, dict[str, npt.NDArray[np.int32]], Ints] | None = None
     refusal: DoesNotFit | None = None
     for way in ways(network):
@@ -47,6 +47,7 @@ def place(network: Network, chip: str | Chip = "loihi2") -> Placement:
             continue
         if best is None or len(found[0]) < len(best[0]):
             best = found
+        bounds = bounds or lower_bounds(network, target, cores=len(best[0]))
         if len(best[0]) <= max(bounds.values()):
             break
     if best is None:

@@ -11,6 +11,9 @@ import numpy.typing as npt
 from .chip import Fact
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+CONVOLUTION_SLOTS = 2  # a population axon with 32-bit payload takes two output slots (nengo-loihi, Axon.slots_per_axon)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,7 @@ from .chip import RESOURCES
 from .placement_cost import Piece, core_use, distinct, neuron_limit
 from .placement_cut import Cutter
 from .placement_pack import Cores
-from .placement_types import AxonTable, Ints, Mesh, Placement
-
-CONVOLUTION_SLOTS = 2  # a population axon with 32-bit payload takes two output slots (nengo-loihi, Axon.slots_per_axon)
+from .placement_types import CONVOLUTION_SLOTS, AxonTable, Ints, Mesh, Placement
 
 
 def core_of(cutter: Cutter, cores: Cores) -> dict[str, npt.NDArray[np.int32]]:

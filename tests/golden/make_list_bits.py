@@ -1,10 +1,11 @@
 """Make list_bits.json: synaptic memory of Loihi 1 as nengo-loihi counts it. Needs `pip install nengo-loihi numpy<1.24`.
 
 Lists of every width, dense and sparse; and matrices of 8-bit weights, full ones dense (compression 3) and the others
-sparse (compression 0) with the index width that nengo-loihi chooses. Seed 0. Run: `python make_list_bits.py`.
+sparse (compression 0) with the index width that nengo-loihi chooses. Seed 0. Run: `python make_list_bits.py [FILE]`.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import nengo_loihi
@@ -35,7 +36,8 @@ def main() -> None:
         synapse._set_weights_indices(weights, rows, compression=3 if percent == 100 else 0)
         matrices.append({"n_pre": n_pre, "n_post": n_post, "percent": percent, "bits": int(synapse.bits())})
     content = {"nengo_loihi": nengo_loihi.__version__, "lists": widths, "matrices": matrices}
-    Path(__file__).with_name("list_bits.json").write_text(json.dumps(content) + "\n")
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("list_bits.json")
+    target.write_text(json.dumps(content) + "\n")
 
 
 if __name__ == "__main__":
