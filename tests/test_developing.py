@@ -371,6 +371,45 @@ def test_the_synapse_stage_takes_over_from_regeneration_and_keeps_its_target() -
     assert sum(record["masked"] for record in run.records[-1]) >= round(0.7 * total)
 
 
+class Branches(torch.nn.Module):
+    """Two ways from the first layer, one of them through a layer of its own, meet again in the readout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        cuba = import_slayer().block.cuba
+        self.readout = cuba.Dense(dict(NEURON), 30, 3, weight_scale=4)  # listed first: the order must not matter
+        self.side = cuba.Dense(dict(NEURON), 20, 10, weight_scale=4)
+        self.first = cuba.Dense(dict(NEURON), 14, 20, weight_scale=4)
+
+    def forward(self, spikes: torch.Tensor) -> torch.Tensor:
+        spikes = self.first(spikes)
+        out: torch.Tensor = self.readout(torch.cat([spikes, self.side(spikes)], 1))
+        return out
+
+
+def test_branches_develop_along_the_networks_own_graph() -> None:
+    torch.manual_seed(0)
+    model = Branches()
+    x = (torch.rand(6, 14, 12) < 0.5).float()
+    keys = {"protect_first": False, "persistence": 1, "pruning_gain": 10.0, "synapse_stage": True}
+    developer = Developer.of_model(model, x[:1], DevelopmentConfig(**keys), EPOCHS)
+    assert [layer.name for layer in developer.layers] == ["readout", "side", "first"]
+    assert developer.graph.successors == ((), (0,), (0, 1))
+    assert [developer.develops(i) for i in range(3)] == [False, True, True]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.05)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    for epoch in range(EPOCHS):
+        optimiser.zero_grad()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(model(x).sum(-1), labels))
+        optimiser.step()
+        developer.after_epoch(epoch, optimiser)
+    assert developer.connection_sparsity() > 0.7
+    gone = ~developer.layers[2].unit_gate
+    assert 0 < int(gone.sum()) < 20
+    with torch.no_grad():
+        assert (model.first(x)[:, gone] == 0).all()
+
+
 # -- stop criteria ----------------------------------------------------------------------------------------------------
 
 
