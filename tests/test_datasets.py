@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import h5py
 import numpy as np
 import pytest
 
@@ -103,6 +104,34 @@ def test_gesture_and_heidelberg(rng: np.random.Generator, tmp_path: Path) -> Non
     write_heidelberg(tmp_path / "ssc", ("ssc_train.h5", "ssc_valid.h5", "ssc_test.h5"), 35, rng)
     data = load_data(config("ssc", tmp_path), seed=0)
     assert (data.shape, len(data.train), len(data.validation)) == ((700,), 140, 140)
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "n_classes"),
+    [
+        ("shd", ("shd_train.h5", "shd_test.h5"), 20),
+        ("ssc", ("ssc_train.h5", "ssc_valid.h5", "ssc_test.h5"), 35),
+    ],
+)
+def test_heidelberg_bins_and_labels_are_those_of_the_files(
+    name: str, files: tuple[str, ...], n_classes: int, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    write_heidelberg(tmp_path / name, files, n_classes, rng)
+    data = load_data(config(name, tmp_path, n_steps=50, step_us=20_000.0, downsample=7), seed=0)
+    assert (data.shape, data.n_classes) == ((100,), n_classes)
+    splits = (data.train, data.validation, data.test) if name == "ssc" else (data.test,)
+    for file, split in zip(files if name == "ssc" else files[1:], splits, strict=True):
+        with h5py.File(tmp_path / name / file) as content:
+            np.testing.assert_array_equal(split.labels, content["labels"])
+            for index in (0, 1, len(split) - 1):
+                times = content["spikes/times"][index].astype(np.float64)
+                steps = (np.floor(times * 1e6) // 20_000).astype(int)
+                expected = {(t, u // 7) for t, u in zip(steps, content["spikes/units"][index], strict=True) if t < 50}
+                assert {tuple(bin) for bin in np.argwhere(split.spikes[index : index + 1][0])} == expected
+    with h5py.File(tmp_path / name / files[0], "a") as content:
+        content["labels"][0] = n_classes
+    with pytest.raises(FileError, match=rf"{files[0]}: needed are labels in 0\.\.{n_classes - 1}"):
+        load_data(config(name, tmp_path), seed=0)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("aedat") is None, reason="needs the package aedat: pip install aedat")

@@ -7,7 +7,7 @@ import io
 from types import TracebackType
 from typing import Any
 
-from sdsnn_core.errors import MissingDependency
+from sdsnn_core.errors import FileError, MissingDependency
 from sdsnn_core.files import write_text
 
 from .config_training import LogConfig
@@ -64,6 +64,9 @@ class Logs:
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
             write_text(self.folder.path / "history.csv", text.getvalue())
         if self.board is not None:
-            for name, value in flat(line).items():
-                self.board.add_scalar(name, value, line["epoch"])
-            self.board.flush()
+            try:
+                for name, value in flat(line).items():
+                    self.board.add_scalar(name, value, line["epoch"])
+                self.board.flush()
+            except OSError as error:
+                raise FileError(f"{self.folder.path / 'tensorboard'}: cannot be written ({error.strerror})") from None

@@ -292,4 +292,5 @@ def load_best(folder: RunFolder) -> TrainResult:
 def _chosen(folder: RunFolder, trainer: Trainer, state: dict[str, Any]) -> TrainResult:
     trainer.load_state(state)
     test = evaluate(trainer.model, trainer.data.test, trainer.loss, team=trainer.team)
+    trainer.model.to("cpu")  # where lowering and export take it
     return TrainResult(trainer, folder, int(state["best"]["epoch"]), float(state["best"]["score"][1]), test)
