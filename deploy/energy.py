@@ -14,9 +14,10 @@ from sdsnn_core.activity import Activity
 from sdsnn_core.network import Network
 
 from .energy_baseline import Baseline, baselines
-from .energy_counts import Counts, Span, count
+from .energy_counts import count
 from .energy_prices import QUANTITIES, TERMS, PriceList, default_price_lists
 from .energy_time import StaticShare, StepTime, static_share, step_time
+from .energy_types import Counts, Span
 from .placement_types import Placement
 from .unpruned import Unpruned
 
@@ -162,6 +163,11 @@ def price_counts(counts: Counts, prices: PriceList, chip: str = "loihi2") -> Pri
         each = _event_price(kind, prices)
         if each is not None:
             rows.append(_row("synaptic_event", f"synaptic events ({kind})", Span(amount, amount), each, prices))
+    for kind, amount in counts.zeros_by_kind.items():
+        each = _event_price(kind, prices)
+        if each is not None:
+            # Nothing public says whether a chip spends an event on a zero that a dense list stores: none, or all.
+            rows.append(_row("synaptic_event", f"stored zeros crossed ({kind})", Span(0.0, amount), each, prices))
     if "neuron_update_active" in terms:
         active = counts.total_active
         idle = Span(counts.total_updates - active.high, counts.total_updates - active.low)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from sdsnn_core.activity import Activity
 from sdsnn_core.network import Input, Network, Projection, Synapses
 
-from .energy_counts import Counts, Span, count
+from .energy_counts import count
 from .energy_prices import PriceList
+from .energy_types import Counts, Span
 from .unpruned import Before, Unpruned
 
 PICO = 1e-12

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .energy import EnergyReport, Priced, format_joules
-from .energy_counts import Counts, Span
 from .energy_prices import TERMS
+from .energy_types import Counts, Span
 
 
 def span_to_json(span: Span) -> dict[str, float]:
@@ -71,6 +71,7 @@ def counts_to_json(counts: Counts) -> dict[str, Any]:
         "syn_ops": counts.total_events,
         "syn_ops_by_projection": dict(counts.events),
         "syn_ops_by_kind": dict(counts.events_by_kind),
+        "stored_zeros_by_kind": dict(counts.zeros_by_kind),
         "dendrite_updates": counts.total_updates,
         "active_updates": span_to_json(counts.total_active),
         "active_updates_by_population": {name: span_to_json(s) for name, s in counts.active.items()},

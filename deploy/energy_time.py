@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .energy_counts import Counts, Span
 from .energy_prices import PriceList
+from .energy_types import Counts, Span
 from .placement_types import Placement
 
 NANO = 1e-9

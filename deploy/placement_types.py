@@ -21,6 +21,7 @@ class AxonTable:
     """The input axons that one projection makes: one per (source neuron, target core) with at least one synapse.
 
     source: (n,) index into the flattened source. core: (n,) target core. synapses: (n,) how many it fans out to.
+    stored: (n,) how many its lists store, the zeros in the gaps of dense ones included.
     bits: (n,) synaptic memory that it owns, a multiple of the chip's word (0 where it shares another's, as the
     places of a convolution do). sparse: (n,) bool, the list is stored with indices. convolution: made by one.
     """
@@ -28,6 +29,7 @@ class AxonTable:
     source: Ints
     core: Ints
     synapses: Ints
+    stored: Ints
     bits: Ints
     sparse: npt.NDArray[np.bool_]
     convolution: bool = False

@@ -94,15 +94,17 @@ def _axon_table(cutter: Cutter, name: str, cores: Cores) -> AxonTable:
                 owned[owner] = bits
             else:
                 owned = bits
-            parts.append((lists.source, lists.synapses, owned, is_sparse[lists.pattern].astype(np.int64)))
+            in_sparse = is_sparse[lists.pattern]
+            stored = np.where(in_sparse, lists.synapses, lists.span[lists.pattern])
+            parts.append((lists.source, lists.synapses, stored, owned, in_sparse.astype(np.int64)))
         source, *amounts = (np.concatenate(part) for part in zip(*parts, strict=True))
         if len(parts) > 1:  # boxes of one population that share a core share the axons of their sources
             source, inverse = np.unique(source, return_inverse=True)
             amounts = [np.bincount(inverse, part, source.size).astype(np.int64) for part in amounts]
         columns.append((source, np.full(source.size, core, np.int64), *amounts))
-    source, where, synapses, bits, in_sparse = (np.concatenate(part) for part in zip(*columns, strict=True))
+    source, where, synapses, stored, bits, kind = (np.concatenate(part) for part in zip(*columns, strict=True))
     convolution = isinstance(cutter.network.projections[name], Convolution)
-    return AxonTable(source, where, synapses, bits, in_sparse > 0, convolution)
+    return AxonTable(source, where, synapses, stored, bits, kind > 0, convolution)
 
 
 def _notes(cutter: Cutter) -> Iterator[str]:

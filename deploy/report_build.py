@@ -85,7 +85,8 @@ def before_after(run: RunData, energy: EnergyReport | None, placement: Placement
             if item.prices.role == "chip" and item.prices.name in unpruned.joules:
                 total = unpruned.joules[item.prices.name]
                 label = f"{item.label} energy by {item.prices.name}"
-                rows.append(_row(label, "J per inference", total.low if told else None, item.total.low))
+                # The least that it was against the most that it is.
+                rows.append(_row(label, "J per inference", total.low if told else None, item.total.high))
     if placement is not None and placement.placement is not None:
         beside = placement.unpruned if before is not None else None
         known = beside if beside is not None and not isinstance(beside, str) else None

@@ -12,7 +12,7 @@ from typing import Any
 from sdsnn_core.errors import FileError
 
 from .energy import format_joules
-from .energy_counts import Span
+from .energy_types import Span
 from .report_build import FORMAT, KIND, NOT_RECORDED
 from .report_charts import front
 from .report_parts import Cell, amount, figure, missing, page, percent, section, table

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from .energy import EnergyReport
-from .energy_counts import Span
+from .energy_types import Span
 from .placement_report import PlacementReport
 from .report_build import NOT_RECORDED
 from .report_charts import matrix

@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 
 from .energy import format_joules
-from .energy_counts import Span
+from .energy_types import Span
 from .report_build import NOT_RECORDED
 
 Cell = str | tuple[str, str]  # text, or (class, HTML)

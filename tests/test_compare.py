@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sdsnn.deploy.energy_counts import Span
+from sdsnn.deploy.energy_types import Span
 from sdsnn.deploy.report_build import FORMAT, KIND
 from sdsnn.deploy.report_compare import Line, best_front, compare_html, compare_rows, compare_to_json, read_lines
 from sdsnn_core.cli import app

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sdsnn.deploy.energy import format_joules, price, price_counts
+from sdsnn.deploy.energy_active import active_updates
 from sdsnn.deploy.energy_baseline import dense_events, dense_synapses
-from sdsnn.deploy.energy_counts import Span, active_updates, count
+from sdsnn.deploy.energy_counts import count
 from sdsnn.deploy.energy_prices import (
     QUANTITIES,
     TERMS,
@@ -16,6 +17,7 @@ from sdsnn.deploy.energy_prices import (
     load_price_list,
     price_list_names,
 )
+from sdsnn.deploy.energy_types import Span
 from sdsnn_core import reference
 from sdsnn_core.activity import Activity
 from sdsnn_core.convolution import expand

@@ -8,6 +8,7 @@ from sdsnn.deploy.energy import price
 from sdsnn.deploy.placement import place
 from sdsnn.deploy.testing import layers, small_chip
 from sdsnn_core import reference
+from sdsnn_core.network import Input, Network, Output, Population, Synapses
 
 
 def test_energy_with_a_placement_by_hand() -> None:
@@ -48,3 +49,30 @@ def test_energy_with_a_placement_by_hand() -> None:
     real = report.static[-1]
     assert real.joules.low == pytest.approx(0.104 * 5 * 1e-3)
     assert "Frady 2020" in real.source
+
+
+def test_zeros_stored_in_gaps_are_a_bound_by_hand() -> None:
+    # Targets 0 and 2 of three: one word holds the list dense or sparse, so it is dense and stores a zero between them.
+    network = Network(
+        {"input": Input((1,)), "a": Population((3,), 4096, 4096, 100), "output": Output("a")},
+        {"w": Synapses.from_dense("input", "a", [[2], [0], [2]])},
+    )
+    spikes = np.zeros((1, 6, 1), np.uint8)
+    spikes[0, [0, 2]] = 1
+    activity = reference.run(network, spikes)
+    placement = place(network, "loihi1")
+    assert (placement.axons["w"].synapses.tolist(), placement.axons["w"].stored.tolist()) == ([2], [3])
+    report = price(activity, network, placement=placement, chip="loihi1")
+    assert report.counts.total_events == 2 * 2
+    assert report.counts.zeros_by_kind == {"dense": 2 * 1}
+    davies = report.by_list("davies2018").total
+    assert davies.high - davies.low == pytest.approx(2 * 23.6e-12, rel=1e-9)
+    assert price(activity, network).counts.zeros_by_kind == {}  # nobody decided how the lists are stored
+
+
+def test_full_matrices_store_no_zeros() -> None:
+    network = layers(8, 20, 6, weight=254)
+    activity = reference.run(network, np.ones((1, 4, 8), np.uint8))
+    report = price(activity, network, placement=place(network, "loihi2"))
+    assert report.counts.total_zeros == 0
+    assert report.by_list("davies2018").total.exact

@@ -1,0 +1,108 @@
+"""Which neuron updates are active, found again from the spikes that came in.
+
+A neuron update is **active** in a step when the neuron receives at least one synaptic event in it, or spikes, or has
+a current u other than 0 after the step's update, or has a bias. Otherwise it is inactive. Davies 2018 prices both and
+defines neither; this is our definition. The current is not reset by a spike, so it follows from the spikes that came
+in, and an Activity that recorded them gives the exact number; otherwise only bounds are known.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from sdsnn_core.activity import Activity
+from sdsnn_core.convolution import expand
+from sdsnn_core.network import Input, Network, Projection, Synapses
+from sdsnn_core.reference import decay, int32, wrap_current
+
+_CHUNK = 20_000_000  # state values replayed at once, to bound memory
+
+
+def active_updates(
+    network: Network, activity: Activity, population: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return (size,) int64 least and greatest number of active updates of each neuron, over all samples and steps.
+
+    Both are equal where the spikes of every source of `population` were recorded.
+    """
+    node = network.populations[population]
+    biased = node.per_neuron("bias") != 0
+    everything = activity.n_steps * activity.n_samples
+    incoming = [p for _, p in network.incoming(population)]
+    if any(p.source not in activity.spikes for p in incoming):
+        low = np.where(biased, everything, activity.counts[population].sum(axis=0))
+        high = np.full(node.size, everything, np.int64)
+        if not incoming:
+            high = low
+        return low.astype(np.int64), high
+    wires = [_Replay(network, p) for p in incoming]
+    rate = node.per_neuron("current_decay")
+    total = np.zeros(node.size, np.int64)
+    size = max(1, _CHUNK // (activity.n_steps * node.size))
+    for start in range(0, activity.n_samples, size):
+        part = slice(start, start + size)
+        n = len(range(*part.indices(activity.n_samples)))
+        arriving = np.zeros((n, activity.n_steps, node.size), np.int64)
+        awake = np.zeros(arriving.shape, np.bool_)
+        for p, wire in zip(incoming, wires, strict=True):
+            wire.add(activity.spikes[p.source][part], arriving, awake)
+        current = np.zeros((n, node.size), np.int64)
+        for t in range(activity.n_steps):
+            current = int32(wrap_current(int32(decay(current, rate) + int32(arriving[:, t] << 6))))
+            awake[:, t] |= current != 0
+        if population in activity.spikes:
+            # A neuron can spike by its voltage alone, long after its current is gone.
+            awake |= activity.spikes[population][part] != 0
+        total += awake.sum(axis=(0, 1))
+    low = np.where(biased, everything, total)
+    if population in activity.spikes or not _can_spike_asleep(node.per_neuron("initial_voltage")):
+        return low, low
+    return low, np.minimum(low + activity.counts[population].sum(axis=0), everything)
+
+
+def _can_spike_asleep(initial_voltage: npt.NDArray[np.int64]) -> bool:
+    # With u = 0, no event and no bias the voltage only decays, so it crosses the threshold only from its start value.
+    return bool((initial_voltage != 0).any())
+
+
+class _Replay:
+    """One projection as sparse matrices per delay, to find again what arrived when."""
+
+    def __init__(self, network: Network, projection: Projection) -> None:
+        synapses = as_synapses(network, projection)
+        shape = (network.size_of(projection.source), network.size_of(projection.target))
+        delay = np.broadcast_to(synapses.delay, synapses.weight.shape)
+        self.weight_exp = synapses.weight_exp
+        self.by_delay = {}
+        for d in np.unique(delay).tolist():
+            here = delay == d
+            where = (synapses.pre[here], synapses.post[here])
+            weight = synapses.weight[here].astype(np.int64)
+            self.by_delay[d] = (
+                sparse.csr_matrix((weight, where), shape=shape),
+                sparse.csr_matrix((np.ones_like(weight), where), shape=shape),
+            )
+
+    def add(self, spikes: npt.NDArray[np.uint8], arriving: npt.NDArray[np.int64], awake: npt.NDArray[np.bool_]) -> None:
+        """Add what `spikes` (n, steps, n_pre) bring to `arriving` and `awake` (n, steps, n_post), in place."""
+        n, steps, n_pre = spikes.shape
+        values = sparse.csr_matrix(spikes.reshape(n * steps, n_pre).astype(np.int64))
+        for d, (weight, one) in self.by_delay.items():
+            kept = steps - 1 - d
+            if kept <= 0:
+                continue
+            sums = (values @ weight).toarray().reshape(n, steps, -1) << self.weight_exp
+            hits = (values @ one).toarray().reshape(n, steps, -1) != 0
+            arriving[:, 1 + d :] += sums[:, :kept]
+            awake[:, 1 + d :] |= hits[:, :kept]
+
+
+def as_synapses(network: Network, projection: Projection) -> Synapses:
+    """Return the point-to-point synapses of any projection."""
+    if isinstance(projection, Synapses):
+        return projection
+    source = network.nodes[projection.source]
+    assert isinstance(source, Input) or hasattr(source, "shape")
+    return expand(projection, source.shape)
