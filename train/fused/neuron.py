@@ -12,7 +12,9 @@ from sdsnn_core.lava_compat import import_slayer
 
 from . import triton_passes
 from .functions import Constants, fire, integrate, shift
-from .layout import layout_of
+from .layout import layout_of, steps_last
+from .synapses import Plan
+from .through import through
 
 _slayer = import_slayer()
 SlayerNeuron: Any = _slayer.neuron.cuba.Neuron
@@ -56,13 +58,7 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
             spikes: torch.Tensor = super().forward(input)
             return shift(spikes) if late else spikes
         self._prepare(input)
-        constants = Constants(
-            scale=self.s_scale,
-            threshold=self.threshold + self.threshold_eps,
-            width=self.tau_rho * _cuba.TAU_RHO_MULT,
-            height=self.scale_rho * _cuba.SCALE_RHO_MULT,
-            graded=self.graded_spike is True,
-        )
+        constants = self._constants()
         current_decay = _quantize(self.current_decay)
         if self.norm is not None:
             constants_i = Constants(self.s_scale, None)
@@ -80,18 +76,57 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
             spikes = self.drop(spikes)
         return spikes
 
+    def behind(self, plan: Plan) -> torch.Tensor | None:
+        """Return what forward(late=True) makes of a synapse's sums, without making them all at once.
+
+        None where that is not the same, or has to be asked of the sums; then nothing has changed but what every call
+        of `forward` does before it starts.
+        """
+        if self.shape is None or self.graded_spike is True or self.requires_grad is True or self._forward_pre_hooks:
+            return None
+        memory = plan.memory
+        like = memory.new_empty(1).expand(memory.shape[1], *self.shape, memory.shape[0])
+        if not self._can_be_late() or not self._can_fuse(like):
+            return None
+        self._prepare(like)
+        if bool(self.current_state.any()) or bool(self.voltage_state.any()):
+            return None
+        decays = (_quantize(self.current_decay), _quantize(self.voltage_decay))
+        rows = through(memory, plan.weight, plan.sums, decays, self._constants())
+        if rows is None:
+            return None
+        spikes = steps_last(plan.shaped(rows, memory.shape[0]))
+        if spikes.shape[1:-1] != self.shape:
+            return None
+        for hook in self._forward_hooks.values():
+            changed = hook(self, (None,), spikes)
+            spikes = spikes if changed is None else changed
+        return spikes
+
     def can_be_late(self, input: torch.Tensor) -> bool:
         """Return whether `late` can be asked for: the same as shifting what a call without it returns.
 
         Not where somebody keeps or looks at the spikes of the last step. Hooks that say `steps_alike` do the same at
         each step, so that they may see the shifted spikes.
         """
-        if self.persistent_state is True or self.drop is not None or self.norm is not None:
-            return False
-        if not self._can_fuse(input) or not all(getattr(h, "steps_alike", False) for h in self._forward_hooks.values()):
+        if not self._can_be_late() or not self._can_fuse(input):
             return False
         layout = layout_of(input)
         return layout is not None and layout.by_step
+
+    def _can_be_late(self) -> bool:
+        if self.persistent_state is True or self.drop is not None or self.norm is not None:
+            return False
+        return all(getattr(hook, "steps_alike", False) for hook in self._forward_hooks.values())
+
+    def _constants(self) -> Constants:
+        return Constants(
+            scale=self.s_scale,
+            threshold=self.threshold + self.threshold_eps,
+            width=self.tau_rho * _cuba.TAU_RHO_MULT,
+            height=self.scale_rho * _cuba.SCALE_RHO_MULT,
+            graded=self.graded_spike is True,
+        )
 
     def _can_fuse(self, input: torch.Tensor) -> bool:
         """Return whether the fused passes take this input."""

@@ -12,22 +12,26 @@ from typing import Any, Protocol
 import torch
 from torch.nn.functional import conv2d
 
+from . import buffers
 from .exact import sums_are_exact
 from .linear import product
-from .pooling import pool, pool_back
+from .pooling import pool, pool_back, pooled
 
 Tensor = torch.Tensor
-Gradients = tuple[Tensor | None, Tensor | None]
+Found = Tensor | None
 
 
 class Sums(Protocol):
     """One kind of synapse with its settings."""
 
+    def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
+        """Return the shape of an image's sums: (..., units)."""
+
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return the sums: (images, ..., units)."""
 
-    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: bool, to_weight: bool) -> Gradients:
-        """Return the gradients of x and of the weight, as asked for."""
+    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool) -> Found:
+        """Write the gradient of x into `to_x`, if that is given, and return that of the weight, if asked for."""
 
     def were_exact(self) -> bool:
         """Return whether the sums so far were exact in float32."""
@@ -42,18 +46,26 @@ class ConvSums:
     dilation: tuple[int, int]
     groups: int
 
+    def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
+        """See Sums."""
+        spans = [d * (k - 1) + 1 for d, k in zip(self.dilation, weight.shape[2:], strict=True)]
+        sizes = zip(x.shape[-3:-1], self.padding, spans, self.stride, strict=True)
+        return *((n + 2 * padding - span) // stride + 1 for n, padding, span, stride in sizes), weight.shape[0]
+
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """See Sums."""
         sums = conv2d(x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding, self.dilation, self.groups)
         return sums.permute(0, 2, 3, 1).contiguous()
 
-    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: bool, to_weight: bool) -> Gradients:
+    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool) -> Found:
         """See Sums."""
         found = torch.ops.aten.convolution_backward(
             gradient.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding,
-            self.dilation, False, [0, 0], self.groups, [to_x, to_weight, False],
+            self.dilation, False, [0, 0], self.groups, [to_x is not None, to_weight, False],
         )  # fmt: skip
-        return found[0].permute(0, 2, 3, 1) if to_x else None, found[1] if to_weight else None
+        if to_x is not None:
+            to_x.copy_(found[0].permute(0, 2, 3, 1))
+        return found[1] if to_weight else None
 
     def were_exact(self) -> bool:
         """Say yes: synapses.py looks before."""
@@ -64,14 +76,19 @@ class ConvSums:
 class MatrixSums:
     """All to all; weight (units, inputs in x's order)."""
 
+    def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
+        """See Sums."""
+        return (weight.shape[0],)
+
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """See Sums."""
         return product(x.flatten(1), weight.contiguous())
 
-    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: bool, to_weight: bool) -> Gradients:
+    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool) -> Found:
         """See Sums."""
-        back = product(gradient, weight.t().contiguous()).view(x.shape) if to_x else None
-        return back, product(gradient.t().contiguous(), x.flatten(1).t().contiguous()) if to_weight else None
+        if to_x is not None:
+            to_x.copy_(product(gradient, weight.t().contiguous()).view(x.shape))
+        return product(gradient.t().contiguous(), x.flatten(1).t().contiguous()) if to_weight else None
 
     def were_exact(self) -> bool:
         """Say yes: synapses.py looks before."""
@@ -86,15 +103,21 @@ class PoolSums:
     weight: Tensor
     bound: int = 0
 
+    def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
+        """See Sums."""
+        return pooled(x.shape, self.kernel)
+
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """See Sums."""
         out, bound = pool(x, float(weight.view(-1)[0]), self.kernel)
         self.bound = -1 if min(bound, self.bound) < 0 else max(bound, self.bound)
         return out
 
-    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: bool, to_weight: bool) -> Gradients:
+    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool) -> Found:
         """See Sums."""
-        return pool_back(gradient, float(weight.view(-1)[0]), self.kernel, x.shape) if to_x else None, None
+        if to_x is not None:
+            pool_back(gradient, float(weight.view(-1)[0]), self.kernel, to_x)
+        return None
 
     def were_exact(self) -> bool:
         """See Sums."""
@@ -113,7 +136,8 @@ class _Add(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x and of the weight."""
         x, weight = ctx.saved_tensors
-        return *ctx.sums.backward(x, weight, gradients[0].contiguous(), *ctx.needs_input_grad[:2]), None
+        to_x = buffers.empty(x.shape) if ctx.needs_input_grad[0] else None
+        return to_x, ctx.sums.backward(x, weight, gradients[0].contiguous(), to_x, ctx.needs_input_grad[1]), None
 
 
 # torch does not type `apply`
