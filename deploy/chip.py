@@ -90,6 +90,20 @@ class SynapseFormat(BaseModel):
     note: str = ""
 
 
+class Delays(BaseModel):
+    """What delays cost. max_steps: the longest that a synapse can have. free_steps: those that every core has slots
+    for. state_budget: neurons times slots that a core holds beyond them, slots in powers of two; 0: no cost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    max_steps: int = Field(ge=0)
+    free_steps: int = Field(ge=0)
+    state_budget: int = Field(default=0, ge=0)
+    source: str = Field(min_length=1)
+    year: int
+    grade: Grade
+    note: str = ""
+
+
 class Layout(BaseModel):
     """The mesh: cores per chip in use, cores per tile, tiles in a row."""
 
@@ -113,8 +127,8 @@ class Chip(BaseModel):
     """One chip.
 
     placeable: False where only limits of the whole chip are known. limits: per core, by resource (RESOURCES);
-    whole_chip: of all cores together (WHOLE_CHIP). delay_buffer: neurons times delay slots that a core's state holds
-    (state_budget, 0: no cost), slots doubling beyond free_steps. unknown: what was not published.
+    whole_chip: of all cores together (WHOLE_CHIP). delays: None where a synapse has none. unknown: what was not
+    published.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -122,8 +136,7 @@ class Chip(BaseModel):
     title: str
     placeable: bool
     summary: str = ""
-    max_delay: int = Field(default=0, ge=0)
-    delay_buffer: dict[str, int] = Field(default_factory=dict)
+    delays: Delays | None = None
     layout: Layout | None = None
     synapses: SynapseFormat | None = None
     limits: dict[str, Limit] = Field(default_factory=dict)
@@ -140,6 +153,20 @@ class Chip(BaseModel):
         if self.placeable and (self.layout is None or self.synapses is None or "neurons" not in self.limits):
             raise ValueError("a placeable chip needs layout, synapses and limits.neurons")
         return self
+
+    @property
+    def max_delay(self) -> int:
+        """Longest delay of a synapse, steps."""
+        return 0 if self.delays is None else self.delays.max_steps
+
+    def neurons(self, longest_delay: int) -> int:
+        """Return how many neurons a core takes whose synapses have delays of up to `longest_delay` steps."""
+        limit = self.limit("neurons")
+        assert limit is not None
+        delays = self.delays
+        if delays is None or not delays.state_budget or longest_delay <= delays.free_steps:
+            return limit
+        return min(limit, delays.state_budget >> longest_delay.bit_length())
 
     def limit(self, resource: str) -> int | None:
         """Return the practical limit of a resource per core, or None where none was published."""

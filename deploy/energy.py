@@ -142,6 +142,8 @@ def price(
         notes.append("spikes were not recorded: active neuron updates are known only as bounds")
     if inputs_graded:
         notes.append(f"graded input {', '.join(inputs_graded)}: an event counts once, whatever its value")
+    if counts.packets_between_chips:
+        notes.append(f"{counts.packets_between_chips:,.4g} packets go to another chip; that link is not priced")
     return EnergyReport(
         chip=chip,
         counts=counts,

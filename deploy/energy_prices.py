@@ -25,7 +25,7 @@ TERMS: dict[str, str] = {
     "barrier": "synchronisation of the cores at each step",
     "static": "static power over the time of the inference",
     "state_reset": "clearing the state between samples",
-    "host_io": "bringing the input in and the result out",
+    "host_io": "loading the network, bringing the input in and the result out",
 }
 # The priced quantities, and the term that each belongs to.
 QUANTITIES: dict[str, str] = {

@@ -52,7 +52,8 @@ def without_limits(network: Network, chip: Chip) -> list[Change]:
         title = f"no limit on {RESOURCES[resource]}"
         found.append(_try(title, network, chip.model_copy(update={"limits": limits}), resource))
     more = chip.limits["neurons"].model_copy(update={"value": float(max(64, network_neurons(network)))})
-    freed = chip.model_copy(update={"limits": {**chip.limits, "neurons": more}, "delay_buffer": {}})
+    delays = None if chip.delays is None else chip.delays.model_copy(update={"state_budget": 0})
+    freed = chip.model_copy(update={"limits": {**chip.limits, "neurons": more}, "delays": delays})
     found.append(_try("no limit on neurons", network, freed, "neurons"))
     return sorted(found, key=lambda change: (change.cores is None, change.cores))
 

@@ -62,7 +62,7 @@ class _Program:
             self.wired[p.source] = self.wired.get(p.source, 0) + isinstance(p, Synapses)
         self.fixed = self._fixed()
         self.needs = {name: self._of(name) for name in network.populations}
-        self.rooms = {name: self._room(name, neurons) for name in network.populations}
+        self.rooms = {name: self._room(name) for name in network.populations}
 
     def _classes(self, resources: Sequence[str]) -> tuple[Floats, Floats, list[Floats]]:
         """Return (classes,) neurons of each class, (classes,) shares of a core that one takes, and for each resource
@@ -80,11 +80,10 @@ class _Program:
                     each.append(need[key][:, part].mean(axis=1))
         return np.array(sizes, np.float64), np.array(shares), [np.stack(each, axis=1) for each in needs]
 
-    def _room(self, name: str, neurons: int) -> int:
+    def _room(self, name: str) -> int:
         """Return how many neurons of a population a core takes, long delays taken into account."""
-        budget, free = self.chip.delay_buffer.get("state_budget", 0), self.chip.delay_buffer.get("free_steps", 0)
         longest = max((self.forms[key].max_delay for key, _ in self.network.incoming(name)), default=0)
-        return min(neurons, budget >> longest.bit_length()) if budget and longest > free else neurons
+        return self.chip.neurons(longest)
 
     def _of(self, name: str) -> dict[str, Floats]:
         """Return resource -> (kinds, neurons) what each neuron of a population needs at least."""

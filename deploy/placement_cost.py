@@ -113,14 +113,7 @@ def distinct(parts: Sequence[Ints]) -> Ints:
 
 def neuron_limit(pieces: Sequence[Piece], chip: Chip) -> int:
     """Return how many neurons the core may hold, long delays taken into account."""
-    limit = chip.limit("neurons")
-    assert limit is not None
-    longest = max((piece.max_delay for piece in pieces), default=0)
-    budget = chip.delay_buffer.get("state_budget", 0)
-    if budget and longest > chip.delay_buffer.get("free_steps", 0):
-        slots = 1 << longest.bit_length()
-        limit = min(limit, budget // slots)
-    return limit
+    return chip.neurons(max((piece.max_delay for piece in pieces), default=0))
 
 
 def excess(pieces: Sequence[Piece], sources: Mapping[str, str], chip: Chip) -> dict[str, float]:

@@ -133,7 +133,7 @@ class _Recount:
         limit = self.chip.limit("neurons")
         assert limit is not None
         longest = max((self.delay[name] for name, size in here.items() if size), default=0)
-        if self.chip.delay_buffer["state_budget"] and longest > 7:
+        if self.chip.delays is not None and self.chip.delays.state_budget and longest > 7:
             limit = min(limit, 8192 // {4: 16, 5: 32, 6: 64}[len(f"{longest:b}")])
         return limit
 

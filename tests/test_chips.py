@@ -13,7 +13,14 @@ MINE = """
 name = "mine"
 title = "My chip"
 placeable = true
-max_delay = 15
+
+[delays]
+max_steps = 15
+free_steps = 3
+state_budget = 32
+source = "my data sheet"
+year = 2026
+grade = "published limit"
 
 [layout]
 cores_per_chip = 4
@@ -60,6 +67,9 @@ def test_shipped_chips() -> None:
             for fact in facts.values():
                 assert fact.source
                 assert f"[{fact.year}, {fact.grade}]" in fact.citation
+        for table in (chip.layout, chip.synapses, chip.delays):
+            assert (table is None) != chip.placeable
+            assert table is None or (table.source and table.year and table.grade)
         assert chip.placeable == name.startswith("loihi")
 
 
@@ -87,6 +97,8 @@ def test_a_users_chip(tmp_path) -> None:
     # 3 lists of 6 or 7 weights of 8 bits: 48 or 56 bits, so two words of 32 on each of three cores
     assert placement.use["synapse_bits"].tolist() == [192, 192, 192]
     assert place(network(40), str(path)).n_chips == 2
+    # 32 slots: 8 neurons with 3 steps, 4 with 4 to 7 of them, 2 with 8 to 15
+    assert [chip.neurons(steps) for steps in (0, 3, 4, 7, 8, 15)] == [8, 8, 4, 4, 2, 2]
 
 
 def test_messages(tmp_path) -> None:
