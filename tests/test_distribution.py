@@ -107,6 +107,7 @@ def differences(left: Any, right: Any, where: str = "state") -> list[str]:
 VARIANTS = {
     "dense": [],
     "uneven batches": ["optimiser.batch_size=97", "optimiser.clip=0.001"],
+    "a last batch of one": ["optimiser.batch_size=34"],  # of 1,259 samples: the second process has none
     "weight norm": ["model.weight_norm=true"],
     "recurrent": ['model.layers=[{kind="recurrent", out=20}, {kind="dense", out=16}]', "model.hidden=[]"],
     "absent weights learn": ["development.mode=literal", "development.synapse_stage=false"],
@@ -121,6 +122,8 @@ def test_two_reach_what_one_does_in_two_parts(variant: str) -> None:
     for state, lines in together(config(*more), 2, 6):
         assert differences(one, state) == []
         assert lines == history
+    if variant == "a last batch of one":
+        assert len(Trainer(config(*more)).data.train) % 34 == 1
     layers = [layer for line in history for layer in line["layers"]]
     assert sum(layer["absent"] for layer in history[-1]["layers"]) > 100
     if variant in ("dense", "uneven batches"):
