@@ -11,11 +11,8 @@ import pytest
 import torch
 
 from sdsnn.train.fused import fuse, unfuse
-from sdsnn.train.fused.exact import input_bound, sums_are_exact
+from sdsnn.train.fused.events import SPARSE, look_at
 from sdsnn.train.fused.layout import layout_of, steps_first, steps_last
-from sdsnn.train.fused.linear import product
-from sdsnn.train.fused.pooling import pool_backward, pool_forward
-from sdsnn.train.fused.sums import MatrixSums, add
 from sdsnn.train.lowering import lowered_kinds
 from sdsnn.train.masking import attach_masks
 from sdsnn_core.lava_compat import import_slayer
@@ -87,10 +84,11 @@ def draw_model(rng: np.random.Generator, shape: tuple[int, int, int]) -> torch.n
 
 
 def draw_input(rng: np.random.Generator, shape: tuple[int, ...]) -> torch.Tensor:
-    """Draw spikes, counts or, where float32 sums hang on their order, numbers of any kind."""
-    kind = rng.choice(["spikes", "spikes", "spikes", "counts", "numbers"])
+    """Draw spikes, few of them or many, counts or, where float32 sums hang on their order, numbers of any kind."""
+    kind = rng.choice(["spikes", "spikes", "few", "counts", "numbers"])
     values = {
         "spikes": rng.random(shape) < 0.3,
+        "few": rng.random(shape) < 0.02,
         "counts": rng.integers(0, 9, shape) * (rng.random(shape) < 0.2),
         "numbers": rng.normal(size=shape),
     }[str(kind)]
@@ -163,6 +161,56 @@ def small_model(*, weight_norm: bool = True, **more: Any) -> torch.nn.Sequential
 def small_spikes(seed: int = 0, batch: int = 3, steps: int = 20) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (torch.rand(batch, 2, 8, 8, steps, generator=generator) < 0.3).float()
+
+
+@pytest.mark.parametrize("rate", [0, 0.002, 0.02, 0.2])
+@pytest.mark.parametrize("image", [False, True])
+@pytest.mark.parametrize("negative_zeros", [False, True])
+def test_sparse_spikes(rate: float, image: bool, negative_zeros: bool) -> None:
+    """A dense block adds up the weights of few spikes, or multiplies matrices: both are SLAYER's sums and gradients."""
+    shape = (5, 2, 9, 11, 30) if image else (5, 198, 30)
+    x = (torch.rand(shape, generator=torch.Generator().manual_seed(0)) < rate).float()
+    if negative_zeros:
+        x = torch.where(x == 0, torch.tensor(-0.0), x)
+    events = look_at(x.flatten(1))[1]
+    assert (events is None) == (negative_zeros or rate > SPARSE)
+    found = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        params = {"threshold": 0.25, "current_decay": 0.5, "voltage_decay": 0.1, "scale_grad": 3}
+        model = torch.nn.Sequential(cuba.Dense(params, (11, 9, 2) if image else 198, 70, weight_scale=9))
+        if fused:
+            fuse(model)
+        model(x)  # the first call takes another way: it learns the neurons' shape
+        found.append(run(model, x, 1))
+    assert bool(found[0][0].any()) == (rate > 0)
+    assert torch.equal(found[0][0], found[1][0])
+    assert_alike(found[0][1], found[1][1])
+
+
+def test_large_sums_take_the_exact_way() -> None:
+    """Sums that leave the fast arithmetic's range are found out, and everything is SLAYER's all the same."""
+    found = []
+    for fused in (False, True):
+        model = small_model(threshold=2000.0)[:1]
+        if fused:
+            fuse(model)
+        found.append([run(model, factor * small_spikes(), 0) for factor in (1.0, 3000.0, 1.0)])
+    assert found[0][1][0].any()
+    for expected, mine in zip(*found, strict=True):
+        assert torch.equal(expected[0], mine[0])
+        assert_alike(expected[1], mine[1])
+
+
+def test_states_that_were_loaded_are_used() -> None:
+    """Without persistent state every call starts from the buffers, which somebody may have filled."""
+    models = [small_model(), small_model()]
+    fuse(models[1])
+    for model in models:
+        model(small_spikes())
+        torch.manual_seed(1)
+        model[0].neuron.current_state = torch.rand(model[0].neuron.current_state.shape)
+    assert torch.equal(*(model(small_spikes()) for model in models))
 
 
 def test_steps_stay_outermost() -> None:
@@ -264,69 +312,3 @@ def test_mixed_precision_takes_slayers_way() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             found.append(run(model, small_spikes(), 0))
     assert torch.equal(found[0][0], found[1][0])
-
-
-@pytest.mark.parametrize(
-    ("weights", "bound", "exact"),
-    [
-        ([[1.0, -0.5, 3.96875]], 1, True),
-        ([[1.0, -0.5, 3.96875]], -1, False),
-        ([[0.0, 0.0]], 1, True),
-        ([[0.1, 0.2]], 1, False),
-        ([[2.0, 2.0**-24]], 1, False),
-        ([[2.0, 2.0**-22]], 1, True),
-        ([[float("nan"), 1.0]], 1, False),
-        ([[float("inf"), 1.0]], 1, False),
-        ([[4.0] * 1000], 100, True),
-        ([[4.0] * 1000], 10000, False),
-    ],
-)
-def test_when_sums_are_exact(weights: list[list[float]], bound: int, exact: bool) -> None:
-    assert sums_are_exact(torch.tensor(weights), bound) is exact
-
-
-@pytest.mark.parametrize(
-    ("values", "low", "high"),
-    [([0, 1, 0], 1, 1), ([0, 0], 0, 0), ([-3, 2], 3, 5), ([0.5], -1, -1), ([float("nan")], -1, -1), ([2**20], -1, -1)],
-)
-def test_bound_of_an_input(values: list[float], low: int, high: int) -> None:
-    assert low <= input_bound(torch.tensor(values, dtype=torch.float32)) <= high
-
-
-@pytest.mark.parametrize("sizes", [(3, 5, 4), (200, 300, 100)])
-def test_matrix(sizes: tuple[int, int, int]) -> None:
-    """The product and its gradients, through whatever library does them."""
-    rows, inner, columns = sizes
-    x, w = torch.randn(rows, inner).requires_grad_(), torch.randn(columns, inner).requires_grad_()
-    weights = torch.randn(rows, columns)
-    mine = torch.autograd.grad((add(x, w, MatrixSums()) * weights).sum(), (x, w))
-    theirs = torch.autograd.grad((x @ w.t() * weights).sum(), (x, w))
-    assert_alike(list(theirs), list(mine))
-    whole = torch.randint(-100, 100, (rows, inner)).float(), torch.randint(-100, 100, (columns, inner)).float()
-    assert torch.equal(product(*whole), whole[0] @ whole[1].t())
-
-
-@pytest.mark.parametrize("wrong", ["images", "rows", "width", "channels", "kernel", "sizes", "bounds"])
-def test_pooling_checks_its_arrays(wrong: str) -> None:
-    """Arrays that do not fit together are an error, never an access beyond them."""
-    large, small, sizes = np.zeros((2, 4, 8), np.float32), np.zeros((2, 2, 4), np.float32), np.zeros(2, np.int32)
-    kernel, channels, last = (2, 2), 2, 2
-    if wrong == "images":
-        small = small[:1]
-    elif wrong == "rows":
-        small = np.zeros((2, 1, 4), np.float32)
-    elif wrong == "width":
-        small = np.zeros((2, 2, 2), np.float32)
-    elif wrong == "channels":
-        channels = 3
-    elif wrong == "kernel":
-        kernel = (0, 2)
-    elif wrong == "sizes":
-        sizes = sizes[:1]
-    else:
-        last = 3
-    with pytest.raises(ValueError, match="fused kernel"):
-        pool_forward(0, last, large, large.view(np.int32), kernel, channels, np.float32(1), small, sizes)
-    if wrong != "sizes":
-        with pytest.raises(ValueError, match="fused kernel"):
-            pool_backward(0, last, small, kernel, channels, np.float32(1), large)

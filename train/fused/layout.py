@@ -109,7 +109,15 @@ def steps_first(tensor: Tensor) -> Tensor:
 
     A view if it lies in memory like that, else a copy.
     """
-    return tensor.permute(tensor.dim() - 1, 0, *range(2, tensor.dim() - 1), 1).contiguous()
+    moved = tensor.permute(tensor.dim() - 1, 0, *range(2, tensor.dim() - 1), 1)
+    ours = tensor.device.type == "cpu" and tensor.dtype == torch.float32
+    if moved.is_contiguous() or not ours or (tensor.requires_grad and torch.is_grad_enabled()):
+        return moved.contiguous()
+    out = buffers.empty(moved.shape)
+    if tensor.dim() == 3 and tensor.is_contiguous():  # torch transposes matrices faster than it permutes
+        out.view(moved.shape[0], -1).copy_(tensor.detach().view(-1, moved.shape[0]).t())
+        return out
+    return out.copy_(moved)
 
 
 def steps_last(memory: Tensor) -> Tensor:

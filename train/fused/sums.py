@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import conv2d
 
 from . import buffers
+from .events import Events, gradient_of, sums_of
 from .exact import sums_are_exact
 from .linear import product
 from .pooling import pool, pool_back, pooled
@@ -27,10 +28,12 @@ class Sums(Protocol):
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
         """Return the shape of an image's sums: (..., units)."""
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return the sums: (images, ..., units)."""
+    def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
+        """Return the sums: (images, ..., units). at: the place of x's first image among all images."""
 
-    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool) -> Found:
+    def backward(
+        self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
+    ) -> Found:
         """Write the gradient of x into `to_x`, if that is given, and return that of the weight, if asked for."""
 
     def were_exact(self) -> bool:
@@ -52,12 +55,14 @@ class ConvSums:
         sizes = zip(x.shape[-3:-1], self.padding, spans, self.stride, strict=True)
         return *((n + 2 * padding - span) // stride + 1 for n, padding, span, stride in sizes), weight.shape[0]
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """See Sums."""
         sums = conv2d(x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding, self.dilation, self.groups)
         return sums.permute(0, 2, 3, 1).contiguous()
 
-    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool) -> Found:
+    def backward(
+        self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
+    ) -> Found:
         """See Sums."""
         found = torch.ops.aten.convolution_backward(
             gradient.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding,
@@ -74,20 +79,28 @@ class ConvSums:
 
 @dataclass
 class MatrixSums:
-    """All to all; weight (units, inputs in x's order)."""
+    """All to all; weight (units, inputs in x's order). events: of all images, if they are sparse spikes."""
+
+    events: Events | None = None
 
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
         """See Sums."""
         return (weight.shape[0],)
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """See Sums."""
+        if self.events is not None:
+            return sums_of(self.events, at, x.shape[0], weight.t().contiguous())
         return product(x.flatten(1), weight.contiguous())
 
-    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool) -> Found:
+    def backward(
+        self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
+    ) -> Found:
         """See Sums."""
         if to_x is not None:
             to_x.copy_(product(gradient, weight.t().contiguous()).view(x.shape))
+        if to_weight and self.events is not None:
+            return gradient_of(self.events, at, gradient, weight.shape[1]).t()
         return product(gradient.t().contiguous(), x.flatten(1).t().contiguous()) if to_weight else None
 
     def were_exact(self) -> bool:
@@ -107,13 +120,15 @@ class PoolSums:
         """See Sums."""
         return pooled(x.shape, self.kernel)
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """See Sums."""
         out, bound = pool(x, float(weight.view(-1)[0]), self.kernel)
         self.bound = -1 if min(bound, self.bound) < 0 else max(bound, self.bound)
         return out
 
-    def backward(self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool) -> Found:
+    def backward(
+        self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
+    ) -> Found:
         """See Sums."""
         if to_x is not None:
             pool_back(gradient, float(weight.view(-1)[0]), self.kernel, to_x)

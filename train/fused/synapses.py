@@ -14,6 +14,7 @@ from torch.nn.functional import conv3d
 
 from sdsnn_core.lava_compat import import_slayer
 
+from .events import look_at
 from .exact import input_bound, sums_are_exact
 from .layout import steps_first, steps_last
 from .sums import ConvSums, MatrixSums, PoolSums, Sums, add
@@ -98,11 +99,12 @@ class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
         if weight[0].numel() != input.shape[1:-1].numel():
             return None
         memory = steps_first(input)
-        if not sums_are_exact(weight, input_bound(memory)):
+        bound, events = look_at(memory.flatten(0, 1).flatten(1))
+        if not sums_are_exact(weight, bound):
             return None
         # a unit's weights in the order of its inputs in memory: channels innermost
         matrix = (weight.squeeze(-1).permute(0, 2, 3, 1) if image else weight).flatten(1)
-        return Plan(memory, matrix, MatrixSums(), image)
+        return Plan(memory, matrix, MatrixSums(events), image)
 
     def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
         if input.dim() != 3:

@@ -131,7 +131,7 @@ class Through:
         voltage = buffers.empty((steps - 1, neurons)) if learn else x.new_empty(0, 0)
         while done < steps - 1:  # the spikes of the last step go nowhere
             end = min(done + size, steps - 1)
-            z = self.sums.forward(x[done:end].flatten(0, 1), weight).view(end - done, neurons)
+            z = self.sums.forward(x[done:end].flatten(0, 1), weight, done * x.shape[1]).view(end - done, neurons)
             run_rows(
                 chunk_forward, neurons, z.numel(), z.numpy(), *keeps, *self.rows, constants.reset,
                 np.float32(constants.threshold), np.float32(constants.scale), *states, voltage[done:end].numpy(),
@@ -167,7 +167,8 @@ class Through:
             )  # fmt: skip
             part = x[begin:end].flatten(0, 1)
             back = None if whole_x is None else whole_x[begin:end].view(part.shape)
-            found = self.sums.backward(part, weight, out.view(part.shape[0], *self.shape), back, to_weight)
+            shaped, at = out.view(part.shape[0], *self.shape), begin * x.shape[1]
+            found = self.sums.backward(part, weight, shaped, back, to_weight, at)
             if found is not None:
                 total = found if total is None else total.add_(found)
         if whole_x is not None:
