@@ -89,7 +89,11 @@ def read_graph(graph: Any, dt: float, writer: Writer | None = None) -> FloatGrap
     for name, kind in kinds.items():
         if kind not in KNOWN:
             raise UnsupportedNode(f"node {name!r}: got a {kind}, allowed are {', '.join(KNOWN)}")
-    shapes = {name: _shape(nodes[name].input_type["input"]) for name, kind in kinds.items() if kind == "Input"}
+    shapes = {
+        name: _shape(_of_one_sample(nodes[name].input_type["input"], [nodes[b] for a, b in edges if a == name]))
+        for name, kind in kinds.items()
+        if kind == "Input"
+    }
     for name, kind in kinds.items():
         if (
             kind in NEURONS
@@ -136,6 +140,16 @@ def read_graph(graph: Any, dt: float, writer: Writer | None = None) -> FloatGrap
             neurons[name] = FloatNeurons(shapes[name], one, one, one, none, none, none, False, False)
     inputs = {name: shapes[name] for name, kind in kinds.items() if kind == "Input"}
     return FloatGraph(inputs, neurons, maps, outputs, dt, writer)
+
+
+def _of_one_sample(given: Any, readers: list[Any]) -> Any:
+    """Return an Input's shape without axes of samples and steps, which rockpool writes (and others, if let)."""
+    shape = np.asarray(given).reshape(-1)
+    kinds = {type(node).__name__ for node in readers}
+    widths = {np.shape(node.weight)[-1] for node in readers if type(node).__name__ in ("Linear", "Affine")}
+    if widths == {shape[-1]} and shape.size > 1:
+        return shape[-1:]
+    return shape[-3:] if kinds & {"Conv2d", "SumPool2d", "AvgPool2d"} else shape
 
 
 def _shape(given: Any) -> Shape:

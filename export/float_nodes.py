@@ -12,7 +12,7 @@ with v counted from the reset voltage. The writer says how tau, r and dt make a,
               snnTorch, spikingjelly, lava-dl's scripts, Spyx and sdsnn write them
     norse     tau is written as tau * dt (norse issue 411): a, b = dt^2/tau; g = b r, also for CubaLIF; 1 for IF
     sinabs    tau is written in steps: b = 1 - exp(-1/tau); g = 1
-    rockpool  b = 1 - exp(-dt/tau); g = 1; r is tau/dt exp(-dt/tau)
+    rockpool  a, b = 1 - exp(-dt/tau); g = 1 (LIF), 1 - a (CubaLIF); r is tau/dt exp(-dt/tau)
 
 NIR has one reset, to v_reset. That a writer's neurons subtract the threshold instead is not in the file.
 """
@@ -207,10 +207,8 @@ def neurons_of(node: Any, kind: str, shape: Shape, dt: float, writer: Writer, wh
         return np.minimum(ratio, 1.0)
 
     cuba = kind.startswith("Cuba")
-    if cuba and writer in ("sinabs", "rockpool"):
-        raise UnsupportedNode(
-            f"{where}: got a {kind} by {writer}, whose convention is not known; allowed are LIF, IF, LI"
-        )
+    if cuba and writer == "sinabs":
+        raise UnsupportedNode(f"{where}: got a {kind} by sinabs, which writes none; allowed are LIF, IF, LI")
     a = decay("tau_syn") if cuba else np.ones(size)
     if kind in ("IF", "I"):
         b, gain = np.zeros(size), dt * full("r") if writer == "euler" else np.ones(size)
@@ -219,6 +217,8 @@ def neurons_of(node: Any, kind: str, shape: Shape, dt: float, writer: Writer, wh
         gain = np.ones(size) if writer in ("sinabs", "rockpool") else b * full("r")
     if cuba and writer == "euler":
         gain = gain * a * full("w_in", 1.0)
+    elif cuba and writer == "rockpool":
+        gain = 1 - a  # its current decays in the step in which the input arrives
     fires = kind in ("LIF", "CubaLIF", "IF")
     reset = full("v_reset") if fires and getattr(node, "v_reset", None) is not None else np.zeros(size)
     threshold = full("v_threshold") - reset if fires else np.zeros(size)
