@@ -30,6 +30,7 @@ OUT = Path(__file__).parent / "results.jsonl"
 
 def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str]) -> dict[str, Any]:
     """Train one variant with one seed; return what the tables need."""
+    import numpy as np
     import torch
 
     from sdsnn.deploy.simulate import simulate
@@ -51,7 +52,8 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str]) -
     masked = lower_result(result)
     compaction = compact(masked)
     network, test = compaction.network, result.trainer.data.test
-    seen = simulate(network, test.spikes, test.labels, n_threads=1)
+    samples = (np.asarray(test.spikes[place : place + 1])[0] for place in range(len(test)))  # made as they are read
+    seen = simulate(network, samples, test.labels, n_threads=1)
     chosen = history[result.best_epoch]["layers"]
     developer = result.trainer.developer
     hidden = [i for i, after in enumerate(developer.graph.successors) if after]

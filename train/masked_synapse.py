@@ -15,6 +15,8 @@ from torch import Tensor
 
 from sdsnn_core.errors import UnsupportedNode
 
+from .masked_quantiser import fits, quantise_masked, scale_of
+
 _SQUARES = ("exp_avg_sq", "max_exp_avg_sq")  # Adam's averages of squared gradients
 
 
@@ -65,6 +67,11 @@ class MaskedHook(torch.nn.Module):
 
     def forward(self, weight: Tensor, descale: bool = False) -> Tensor:
         """Return the quantised, masked weight; as integers if `descale`, as SLAYER's export asks for."""
+        if not descale and not (self.soft and self.training) and fits(weight, self.mask, self.absent_gradient):
+            scale = scale_of(self.quantise)
+            if scale is not None:
+                into = self.absent_gradient.view(weight.shape) if self.listens else None
+                return quantise_masked(weight, self.mask.view(weight.shape), scale, into, self.in_parts)
         quantised = weight
         if self.quantise is not None:
             quantised = self.quantise(weight, descale=True) if descale else self.quantise(weight)
