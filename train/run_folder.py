@@ -26,6 +26,11 @@ from sdsnn_core.files import write_json, write_text
 
 from .config import RunConfig, load_config
 
+_PACKAGES = (
+    *("sdsnn", "torch", "numpy", "scipy", "nir", "lava-nc", "lava-dl", "numba", "scikit-learn", "tonic"),
+    *("lightning-fabric", "triton"),
+)
+
 
 class RunFolder:
     """Paths and small files of one run."""
@@ -104,7 +109,7 @@ class RunFolder:
 def environment(config: RunConfig) -> dict[str, Any]:
     """Return what a run ran on: versions, machine kind, seed, time."""
     versions = {}
-    for name in ("sdsnn", "torch", "numpy", "scipy", "nir", "lava-nc", "lava-dl", "numba", "scikit-learn", "tonic"):
+    for name in _PACKAGES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
