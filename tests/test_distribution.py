@@ -130,6 +130,19 @@ def test_two_reach_what_one_does_in_two_parts(variant: str) -> None:
         assert sum(layer["regrown"] for layer in layers) > 0  # where absent synapses' gradients count
 
 
+def test_two_have_the_structure_of_one_with_the_whole_batch() -> None:
+    """Without noise, which is drawn for each part: the same synapses, and weights to rounding."""
+    more = ["optimiser.epochs=4", "data.noise=0.0"]
+    one, history = trained(Trainer(config(*more)), 4)
+    (two, lines), _ = together(config(*more), 2, 4)
+    assert history[-1]["connection_sparsity"] == lines[-1]["connection_sparsity"] > 0.3
+    for name, value in one["model"].items():
+        if value.is_floating_point():
+            torch.testing.assert_close(two["model"][name], value, rtol=1e-4, atol=1e-5)
+        else:
+            assert torch.equal(two["model"][name], value), name
+
+
 def test_more_than_two_differ_by_rounding_only() -> None:
     """Sums of more than two numbers depend on their order in the last bit."""
     one, history = trained(Trainer(config("optimiser.epochs=2", "optimiser.accumulate=3")), 1)

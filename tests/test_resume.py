@@ -101,6 +101,7 @@ def test_a_killed_run_resumes_to_the_uninterrupted_result(rng: np.random.Generat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(
     importlib.util.find_spec("lightning_fabric") is None, reason="needs Lightning Fabric: pip install lightning-fabric"
 )
@@ -109,5 +110,6 @@ def test_two_processes_survive_kills_of_either(rng: np.random.Generator, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)  # most of it are imports: half a minute for each kill where other programs have the cores
 def test_a_run_survives_many_kills(rng: np.random.Generator, tmp_path: Path) -> None:
     assert survive(30, 60, rng, tmp_path) >= 25
