@@ -124,7 +124,9 @@ def compare(
         return
     headings, *rows = compare_rows(lines, prices)
     # Quantities down, runs across: names and numbers stay whole in a narrow terminal.
-    table = Table("", title="runs; * no other run is more accurate for less energy", title_justify="left")
+    table = Table(
+        "", title="runs; * no other run on the same data is more accurate for less energy", title_justify="left"
+    )
     for row in rows:
         table.add_column(row[0], justify="right")
     for i, heading in enumerate(headings[1:], 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from html import escape
@@ -140,8 +141,10 @@ def core_map(
     return "".join(parts) + "</svg>"
 
 
-def front(points: Sequence[tuple[str, float, float]], x_label: str, y_label: str, best: Sequence[int]) -> str:
-    """Return a scatter of (name, x > 0, y), x logarithmic; `best`: indices on the front, joined by a line."""
+def front(
+    points: Sequence[tuple[str, float, float]], x_label: str, y_label: str, fronts: Sequence[Sequence[int]]
+) -> str:
+    """Return a scatter of (name, x > 0, y), x logarithmic; `fronts`: indices on each front, joined by a line."""
     width, height = 560.0, 320.0
     xs, ys = [math.log10(p[1]) for p in points], [p[2] for p in points]
     pad = max((max(xs) - min(xs)) * 0.15, 0.1)
@@ -156,11 +159,14 @@ def front(points: Sequence[tuple[str, float, float]], x_label: str, y_label: str
         x = frame.x(value)
         parts.append(f'<text x="{x:.1f}" y="{height - BOTTOM + 16:g}" text-anchor="middle">{10**value:.3g}</text>')
     parts.append(f'<path class="axis" d="M{LEFT:g} {TOP:g}V{height - BOTTOM:g}H{width - RIGHT:g}"/>')
-    line = "L".join(f"{frame.x(xs[i]):.1f} {frame.y(ys[i]):.1f}" for i in best)
-    parts.append(f'<path class="line" stroke="var(--series-1)" d="M{line}"/>')
+    colour_of: dict[int, str] = {}
+    for best, colour in zip(fronts, itertools.cycle(COLOURS)):
+        line = "L".join(f"{frame.x(xs[i]):.1f} {frame.y(ys[i]):.1f}" for i in best)
+        parts.append(f'<path class="line" stroke="{colour}" d="M{line}"/>')
+        colour_of |= dict.fromkeys(best, colour)
     for i, (name, _, _) in enumerate(points):
         x, y = frame.x(xs[i]), frame.y(ys[i])
-        colour = "var(--series-1)" if i in best else "var(--muted)"
+        colour = colour_of.get(i, "var(--muted)")
         anchor = "end" if x > width * 0.7 else "start"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"><title>{escape(name)}</title></circle>')
         shift = -9 if anchor == "end" else 9

@@ -15,7 +15,7 @@ from .energy import format_joules
 from .energy_types import Span
 from .report_build import FORMAT, KIND, NOT_RECORDED
 from .report_charts import front
-from .report_parts import Cell, amount, figure, missing, page, percent, section, table
+from .report_parts import Cell, amount, figure, micro, missing, page, percent, section, table
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Line:
     labels: dict[str, str]
     verified: bool | None
     network_sha256: str | None
+    data: str | None = None
 
 
 def read_line(run: str | Path) -> Line:
@@ -63,6 +64,7 @@ def read_line(run: str | Path) -> Line:
         labels={item["name"]: f"{item['label']}, {item['wording']}" for item in lists},
         verified=found["verified"],
         network_sha256=data["network_sha256"],
+        data=found.get("data"),
     )
 
 
@@ -76,9 +78,17 @@ def read_lines(runs: Sequence[str | Path]) -> list[Line]:
     ]
 
 
-def best_front(lines: Sequence[Line], prices: str) -> list[int]:
+def best_fronts(lines: Sequence[Line], prices: str) -> list[list[int]]:
+    """Return a front for each data set, as they come: accuracies on other data do not compare."""
+    found = (_front_of(lines, prices, data) for data in dict.fromkeys(line.data for line in lines))
+    return [front for front in found if front]
+
+
+def _front_of(lines: Sequence[Line], prices: str, data: str | None) -> list[int]:
     """Return indices, by energy, of the runs that no other beats: at most as much energy and at least as accurate."""
-    known = [i for i, line in enumerate(lines) if line.accuracy is not None and prices in line.joules]
+    known = [
+        i for i, line in enumerate(lines) if line.data == data and line.accuracy is not None and prices in line.joules
+    ]
     known.sort(key=lambda i: (lines[i].joules[prices].high, -(lines[i].accuracy or 0.0)))
     best: list[int] = []
     for i in known:
@@ -93,7 +103,10 @@ def compare_to_json(lines: Sequence[Line], prices: str) -> dict[str, Any]:
         "kind": "sdsnn-comparison",
         "format": 1,
         "prices": prices,
-        "front": [lines[i].name for i in best_front(lines, prices)],
+        "fronts": [
+            {"data": lines[front[0]].data, "runs": [lines[i].name for i in front]}
+            for front in best_fronts(lines, prices)
+        ],
         "runs": [
             {
                 **{key: value for key, value in vars(line).items() if key not in ("joules", "labels")},
@@ -108,14 +121,15 @@ def compare_to_json(lines: Sequence[Line], prices: str) -> dict[str, Any]:
 
 def compare_rows(lines: Sequence[Line], prices: str) -> list[list[str]]:
     """Return the comparison as text: a row of headings, then one row for each run; a star marks the front."""
-    best = set(best_front(lines, prices))
-    headings = ["run", "accuracy", "sparsity", "units", "synapses", "operations", "spikes", "cores"]
+    best = {i for front in best_fronts(lines, prices) for i in front}
+    headings = ["run", "data", "accuracy", "sparsity", "units", "synapses", "operations", "spikes", "cores"]
     rows = [[*headings, f"energy ({prices})", "verified"]]
     for i, line in enumerate(lines):
         energy = line.joules.get(prices)
         rows.append(
             [
                 f"{line.name}{' *' if i in best else ''}",
+                NOT_RECORDED if line.data is None else line.data,
                 percent(line.accuracy),
                 percent(line.sparsity),
                 amount(line.units),
@@ -133,23 +147,24 @@ def compare_rows(lines: Sequence[Line], prices: str) -> list[list[str]]:
 def compare_html(lines: Sequence[Line], prices: str) -> str:
     """Return the comparison as one self-contained page."""
     headings, *rows = compare_rows(lines, prices)
-    cells: list[list[Cell]] = [list(row) for row in rows]
+    cells: list[list[Cell]] = [[micro(cell) for cell in row] for row in rows]
     shown = [i for i, line in enumerate(lines) if line.accuracy is not None and prices in line.joules]
     shown = [i for i in shown if lines[i].joules[prices].high > 0]
     drawing = missing("accuracy against energy")
     if shown:
         points = [(lines[i].name, lines[i].joules[prices].high * 1e6, 100 * (lines[i].accuracy or 0.0)) for i in shown]
-        best = [shown.index(i) for i in best_front(lines, prices) if i in shown]
+        fronts = [[shown.index(i) for i in front if i in shown] for front in best_fronts(lines, prices)]
         x_label = f"energy per inference by {prices} (\N{MICRO SIGN}J), logarithmic"
         drawing = figure(
-            front(points, x_label, "test accuracy (%)", best),
-            "No other run is more accurate for less energy than those on the line.",
+            front(points, x_label, "test accuracy (%)", fronts),
+            "No other run on the same data is more accurate for less energy than those on a line.",
         )
     note = (
-        '<p class="muted">* No other run is more accurate for less energy. Operations and spikes are per inference. '
+        '<p class="muted">* No other run on the same data is more accurate for less energy. '
+        "Operations and spikes are per inference. "
         "Energy is priced from counts by the named list, as each run's own report explains.</p>"
     )
-    body = section("Runs", table(headings, cells, numeric=range(1, 9)) + note)
+    body = section("Runs", table(headings, cells, numeric=range(2, 10)) + note)
     body += section("Accuracy against energy", drawing)
     title = f"sdsnn comparison of {len(lines)} run{'' if len(lines) == 1 else 's'}"
     return page(title, f"<h1>{escape(title)}</h1>", body, "<p>Read from the report.json of each run.</p>")

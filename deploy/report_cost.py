@@ -157,6 +157,8 @@ def _counts(energy: EnergyReport) -> str:
     ]
     for kind, value in counts.events_by_kind.items():
         rows.append([f"of them {kind}", amount(value)])
+    if counts.zeros_by_kind:
+        rows.append(["stored zeros crossed, at most", amount(round(counts.total_zeros, 1))])
     rows += [
         ["neuron updates", amount(counts.total_updates)],
         ["of them active", f"{share} %"],

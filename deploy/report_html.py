@@ -81,6 +81,11 @@ def _accuracy(run: RunData, report: dict[str, Any]) -> str:
         [f"SLAYER model, validation split, which chose the epoch{epoch}", percent(found["validation_accuracy"]), ""],
     ]
     left = table(["", "accuracy", "samples"], rows, numeric=(1, 2))
+    if (span := found["test_accuracy_interval"]) is not None:
+        left += (
+            f'<p class="muted">95 % interval of the exported network\'s accuracy, from the number of test samples '
+            f"alone (Wilson): {span['low']:.1%} to {span['high']:.1%}.</p>"
+        )
     if bench is not None:
         left += "<h3>NeuroBench metrics</h3>" + table(["metric", "value"], _neurobench_rows(bench), numeric=(1,))
         left += (
@@ -118,8 +123,14 @@ def _structure(report: dict[str, Any]) -> str:
     plots = [
         (line_chart(epochs, accuracies, "epoch", "accuracy (%)", scale=100, y_range=(0, 100)), "Accuracy."),
         (line_chart(epochs, {"loss": found["loss"]}, "epoch", "loss (mean per sample)"), "Training loss."),
-        (line_chart(epochs, alive, "epoch", "units alive (neurons)"), "Units alive in each layer."),
-        (line_chart(epochs, synapses, "epoch", "synapses present"), "Synapses present in each layer."),
+        (
+            line_chart(epochs, alive, "epoch", "units alive (neurons or channels)"),
+            "Units alive in each layer.",
+        ),
+        (
+            line_chart(epochs, synapses, "epoch", "synapses present"),
+            "Synapses present in each layer, a convolution's kernel once.",
+        ),
     ]
     return columns(*(figure(drawing, caption) for drawing, caption in plots))
 

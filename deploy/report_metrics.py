@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
 from sdsnn_core.compaction import n_connections
@@ -14,6 +15,7 @@ from .energy import EnergyReport
 from .energy_baseline import dense_synapses
 from .placement_report import PlacementReport
 from .report_data import RunData
+from .toml_files import toml_value
 from .unpruned import Before
 
 
@@ -27,10 +29,12 @@ def summary(run: RunData, energy: EnergyReport | None, placement: PlacementRepor
     network, export, certificate = run.network, run.export or {}, run.certificate
     found: dict[str, Any] = {
         "test_accuracy": run.accuracy,
+        "test_accuracy_interval": None if run.confusion is None else wilson(run.confusion),
         "test_accuracy_before_export": export.get("test_accuracy_in_slayer"),
         "test_samples": None if run.confusion is None else int(run.confusion.sum()),
         "validation_accuracy": export.get("validation_accuracy"),
         "epoch": export.get("epoch"),
+        "data": data_name(run.config),
         "seed": (run.environment or {}).get("seed"),
     }
     kept = dense = units = units_before = None
@@ -64,6 +68,21 @@ def summary(run: RunData, energy: EnergyReport | None, placement: PlacementRepor
         "backends": [str(c["backend"]) for c in comparisons if c.get("failed") is None] if known else None,
     }
     return found
+
+
+def data_name(config: str | None) -> str | None:
+    """Return `data.name` of a resolved configuration, and the directory of one's own data; None where unknown."""
+    name, directory = (toml_value(config, "data", key) for key in ("name", "directory"))
+    if name is None:
+        return None
+    return f"{name} {directory}" if name == "folder" else str(name)
+
+
+def wilson(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Return the 95 % interval of an accuracy by its number of samples, after Wilson (JASA 22, 1927)."""
+    n, p, z = float(confusion.sum()), float(np.trace(confusion) / confusion.sum()), 1.959963984540054
+    middle, wide = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return {"low": (middle - wide) / (1 + z * z / n), "high": (middle + wide) / (1 + z * z / n)}
 
 
 def footprint(network: Network) -> int:

@@ -12,6 +12,7 @@ from .energy import format_joules
 from .energy_types import Span
 from .report_build import NOT_RECORDED
 
+_MANY = 5  # columns that do not fit a narrow screen side by side
 Cell = str | tuple[str, str]  # text, or (class, HTML)
 
 
@@ -22,7 +23,12 @@ def page(title: str, header: str, body: str, footer: str) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Cell]], numeric: Sequence[int] = ()) -> str:
-    """Return an HTML table; columns in `numeric` are right-aligned. Text is escaped, (class, HTML) is not."""
+    """Return an HTML table; columns in `numeric` are right-aligned. Text is escaped, (class, HTML) is not.
+
+    On a narrow screen a table of many columns, or of long text, shows each row as a block with its headings beside it.
+    """
+    long = any(not isinstance(cell, str) and cell[0] == "wrap" for row in rows for cell in row)
+    stacked = len(headings) >= _MANY or long
     head = "".join(f"<th{' class=n' if i in numeric else ''}>{escape(text)}</th>" for i, text in enumerate(headings))
     body = ""
     for row in rows:
@@ -30,9 +36,13 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Cell]], numeric: Sequ
         for i, cell in enumerate(row):
             kind, html = ("", escape(cell)) if isinstance(cell, str) else cell
             kind = " ".join(part for part in (kind, "n" if i in numeric else "") if part)
-            body += f'<td class="{kind}">{html}</td>' if kind else f"<td>{html}</td>"
+            told = f' class="{kind}"' if kind else ""
+            if stacked and i:
+                told += f' data-label="{escape(headings[i])}"'
+            body += f"<td{told}>{html}</td>"
         body += "</tr>"
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    kind = ' class="stacked"' if stacked else ""
+    return f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def columns(*parts: str) -> str:

@@ -23,6 +23,15 @@ class Readable(Protocol):
         ...
 
 
+def toml_value(text: str | None, table: str, key: str) -> Any:
+    """Return one value of a TOML text, None where it is not there."""
+    try:
+        found = tomllib.loads(text or "").get(table)
+    except tomllib.TOMLDecodeError:
+        return None
+    return found.get(key) if isinstance(found, dict) else None
+
+
 def read_toml(path: Readable, where: str) -> dict[str, Any]:
     """Return the parsed file. Raises FileError naming `where` if it is missing or is not TOML."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from sdsnn.deploy.energy_types import Span
 from sdsnn.deploy.report_build import FORMAT, KIND
-from sdsnn.deploy.report_compare import Line, best_front, compare_html, compare_rows, compare_to_json, read_lines
+from sdsnn.deploy.report_compare import Line, best_fronts, compare_html, compare_rows, compare_to_json, read_lines
 from sdsnn_core.cli import app
 from sdsnn_core.errors import FileError
 from sdsnn_core.files import write_json
@@ -28,7 +29,7 @@ def write_report(folder: Path, accuracy: float, joules: float) -> Path:
     item = {"name": "davies2018", "label": "partial", "wording": "Loihi-1-priced"}
     summary: dict[str, Any] = dict.fromkeys(("units_kept", "cores"), 3)
     summary |= dict.fromkeys(("synapses_kept", "synaptic_operations_per_inference", "spikes_per_inference"), 7)
-    summary |= {"test_accuracy": accuracy, "connection_sparsity": 0.25, "verified": True}
+    summary |= {"test_accuracy": accuracy, "connection_sparsity": 0.25, "verified": True, "data": "digits"}
     content = {
         "kind": KIND,
         "format": FORMAT,
@@ -50,10 +51,24 @@ def test_front_by_hand() -> None:
         line("unknown", None, 1e-9),
         line("unpriced", 0.99, None),
     ]
-    assert [lines[i].name for i in best_front(lines, "davies2018")] == ["cheap", "best"]
-    assert best_front(lines, "sanafe2025") == []
+    (found,) = best_fronts(lines, "davies2018")
+    assert [lines[i].name for i in found] == ["cheap", "best"]
+    assert best_fronts(lines, "sanafe2025") == []
     same = [line("a", 0.9, 1e-6), line("b", 0.9, 1e-6)]
-    assert best_front(same, "davies2018") == [0]
+    assert best_fronts(same, "davies2018") == [[0]]
+
+
+def test_runs_on_other_data_do_not_compete() -> None:
+    lines = [
+        replace(line("a", 0.9, 1e-6), data="digits"),
+        replace(line("b", 0.8, 9e-6), data="nmnist"),
+        replace(line("c", 0.7, 5e-6), data="nmnist"),
+        replace(line("d", 0.6, 6e-6), data="nmnist"),
+    ]
+    assert best_fronts(lines, "davies2018") == [[0], [2, 1]]
+    assert [row[0] for row in compare_rows(lines, "davies2018")[1:]] == ["a *", "b *", "c *", "d"]
+    drawn = compare_html(lines, "davies2018")
+    assert drawn.count('class="line" stroke="var(--series-1)"') == drawn.count('stroke="var(--series-2)"') == 1
 
 
 def test_rows_and_page_say_what_is_missing() -> None:
@@ -61,9 +76,9 @@ def test_rows_and_page_say_what_is_missing() -> None:
     headings, *rows = compare_rows(lines, "davies2018")
     assert headings[-2:] == ["energy (davies2018)", "verified"]
     assert rows[0][0] == "a *"
-    assert rows[0][1] == "90.00%"
+    assert rows[0][1:3] == ["not recorded", "90.00%"]
     assert rows[0][-2] == "1 uJ (partial, Loihi-1-priced)"
-    assert rows[1][1] == rows[1][-2] == "not recorded"
+    assert rows[1][2] == rows[1][-2] == "not recorded"
     page = compare_html(lines, "davies2018")
     assert "sdsnn comparison of 2 runs" in page
     assert "test accuracy (%)" in page
@@ -78,7 +93,7 @@ def test_json(tmp_path: Path) -> None:
     assert [item.name for item in lines] == [str(run) for run in runs]  # both are called run
     data = json.loads(json.dumps(compare_to_json(lines, "davies2018")))
     assert (data["kind"], data["format"]) == ("sdsnn-comparison", 1)
-    assert data["front"] == [str(run) for run in runs]
+    assert data["fronts"] == [{"data": "digits", "runs": [str(run) for run in runs]}]
     assert data["runs"][0]["energy_j"]["davies2018"] == {"low": 1e-6, "high": 1e-6, "label": "partial, Loihi-1-priced"}
 
 
@@ -102,7 +117,7 @@ def test_command(tmp_path: Path) -> None:
         assert text in answer.stdout
     assert "<h1>sdsnn comparison of 2 runs</h1>" in (tmp_path / "page.html").read_text()
     told = runner.invoke(app, ["compare", *runs, "--json"])
-    assert json.loads(told.stdout)["front"] == ["a"]
+    assert json.loads(told.stdout)["fronts"] == [{"data": "digits", "runs": ["a"]}]
     wrong = runner.invoke(app, ["compare", *runs, "--prices", "mine"])
     assert wrong.exit_code == 2
     assert "--prices: got 'mine', allowed ['davies2018'" in wrong.stderr

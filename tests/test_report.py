@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ import pytest
 from sdsnn.deploy.energy import price
 from sdsnn.deploy.placement import place
 from sdsnn.deploy.report import make_report, write_report
-from sdsnn.deploy.report_build import FORMAT, KIND, spread
+from sdsnn.deploy.report_build import FORMAT, KIND
 from sdsnn.deploy.report_data import read_run
-from sdsnn.deploy.report_metrics import neurobench
-from sdsnn.deploy.report_svg import number, ticks
+from sdsnn.deploy.testing import Page
 from sdsnn.deploy.unpruned import Before
 from sdsnn.export.nir_writer import write_nir
 from sdsnn.train.config import load_config
@@ -27,7 +25,7 @@ from sdsnn_core import reference
 from sdsnn_core.activity import output_counts
 from sdsnn_core.errors import FileError
 from sdsnn_core.files import write_json
-from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
+from sdsnn_core.network import Input, Network, Output, Population, Synapses
 
 DOCS = Path(__file__).parents[1] / "docs" / "report.md"
 
@@ -106,35 +104,6 @@ def run(made_once: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made_once, tmp_path / "small"))
 
 
-class Page(HTMLParser):
-    """Reads a page: its text, its addresses, and whether every tag is closed in order."""
-
-    VOID = frozenset({"meta", "link", "br", "hr", "img", "input", "line", "rect", "circle"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.text: list[str] = []
-        self.addresses: list[str] = []
-        self.tags: set[str] = set()
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "data", "action")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.text.append(data)
-
-
 def test_numbers_are_those_of_the_reference(run: Path) -> None:
     report = make_report(run)
     network, data = digits_network(), report.data
@@ -190,7 +159,7 @@ def test_the_page_stands_alone_and_says_it_all(run: Path) -> None:
         assert reason in text
     for unit in (
         "accuracy (%)",
-        "units alive (neurons)",
+        "units alive (neurons or channels)",
         "(spikes per unit and step)",
         "per inference (\N{MICRO SIGN}J)",
     ):
@@ -314,47 +283,9 @@ def test_measurements_take_the_place_of_counts(run: Path) -> None:
     assert report.data["summary"]["test_samples"] == 359  # accuracy is of the whole split all the same
 
 
-def test_neurobench_by_hand() -> None:
-    nodes = {"input": Input((1, 3, 3)), "a": Population((2, 2, 2), 0, 0, 1), "output": Output("a")}
-    kernel = np.array([[[[2, 0], [0, 4]]], [[[0, 0], [6, 0]]]])
-    network = Network(nodes, {"c": Convolution("input", "a", kernel)})
-    spikes = np.zeros((1, 3, 9), np.uint8)
-    spikes[0, 0, 4] = 1  # the middle pixel: each of the three weights lands on it once
-    found = neurobench(network, reference.run(network, spikes), None, 0.5)
-    assert found["ClassificationAccuracy"] == 0.5
-    assert found["Footprint"] == 8 + 8 * 16
-    assert found["ConnectionSparsity"] == 1 - 3 / 8
-    assert found["SynapticOperations"] == {"Effective_MACs": 0.0, "Effective_ACs": 3.0, "Dense": 8 * 4 * 3.0}
-    fired = sum(reference.run(network, spikes).spikes_per_step["a"][0])
-    assert found["ActivationSparsity"] == 1 - fired / 24
-    before = Before({"a": (4, 2, 2)}, {"c": ((4, 1, 2, 2), 1)})
-    assert neurobench(network, None, before, None)["ConnectionSparsity"] == 1 - 3 / 16
-
-
 def test_read_run_keeps_the_samples_it_was_asked_for(run: Path) -> None:
     read = read_run(run, samples=5)
     assert read.activity is not None
     assert read.activity.n_samples == 5
     assert read.confusion is not None
     assert read.accuracy == np.trace(read.confusion) / 359
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]), (0, 7, [0, 2, 4, 6]), (3, 3, [3]), (-1, 1, [-1, -0.5, 0, 0.5, 1])],
-)
-def test_ticks(low: float, high: float, expected: list[float]) -> None:
-    assert ticks(low, high) == pytest.approx(expected)
-
-
-def test_a_raster_of_a_large_layer_meets_every_column() -> None:
-    assert spread(10, 256).tolist() == list(range(10))
-    shown = spread(32 * 16 * 16, 256)
-    assert shown.size == 256
-    assert set(shown.tolist()) <= set(range(32 * 16 * 16))
-    assert np.unique(shown % 16).size == 16
-
-
-def test_numbers_on_axes() -> None:
-    shown = [number(v) for v in (0, 0.2, 12, 999, 1000, 20000, 1500, 2.5e6, 1e-4)]
-    assert shown == ["0", "0.2", "12", "999", "1000", "20k", "1.5k", "2.5M", "0.0001"]
