@@ -16,6 +16,7 @@ from .energy_types import Span
 from .report_build import FORMAT, KIND, NOT_RECORDED
 from .report_charts import front
 from .report_parts import Cell, amount, figure, micro, missing, page, percent, section, table
+from .report_svg import legend
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,9 @@ def compare_html(lines: Sequence[Line], prices: str) -> str:
         points = [(lines[i].name, lines[i].joules[prices].high * 1e6, 100 * (lines[i].accuracy or 0.0)) for i in shown]
         fronts = [[shown.index(i) for i in front if i in shown] for front in best_fronts(lines, prices)]
         x_label = f"energy per inference by {prices} (\N{MICRO SIGN}J), logarithmic"
-        drawing = figure(
+        data = {str(lines[shown[best[0]]].data): k for k, best in enumerate(fronts) if best}
+        colours = legend(data) if len(data) > 1 else ""
+        drawing = colours + figure(
             front(points, x_label, "test accuracy (%)", fronts),
             "No other run on the same data is more accurate for less energy than those on a line.",
         )

@@ -37,7 +37,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Cell]], numeric: Sequ
             kind, html = ("", escape(cell)) if isinstance(cell, str) else cell
             kind = " ".join(part for part in (kind, "n" if i in numeric else "") if part)
             told = f' class="{kind}"' if kind else ""
-            if stacked and i:
+            if stacked and headings[i]:
                 told += f' data-label="{escape(headings[i])}"'
             body += f"<td{told}>{html}</td>"
         body += "</tr>"

@@ -74,6 +74,6 @@ def test_long_tables_carry_their_headings_for_narrow_screens() -> None:
     assert "data-label" not in short
     wide = table(["a", "b", "c", "d", "e<"], [["1", "2", "3", "4", "5"]], numeric=(1,))
     assert '<table class="stacked">' in wide
-    assert '<td class="n" data-label="b">2</td>' in wide
+    assert '<td data-label="a">1</td><td class="n" data-label="b">2</td>' in wide
     assert '<td data-label="e&lt;">5</td>' in wide
     assert '<table class="stacked">' in table(["a", "b"], [["1", ("wrap", "long text")]])
