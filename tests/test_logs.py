@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from sdsnn.train.config import RunConfig, load_config
 from sdsnn.train.loop import Silent, train
+from sdsnn.train.progress import Bars
 from sdsnn.train.run_folder import RunFolder
 from sdsnn_core.errors import MissingDependency
 
@@ -96,3 +99,20 @@ def test_tensorboard_holds_the_history_once(tmp_path: Path) -> None:
         assert [scalar.step for scalar in scalars] == [0, 1, 2, 3]
         assert [scalar.value for scalar in scalars] == pytest.approx([line[name] for line in history])
     assert "blocks.0/synapses" in events.Tags()["scalars"]
+
+
+def test_progress_shows_it_all_in_80_columns() -> None:
+    text = io.StringIO()
+    bars = Bars(4, console=Console(file=text, force_terminal=True, width=80))
+    layers = [{"alive_units": 7, "units": 9}, {"alive_units": 10, "units": 10}]
+    line = {"loss": 1.23456, "train_accuracy": 0.5, "validation_accuracy": 0.625, "spike_rates": [0.1, 0.02]}
+    with bars:
+        bars.batch(0, 2, 5, 0.75)
+        bars._bars.refresh()
+        bars.epoch({**line, "epoch": 1, "connection_sparsity": 0.4, "layers": layers, "waiting": 0.03})
+    shown = text.getvalue()
+    for part in (
+        "loss 0.750", "loss 1.235", "accuracy 50.0%", "on validation 62.5%", "spike rate 6.0%", "synapses gone 40.0%",
+        "units alive 17 of 19", "waiting for data 3%", "2/4", "-:--:--",
+    ):  # fmt: skip
+        assert part in shown, part

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+class _WithNotes(Progress):
+    """Bars with lines of text below them, which do not fit beside them in 80 columns."""
+
+    notes: tuple[str, ...] = ()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the bars, then the lines."""
+        yield self.make_tasks_table(self.tasks)
+        yield from (Text(note, overflow="ellipsis", no_wrap=True) for note in self.notes)
 
 
 class Bars:
-    """A bar over epochs and one over the batches of the current epoch, on stderr; implements loop.Progress."""
+    """A bar over epochs and one over the batches of the current epoch, on stderr; implements loop.Progress.
 
-    def __init__(self, n_epochs: int, *, quiet: bool = False) -> None:
-        self._bars = Progress(
+    Below them what the newest epoch has come to: loss, accuracy, spike rate, structure, waiting.
+    """
+
+    def __init__(self, n_epochs: int, *, quiet: bool = False, console: Console | None = None) -> None:
+        self._bars = _WithNotes(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
+            console=console or Console(stderr=True),
             disable=quiet,
             transient=False,
         )
@@ -42,10 +58,13 @@ class Bars:
 
     def epoch(self, line: dict[str, Any]) -> None:
         """Show a finished epoch."""
-        note = (
-            f"loss {line['loss']:.3f}  "
-            f"validation {line['validation_accuracy']:.1%}  synapses gone {line['connection_sparsity']:.1%}  "
-            f"spike rate {sum(line['spike_rates']) / len(line['spike_rates']):.1%}  "
-            f"waiting for data {line.get('waiting', 0):.0%}"
+        rate = sum(line["spike_rates"]) / len(line["spike_rates"])
+        units = sum(layer["alive_units"] for layer in line["layers"])
+        total = sum(layer["units"] for layer in line["layers"])
+        self._bars.notes = (
+            f"loss {line['loss']:.3f}, accuracy {line['train_accuracy']:.1%}, on validation "
+            f"{line['validation_accuracy']:.1%}, spike rate {rate:.1%}",
+            f"synapses gone {line['connection_sparsity']:.1%}, units alive {units} of {total}, "
+            f"waiting for data {line.get('waiting', 0):.0%}",
         )
-        self._bars.update(self._epochs, completed=line["epoch"] + 1, note=note)
+        self._bars.update(self._epochs, completed=line["epoch"] + 1)
