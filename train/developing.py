@@ -100,7 +100,7 @@ class Developer:
         and rates stay.
         """
         counts = [{"pruned": 0, "regrown": 0} for _ in self.layers]
-        enough = goals.met(self.config, self.measures())
+        enough = goals.any_set(self.config) and goals.met(self.config, self.measures())
         self.held = enough or goals.too_inaccurate(self.config, accuracy, self.thinning.best_accuracy)
         with torch.no_grad():
             for index in range(len(self.layers)):

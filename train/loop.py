@@ -127,6 +127,7 @@ class Trainer:
         self.accuracy = seen.accuracy
         operations = synaptic_operations(list(self.model.blocks), self.developer.layers, seen.sent)
         self.developer.operations = sum(operations)
+        measures = self.developer.measures()
         return {
             "epoch": epoch,
             "loss": total / len(order),
@@ -136,8 +137,8 @@ class Trainer:
             "spike_rates": seen.rates,
             "learning_rate": rate,
             "synaptic_operations": operations,
-            "connection_sparsity": self.developer.connection_sparsity(),
-            "synapse_memory": self.developer.measures().memory,
+            "connection_sparsity": measures.sparsity,
+            "synapse_memory": measures.memory,
             "held": self.developer.held,
             "settled": self.developer.settled(epoch),
             "layers": layers,

@@ -146,8 +146,7 @@ class MaskedSynapse:
     def present(self) -> Tensor:
         """Bool: allowed by the mask and not quantised to zero."""
         with torch.no_grad():
-            quantise = self.hook.quantise
-            return self.mask & ((quantise(self.weight) if quantise is not None else self.weight) != 0)
+            return self.mask & (self.hook(self.weight) != 0)
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:

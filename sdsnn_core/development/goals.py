@@ -32,6 +32,11 @@ def synapse_memory(present: Sequence[int], total: Sequence[int]) -> int:
     return sum(min(full, 2 * some) for some, full in zip(present, total, strict=True))
 
 
+def any_set(config: DevelopmentConfig) -> bool:
+    """Return whether there is a stop_* criterion to measure for."""
+    return any(value is not None for value in (config.stop_sparsity, config.stop_operations, config.stop_memory))
+
+
 def met(config: DevelopmentConfig, now: Measures) -> bool:
     """Return whether every stop_* criterion that is set holds; False where none is set."""
     found = []
