@@ -39,8 +39,14 @@ class _GateSpikes:
     def __init__(self, block: Any) -> None:
         self.block = block
 
+    @property
+    def gate(self) -> Tensor:
+        """Bool (units,): a fused recurrent loop gates its spikes itself."""
+        gate: Tensor = self.block.unit_gate
+        return gate
+
     def __call__(self, _neuron: Any, _inputs: Any, spikes: Tensor) -> Tensor:
-        gate = self.block.unit_gate
+        gate = self.gate
         if gate.device.type == "cpu" and bool(gate.all()):  # asking a GPU would wait for it
             return spikes
         gated: Tensor = _Gate.apply(spikes, gate)  # type: ignore[no-untyped-call]

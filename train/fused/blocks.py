@@ -14,7 +14,9 @@ from .neuron import Neuron
 from .synapses import SYNAPSES
 
 Tensor = torch.Tensor
-_block: Any = import_slayer().block
+_slayer: Any = import_slayer()
+_block: Any = _slayer.block
+_recurrent: Any = _slayer.utils.recurrent
 
 
 class BlockForward:
@@ -64,6 +66,34 @@ class BlockForward:
         return shift(spikes)
 
 
+class RecurrentForward:
+    """Stands in for the forward method of a Recurrent block: its loop over steps in one pass."""
+
+    def __init__(self, block: Any) -> None:
+        self.block = block
+
+    def __call__(self, x: Tensor) -> Any:
+        """Return what SLAYER's forward returns."""
+        block = self.block
+        neuron = block.neuron
+        if block.count_log or block.bias is not None or type(neuron) is not Neuron:
+            return type(block).forward(block, x)
+        z = block.input_synapse(x)
+        synapse = block.recurrent_synapse  # its forward hooks are not run in SLAYER either
+        weights = synapse.weight.reshape(synapse.weight.shape[:2])
+        weights = weights if synapse.pre_hook_fx is None else synapse.pre_hook_fx(weights)
+        found = neuron.loop(z, weights)
+        if found is None:
+            found = _recurrent.CustomRecurrent.apply(z, neuron, weights)
+        # As in SLAYER, which carries what was put there on, but adds nothing to it.
+        held = torch.zeros(z.shape[:-1], device=z.device)
+        same_batch = z.shape[0] == block.spike_state.shape[0]
+        block.spike_state = held + block.spike_state if same_batch else held
+        if block.delay_shift is True:
+            found = shift(found)
+        return found if block.delay is None else block.delay(found)
+
+
 class FlattenForward:
     """Stands in for the forward method of a Flatten block: keeps steps outermost where they were."""
 
@@ -86,4 +116,5 @@ FORWARDS: dict[type, type] = {
     _block.cuba.Pool: BlockForward,
     _block.cuba.Dense: BlockForward,
     _block.cuba.Flatten: FlattenForward,
+    _block.cuba.Recurrent: RecurrentForward,
 }

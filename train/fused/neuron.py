@@ -12,7 +12,8 @@ from sdsnn_core.lava_compat import import_slayer
 
 from . import triton_passes
 from .functions import Constants, fire, integrate, shift
-from .layout import layout_of, steps_last
+from .layout import layout_of, steps_first, steps_last
+from .recurrent import Loop, finish
 from .synapses import Plan
 from .through import through
 
@@ -102,6 +103,34 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
             changed = hook(self, (None,), spikes)
             spikes = spikes if changed is None else changed
         return spikes
+
+    def loop(self, z: torch.Tensor, weights: torch.Tensor) -> torch.Tensor | None:
+        """Return what SLAYER's recurrent loop makes of z (batch, units, steps), with weights (to, from).
+
+        None where that is not the same, or has to be asked of a call per step; then nothing has changed but what every
+        call of `forward` does before it starts.
+        """
+        gates = [getattr(hook, "gate", None) for hook in self._forward_hooks.values()]
+        usual = self.drop is None and self.norm is None and self.graded_spike is False and self.requires_grad is False
+        if not usual or len(gates) > 1 or None in gates or self._forward_pre_hooks or self.persistent_state is not True:
+            return None
+        if z.device.type != "cpu" or weights.dtype != torch.float32 or z.dim() != 3 or not self._can_fuse(z):
+            return None
+        if not z.numel() or self.shape is None:
+            return None
+        self._prepare(z)
+        memory = steps_first(z)
+        states = (self.current_state, self.voltage_state)
+        learn = torch.is_grad_enabled() and (z.requires_grad or weights.requires_grad)
+        decays = (_quantize(self.current_decay), _quantize(self.voltage_decay))
+        loop = Loop(self._constants(), decays, gates[0] if gates else None)
+        last = loop.run(memory.detach(), weights.detach(), states, learn)
+        if last is None:
+            return None
+        self.current_state, self.voltage_state = last
+        spikes = finish(memory, weights, loop) if learn else loop.spikes
+        assert spikes is not None
+        return steps_last(spikes)
 
     def can_be_late(self, input: torch.Tensor) -> bool:
         """Return whether `late` can be asked for: the same as shifting what a call without it returns.
