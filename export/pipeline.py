@@ -57,6 +57,7 @@ class Exported:
             "validation_accuracy": result.validation_accuracy,
             "test_accuracy_in_slayer": result.test.accuracy,
             "test_samples": len(result.test.labels),
+            "compaction": self.compaction.counts(),
             "nodes": {name: {"shape": n.shape} for name, n in masked.nodes.items() if not isinstance(n, Output)},
             "projections": {
                 name: {"kernel": p.kernel.shape, "groups": p.groups} if isinstance(p, Convolution) else {"kernel": None}

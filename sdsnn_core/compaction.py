@@ -39,12 +39,25 @@ class Compaction:
 
     network: the smaller network. kept: population -> (size,) bool over the units of the original.
     units, synapses: name -> (before, after); synapses of a convolution are its point-to-point connections.
+    bytes: (before, after) of the weights, see `weight_bytes`.
     """
 
     network: Network
     kept: Mapping[str, Kept]
     units: Mapping[str, tuple[int, int]]
     synapses: Mapping[str, tuple[int, int]]
+    bytes: tuple[int, int]
+
+    def counts(self) -> dict[str, int]:
+        """Return totals: units and synapses of the original, and what is left, with bytes of their weights.
+
+        The original is a masked network, so its synapses are those without the incoming ones of removed units; those
+        left are without the outgoing ones too.
+        """
+        found = {}
+        for name, pairs in (("units", self.units.values()), ("synapses", self.synapses.values())):
+            found[f"{name}_masked"], found[f"{name}_compacted"] = (sum(pair[i] for pair in pairs) for i in (0, 1))
+        return found | {"bytes_masked": self.bytes[0], "bytes_compacted": self.bytes[1]}
 
 
 def compact(network: Network) -> Compaction:
@@ -77,7 +90,21 @@ def compact(network: Network) -> Compaction:
             name: (wire.n_weights, n_connections(smaller, name) if name in projections else 0)
             for name, wire in wires.items()
         },
+        (weight_bytes(network), weight_bytes(smaller)),
     )
+
+
+def weight_bytes(network: Network) -> int:
+    """Return bytes that the weights need: of each projection the smaller of a full matrix and a list.
+
+    A matrix takes a byte per place, a list a byte of weight and one of index per stored synapse. Kernels are stored
+    once. What a chip takes in its own formats, the placement tells.
+    """
+    total = 0
+    for p in network.projections.values():
+        full = network.size_of(p.source) * network.size_of(p.target) if isinstance(p, Synapses) else p.kernel.size
+        total += min(full, 2 * p.n_weights)
+    return total
 
 
 def n_connections(network: Network, name: str) -> int:

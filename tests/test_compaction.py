@@ -79,6 +79,10 @@ def test_unit_without_input_goes_with_what_it_fed() -> None:
     np.testing.assert_array_equal(result.kept["p0"], [True, False, False])  # no input; no path to the output
     np.testing.assert_array_equal(result.kept["p1"], [True, False])  # only fed by the dead one
     assert result.synapses == {"w0": (2, 1), "w1": (3, 1), "w2": (2, 1)}
+    assert result.counts() == {
+        "units_masked": 6, "units_compacted": 3, "synapses_masked": 7, "synapses_compacted": 3,
+        "bytes_masked": 4 + 6 + 2, "bytes_compacted": 2 + 1 + 1,
+    }  # fmt: skip
 
 
 def test_bound_on_the_drive_decides_exactly_at_the_threshold() -> None:
