@@ -146,7 +146,8 @@ class MaskedSynapse:
     def present(self) -> Tensor:
         """Bool: allowed by the mask and not quantised to zero."""
         with torch.no_grad():
-            return self.mask & (self.hook(self.weight) != 0)
+            deployed: Tensor = self.hook(self.weight)
+            return self.mask & (deployed != 0)
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
