@@ -290,7 +290,7 @@ def test_literal_mode_has_all_of_them_and_refuses_the_synapse_stage() -> None:
 
 CASES: list[tuple[str, bool, dict[str, Any]]] = [
     ("dense", False, {"pruning_gain": 5.0}),
-    ("dense", True, {"pruning_gain": 5.0, "synapse_stage": True}),
+    ("dense", True, {"pruning_gain": 5.0, "synapse_stage": True, "synapse_scope": "balanced"}),
     ("dense", False, {"mode": "literal"}),
     ("conv", False, {"pruning_gain": 20.0, "synapse_stage": True, "synapse_scope": "layer"}),
     ("conv", True, {"pruning_gain": 20.0}),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
-from sdsnn_core.development.synapse_stage import drop_and_grow, sparsity_at, turnover_at
+from sdsnn_core.development.synapse_stage import balanced_budgets, drop_and_grow, sparsity_at, turnover_at
 
 from .masking import MaskedLayer
 from .tracing import LayerGraph
@@ -62,19 +62,17 @@ class Thinning:
             layer.unit_gate.reshape(-1, *(1,) * (synapse.mask.dim() - 1)).expand_as(synapse.mask)
             for layer, synapse in flat
         ]
-        scopes = (
-            [list(range(len(flat)))] if config.synapse_scope == "global" else [[place] for place in range(len(flat))]
-        )
+        keep = round((1 - sparsity) * sum(mask.numel() for mask in masks))
+        scopes, budgets = self._budgets(masks, keep)
         new: dict[int, Tensor] = {}
-        for scope in scopes:
-            keep = round((1 - sparsity) * sum(masks[place].numel() for place in scope))
+        for scope, budget in zip(scopes, budgets, strict=True):
             chosen = drop_and_grow(
                 [worth[place] for place in scope],
                 [promise[place] for place in scope],
                 [masks[place] for place in scope],
                 [open_units[place] for place in scope],
-                keep,
-                round(turnover * keep),
+                budget,
+                round(turnover * budget),
             )
             new.update(zip(scope, chosen, strict=True))
         places = iter(range(len(flat)))
@@ -92,6 +90,16 @@ class Thinning:
         """Remember the best accuracy seen."""
         if accuracy is not None:
             self.best_accuracy = max(self.best_accuracy, accuracy)
+
+    def _budgets(self, masks: Sequence[Tensor], keep: int) -> tuple[list[list[int]], list[int]]:
+        """Return which tensors share a budget, and the budgets."""
+        each = [[place] for place in range(len(masks))]
+        if self.config.synapse_scope == "global":
+            return [list(range(len(masks)))], [keep]
+        if self.config.synapse_scope == "balanced":
+            return each, balanced_budgets([mask.shape for mask in masks], keep)
+        total = sum(mask.numel() for mask in masks)
+        return each, [round(keep * mask.numel() / total) for mask in masks]
 
     def _worth(self, magnitude: Tensor, mask: Tensor) -> Tensor:
         if self.config.synapse_criterion == "magnitude":

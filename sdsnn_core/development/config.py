@@ -105,7 +105,8 @@ class DevelopmentConfig:
     synapse_end: float = 0.7  # of the run; what follows trains the final structure
     synapse_exponent: float = 3.0  # cubic schedule of gradual pruning (Zhu and Gupta 2017)
     synapse_turnover: float = 0.1  # share of present synapses replaced per epoch at first, falling like a cosine
-    synapse_scope: Literal["global", "layer"] = "global"
+    # global: the least of the network go; balanced: of each layer, thin ones stay denser; layer: the same share of each
+    synapse_scope: Literal["global", "balanced", "layer"] = "global"
     synapse_criterion: Literal["magnitude", "relative"] = "magnitude"  # relative: to the layer's root mean square
 
     # Stop criteria, all own and off; see goals.py. Units and synapses go until every stop_* that is set is met.
@@ -131,7 +132,7 @@ class DevelopmentConfig:
         if self.mode not in ("corrected", "literal"):
             found.append(f"mode: got {self.mode!r}, allowed are corrected, literal")
         for name, allowed in (
-            ("synapse_scope", ("global", "layer")),
+            ("synapse_scope", ("global", "balanced", "layer")),
             ("synapse_criterion", ("magnitude", "relative")),
         ):
             if getattr(self, name) not in allowed:

@@ -27,6 +27,31 @@ def turnover_at(phase: float, first: float) -> float:
     return first / 2 * (1 + math.cos(math.pi * min(1.0, max(0.0, phase))))
 
 
+def balanced_budgets(shapes: Sequence[Sequence[int]], keep: int) -> list[int]:
+    """Return how many synapses each tensor may keep of `keep` in all, by its size: thin layers stay denser.
+
+    shapes: (out, in, *kernel) of each. In proportion to the sum of the dimensions, at most all: the Erdos-Renyi-kernel
+    densities of Evci et al., "Rigging the Lottery" (2020), after Mocanu et al. (2018). Whole numbers that add up.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    keep = max(0, min(keep, sum(sizes)))
+    weights = [sum(n for n in shape if n > 1) or 1 for shape in shapes]
+    full: set[int] = set()
+    while True:
+        left = keep - sum(sizes[i] for i in full)
+        total = sum(weight for i, weight in enumerate(weights) if i not in full)
+        shares = [sizes[i] if i in full else left * weights[i] / total for i in range(len(sizes))]
+        over = {i for i, share in enumerate(shares) if i not in full and share > sizes[i]}
+        if not over:
+            break
+        full |= over
+    budgets = [math.floor(share) for share in shares]
+    by_rest = sorted(range(len(sizes)), key=lambda i: (budgets[i] - shares[i], i))
+    for i in by_rest[: keep - sum(budgets)]:
+        budgets[i] += 1
+    return budgets
+
+
 def drop_and_grow(
     keep_values: Sequence[Tensor],
     grow_values: Sequence[Tensor],
