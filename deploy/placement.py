@@ -41,7 +41,7 @@ def place(network: Network, chip: str | Chip = "loihi2") -> Placement:
     refusal: DoesNotFit | None = None
     for way in ways(network):
         try:
-            found = _legal(cutter, way)
+            found = legal(cutter, way)
         except DoesNotFit as error:
             refusal = refusal or error
             continue
@@ -56,8 +56,11 @@ def place(network: Network, chip: str | Chip = "loihi2") -> Placement:
     return finish(cutter, *best, bounds)
 
 
-def _legal(cutter: Cutter, way: Callable[[Cutter], Cores]) -> tuple[Cores, dict[str, npt.NDArray[np.int32]], Ints]:
-    """Return (cores, core of each neuron, output slots of each core) with all limits held. Raises DoesNotFit."""
+def legal(cutter: Cutter, way: Callable[[Cutter], Cores]) -> tuple[Cores, dict[str, npt.NDArray[np.int32]], Ints]:
+    """Return (cores, core of each neuron, output slots of each core) with all limits held, output axons too.
+
+    Raises DoesNotFit.
+    """
     limit = cutter.chip.limit("output_axons")
     cutter.forget()
     for _ in range(_ROUNDS):

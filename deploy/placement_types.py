@@ -67,7 +67,9 @@ class Mesh:
 class Placement:
     """A legal assignment of every neuron to a core.
 
-    chip: name of the chip file. core_of: population -> (size,) int32 core. axons: projection -> its input axons.
+    chip: name of the chip file. core_of: population -> (size,) int32 core. piece_of: population -> (size,) int32 piece
+    that each neuron belongs to; on a core, neurons lie piece by piece and in order, and lists end with a piece. axons:
+    projection -> its input axons.
     n_cores: cores used, numbered from 0. use: resource -> (n_cores,) amount; limits: resource -> amount per core
     (None: no published limit); neuron_room: (n_cores,) neurons that each core may hold, long delays taken into
     account. bounds: resource -> cores that no placement of this model can go below. load: resource -> mean use
@@ -76,6 +78,7 @@ class Placement:
 
     chip: str
     core_of: Mapping[str, npt.NDArray[np.int32]]
+    piece_of: Mapping[str, npt.NDArray[np.int32]]
     axons: Mapping[str, AxonTable]
     n_cores: int
     mesh: Mesh

@@ -26,6 +26,13 @@ def core_of(cutter: Cutter, cores: Cores) -> dict[str, npt.NDArray[np.int32]]:
     return found
 
 
+def _piece_of(cutter: Cutter, cores: Cores) -> dict[str, npt.NDArray[np.int32]]:
+    found = {name: np.full(p.size, -1, np.int32) for name, p in cutter.network.populations.items()}
+    for number, piece in enumerate(piece for pieces in cores for piece in pieces):
+        found[piece.population][piece.neurons] = number
+    return found
+
+
 def output_slots(cutter: Cutter, cores: Cores) -> dict[str, Ints]:
     """Return population -> (size,) output slots: one per destination core, two where a convolution leads."""
     found = {name: np.zeros(p.size, np.int64) for name, p in cutter.network.populations.items()}
@@ -64,6 +71,7 @@ def finish(
     return Placement(
         chip=chip.name,
         core_of=where,
+        piece_of=_piece_of(cutter, cores),
         axons={name: _axon_table(cutter, name, cores) for name in cutter.network.projections},
         n_cores=len(cores),
         mesh=Mesh(chip.layout.cores_per_chip, chip.layout.cores_per_tile, chip.layout.tiles_x),

@@ -14,7 +14,7 @@ from sdsnn_core.network import Convolution, Input, Network, Node, Output, Popula
 from .chip import Chip, load_chip
 from .placement_types import Placement
 
-Entries = list[tuple[int, int]]  # (rank of the target among the neurons of its population on the core, weight)
+Entries = list[tuple[int, int]]  # (rank of the target within its piece, weight)
 Axon = tuple[str, int, bool]  # (source, neuron, through a convolution)
 
 
@@ -110,13 +110,16 @@ class _Recount:
         self.network, self.chip = network, chip
         ranks: dict[tuple[str, int], int] = {}
         for name, population in network.populations.items():
-            where = placement.core_of[name]
-            assert where.shape == (population.size,)
+            where, piece_of = placement.core_of[name], placement.piece_of[name]
+            assert where.shape == piece_of.shape == (population.size,)
             assert 0 <= where.min() <= where.max() < placement.n_cores
-            for core in np.unique(where):
-                for rank, neuron in enumerate(np.flatnonzero(where == core)):
+            for piece in np.unique(piece_of):
+                members = np.flatnonzero(piece_of == piece)
+                assert np.unique(where[members]).size == 1
+                for rank, neuron in enumerate(members):
                     ranks[name, int(neuron)] = rank
-        self.lists: dict[int, dict[tuple[str, int], Entries]] = defaultdict(lambda: defaultdict(list))
+        # core -> (projection, source neuron, piece) -> entries
+        self.lists: dict[int, dict[tuple[str, int, int], Entries]] = defaultdict(lambda: defaultdict(list))
         self.width: dict[str, int] = {}
         self.delay: dict[str, int] = defaultdict(int)
         for name, p in network.projections.items():
@@ -127,7 +130,8 @@ class _Recount:
             self.delay[p.target] = max(self.delay[p.target], delay)
             for pre, post, weight in zip(wires.pre.tolist(), wires.post.tolist(), wires.weight.tolist(), strict=True):
                 core = int(placement.core_of[p.target][post])
-                self.lists[core][name, pre].append((ranks[p.target, post], weight))
+                piece = int(placement.piece_of[p.target][post])
+                self.lists[core][name, pre, piece].append((ranks[p.target, post], weight))
 
     def room(self, here: Mapping[str, int]) -> int:
         """Return how many neurons a core takes that holds these populations."""
@@ -141,17 +145,17 @@ class _Recount:
     def axons(self, core: int) -> set[Axon]:
         """Return the input axons of a core."""
         wires = self.network.projections
-        return {(wires[name].source, pre, isinstance(wires[name], Convolution)) for name, pre in self.lists[core]}
+        return {(wires[name].source, pre, isinstance(wires[name], Convolution)) for name, pre, _ in self.lists[core]}
 
     def memory(self, core: int, neurons: int) -> int:
         """Return the synaptic memory of a core, bits; equal lists of a convolution are stored once."""
         assert self.chip.synapses is not None
         index = min(bits for bits in self.chip.synapses.index_bits if neurons <= 2**bits)
         total, stored = 0, set()
-        for (name, _), entries in self.lists[core].items():
+        for (name, _, piece), entries in self.lists[core].items():
             ordered = sorted(entries)
             if isinstance(self.network.projections[name], Convolution):
-                key = (name, tuple((rank - ordered[0][0], weight) for rank, weight in ordered))
+                key = (name, piece, tuple((rank - ordered[0][0], weight) for rank, weight in ordered))
                 if key in stored:
                     continue
                 stored.add(key)
@@ -162,12 +166,12 @@ class _Recount:
 
     def fan_out(self, projection: str) -> list[tuple[int, int, int]]:
         """Return (source neuron, core, synapses) of every axon of a projection, in order."""
-        return sorted(
-            (pre, core, len(entries))
-            for core, lists in self.lists.items()
-            for (name, pre), entries in lists.items()
-            if name == projection
-        )
+        found: dict[tuple[int, int], int] = defaultdict(int)
+        for core, lists in self.lists.items():
+            for (name, pre, _), entries in lists.items():
+                if name == projection:
+                    found[pre, core] += len(entries)
+        return sorted((pre, core, n) for (pre, core), n in found.items())
 
 
 class Page(HTMLParser):

@@ -9,10 +9,13 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from sdsnn.deploy.chip import load_chip
-from sdsnn.deploy.placement import place
+from sdsnn.deploy.placement import legal, place
+from sdsnn.deploy.placement_bound import lower_bounds
 from sdsnn.deploy.placement_cost import DoesNotFit
 from sdsnn.deploy.placement_cut import Cutter
+from sdsnn.deploy.placement_pack import ways
 from sdsnn.deploy.placement_types import Mesh
+from sdsnn.deploy.placement_where import finish
 from sdsnn.deploy.testing import assert_legal, layers, small_chip
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
@@ -42,6 +45,36 @@ def test_random_networks_are_placed_legally_and_above_the_bound() -> None:
     assert cut > 20
     assert len(refused) < 30
     assert all(error.amount > error.limit for error in refused)
+
+
+def test_every_way_to_cut_and_pack_is_legal() -> None:
+    tried = shared = 0
+    for seed in range(5000, 5060):
+        rng = np.random.default_rng(seed)
+        network = random_network(rng, wild=False)
+        chip = small_chip(
+            neurons=int(rng.choice([8, 20, 50])),
+            input_axons=int(rng.choice([60, 200, 4096])),
+            synapse_bits=int(rng.choice([8192, 20000, 2**20])),
+            output_axons=int(rng.choice([100, 4096])),
+        )
+        cutter = Cutter(network, chip)
+        for way in ways(network):
+            try:
+                cores, where, outgoing = legal(cutter, way)
+            except DoesNotFit:
+                continue
+            bounds = lower_bounds(network, chip, cores=len(cores))
+            placement = finish(cutter, cores, where, outgoing, bounds)
+            assert_legal(network, placement, chip)
+            assert placement.lower_bound <= placement.n_cores
+            tried += 1
+            for pieces in cores:
+                runs = [piece.population for piece in pieces if not cutter.boxed[piece.population]]
+                assert len(runs) == len(set(runs))  # the lower bound takes this for granted
+                shared += len(pieces) > 1
+    assert tried > 100
+    assert shared > 100
 
 
 def test_random_networks_on_the_real_chips() -> None:
