@@ -291,6 +291,29 @@ def test_persistent_state(batches: tuple[int, int]) -> None:
             assert torch.equal(expected, found)
 
 
+def test_hooks_see_what_they_see_with_slayer() -> None:
+    """Hooks on synapses and neurons, also those that change what they see, and on gradients."""
+
+    def halve(_module: Any, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return inputs[0] * 0.5
+
+    def look(fused: bool, place: str) -> list[torch.Tensor | None]:
+        model, seen = small_model(), []
+        if fused:
+            fuse(model)
+        model(small_spikes())
+        watched = [getattr(model[index], place) for index in (0, 2)]
+        watched[0].register_forward_pre_hook(halve)
+        for module in watched:
+            module.register_forward_hook(lambda _module, _inputs, out: seen.append(out.detach().clone()))
+            module.register_full_backward_hook(lambda _module, _in, out: seen.append(out[0].clone()))
+        gradients = run(model, small_spikes(), 0)[1]
+        return [*gradients, *seen]
+
+    for place in ("synapse", "neuron"):
+        assert_alike(look(False, place), look(True, place))
+
+
 def test_gradients_twice() -> None:
     """A kept graph gives the same gradients again."""
     model = small_model()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.nn.utils.weight_norm import WeightNorm
 
 from sdsnn_core.lava_compat import import_slayer
 
 from .functions import shift
-from .layout import layout_of
-from .neuron import Neuron
+from .layout import flat, layout_of
+from .neuron import Neuron, is_watched
 from .synapses import SYNAPSES
 
 Tensor = torch.Tensor
@@ -50,10 +51,11 @@ class BlockForward:
     def _at_once(self, x: Tensor) -> Tensor | None:
         """Return the shifted spikes by way of through.py, or None where somebody wants to see what is between."""
         synapse = self.block.synapse
-        watched = synapse._forward_hooks or synapse._backward_hooks
-        if watched or type(synapse) not in SYNAPSES.values() or x.device.type != "cpu":
+        before = list(synapse._forward_pre_hooks.values())
+        ours = type(synapse) in SYNAPSES.values() and all(isinstance(hook, WeightNorm) for hook in before)
+        if not ours or x.device.type != "cpu" or synapse._forward_hooks or is_watched(synapse):
             return None
-        for hook in synapse._forward_pre_hooks.values():  # weight normalisation makes the weight anew
+        for hook in before:  # weight normalisation makes the weight anew
             hook(synapse, (x,))
         plan = synapse.plan(x, synapse.quantised())
         found: Tensor | None = None if plan is None else self.block.neuron.behind(plan)
@@ -109,6 +111,8 @@ class FlattenForward:
             return type(block).forward(block, x)
         if block.shape is None:
             block.shape = [x.shape[1:4].numel(), 1, 1]
+        if x.device.type == "cpu" and x.dtype == torch.float32:
+            return flat(x)
         return x.permute(4, 0, 1, 2, 3).flatten(2).permute(1, 2, 0)
 
 

@@ -51,3 +51,8 @@ def empty(shape: Sequence[int]) -> torch.Tensor:
     view = array[:size]
     weakref.finalize(view, _give_back, room, array).atexit = False
     return torch.from_numpy(view).view(*shape)
+
+
+def packed(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a float32 tensor on the CPU contiguous: itself, or a copy without its history."""
+    return tensor.detach() if tensor.is_contiguous() else empty(tensor.shape).copy_(tensor.detach())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,3 +124,22 @@ def steps_first(tensor: Tensor) -> Tensor:
 def steps_last(memory: Tensor) -> Tensor:
     """Undo `steps_first`, without a copy."""
     return memory.permute(1, memory.dim() - 1, *range(2, memory.dim() - 1), 0)
+
+
+class _Flat(torch.autograd.Function):
+    """(batch, channels, height, width, steps) as (batch, neurons, steps), with steps outermost in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Return the neurons in the order of channels, height and width."""
+        ctx.shape = x.shape
+        moved = buffers.packed(x.permute(4, 0, 1, 2, 3))
+        return steps_last(moved.view(*moved.shape[:2], -1))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Return the gradient of x."""
+        return gradients[0].reshape(ctx.shape)
+
+
+flat: Callable[[Tensor], Tensor] = _Flat.apply  # torch does not type `apply`

@@ -23,6 +23,11 @@ _cuba = _slayer.neuron.cuba
 _quantize = _slayer.utils.quantize
 
 
+def is_watched(module: torch.nn.Module) -> bool:
+    """Return whether somebody wants to see the gradients that pass a module, which takes a call of the module."""
+    return bool(module._backward_hooks or module._backward_pre_hooks)
+
+
 class Neuron(SlayerNeuron):  # type: ignore[misc]
     """SLAYER's CUBA neuron with fused passes: same arguments, attributes, parameters, buffers and results.
 
@@ -85,6 +90,8 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
         """
         if self.shape is None or self.graded_spike is True or self.requires_grad is True or self._forward_pre_hooks:
             return None
+        if is_watched(self):
+            return None
         memory = plan.memory
         like = memory.new_empty(1).expand(memory.shape[1], *self.shape, memory.shape[0])
         if not self._can_be_late() or not self._can_fuse(like):
@@ -112,7 +119,9 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
         """
         gates = [getattr(hook, "gate", None) for hook in self._forward_hooks.values()]
         usual = self.drop is None and self.norm is None and self.graded_spike is False and self.requires_grad is False
-        if not usual or len(gates) > 1 or None in gates or self._forward_pre_hooks or self.persistent_state is not True:
+        if not usual or len(gates) > 1 or None in gates or self.persistent_state is not True:
+            return None
+        if self._forward_pre_hooks or is_watched(self):
             return None
         if z.device.type != "cpu" or weights.dtype != torch.float32 or z.dim() != 3 or not self._can_fuse(z):
             return None

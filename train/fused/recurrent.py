@@ -170,7 +170,7 @@ class _Loop(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of z and r."""
         r, spikes, voltage = ctx.saved_tensors
-        constants, gradient = ctx.constants, gradients[0].contiguous()
+        constants, gradient = ctx.constants, buffers.packed(gradients[0])
         out = buffers.empty(gradient.shape)
         run_rows(
             loop_backward, gradient.shape[1], gradient.numel(), gradient.numpy(), r.detach().contiguous().numpy(),

@@ -90,18 +90,18 @@ class MatrixSums:
     def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """See Sums."""
         if self.events is not None:
-            return sums_of(self.events, at, x.shape[0], weight.t().contiguous())
-        return product(x.flatten(1), weight.contiguous())
+            return sums_of(self.events, at, x.shape[0], buffers.packed(weight.t()))
+        return product(x.flatten(1), buffers.packed(weight))
 
     def backward(
         self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
     ) -> Found:
         """See Sums."""
         if to_x is not None:
-            to_x.copy_(product(gradient, weight.t().contiguous()).view(x.shape))
+            to_x.copy_(product(gradient, buffers.packed(weight.t())).view(x.shape))
         if to_weight and self.events is not None:
             return gradient_of(self.events, at, gradient, weight.shape[1]).t()
-        return product(gradient.t().contiguous(), x.flatten(1).t().contiguous()) if to_weight else None
+        return product(buffers.packed(gradient.t()), buffers.packed(x.flatten(1).t())) if to_weight else None
 
     def were_exact(self) -> bool:
         """Say yes: synapses.py looks before."""
@@ -152,7 +152,7 @@ class _Add(torch.autograd.Function):
         """Return the gradients of x and of the weight."""
         x, weight = ctx.saved_tensors
         to_x = buffers.empty(x.shape) if ctx.needs_input_grad[0] else None
-        return to_x, ctx.sums.backward(x, weight, gradients[0].contiguous(), to_x, ctx.needs_input_grad[1]), None
+        return to_x, ctx.sums.backward(x, weight, buffers.packed(gradients[0]), to_x, ctx.needs_input_grad[1]), None
 
 
 # torch does not type `apply`

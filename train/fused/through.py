@@ -192,7 +192,7 @@ class _Pass(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x and weight."""
         x, weight, voltage = ctx.saved_tensors
-        found = ctx.through.back(gradients[0].contiguous(), x, weight, voltage, *ctx.needs_input_grad[:2])
+        found = ctx.through.back(buffers.packed(gradients[0]), x, weight, voltage, *ctx.needs_input_grad[:2])
         return *found, None
 
 
