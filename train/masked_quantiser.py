@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import autocast
 from .fused.rows import compiled
 
 LEAST, MOST = -256, 254  # SLAYER's 8-bit weights, in units of 1 / scale
@@ -87,7 +88,7 @@ def scale_of(quantise: Callable[..., Tensor] | None) -> float | None:
 
 def fits(weight: Tensor, mask: Tensor, heard: Tensor) -> bool:
     """Return whether these are tensors that the one pass takes."""
-    if torch.is_autocast_enabled("cpu") or weight.dtype != torch.float32 or weight.device.type != "cpu":
+    if autocast.on_cpu() or weight.dtype != torch.float32 or weight.device.type != "cpu":
         return False
     return weight.is_contiguous() and mask.is_contiguous() and heard.is_contiguous()
 

@@ -14,6 +14,7 @@ from torch.nn.functional import conv3d
 
 from sdsnn_core.lava_compat import import_slayer
 
+from .. import autocast
 from .events import look_at
 from .exact import input_bound, sums_are_exact
 from .layout import steps_first, steps_last
@@ -61,7 +62,7 @@ class _Planned:
 
     def plan(self, input: Tensor, weight: Tensor) -> Plan | None:
         """Return how to do the sums, or None where only SLAYER's way is the same."""
-        if torch.is_autocast_enabled("cpu") or any(t.device.type != "cpu" for t in (input, weight)):
+        if autocast.on_cpu() or any(t.device.type != "cpu" for t in (input, weight)):
             return None
         return self._plan(input, weight) if input.dtype == weight.dtype == torch.float32 and input.numel() else None
 
