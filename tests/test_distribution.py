@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -146,8 +147,7 @@ def test_two_have_the_structure_of_one_with_the_whole_batch() -> None:
 def test_more_than_two_differ_by_rounding_only() -> None:
     """Sums of more than two numbers depend on their order in the last bit."""
     one, history = trained(Trainer(config("optimiser.epochs=2", "optimiser.accumulate=3")), 1)
-    results = together(config("optimiser.epochs=2"), 3, 1)
-    for state, lines in results:
+    for state, lines in (results := together(config("optimiser.epochs=2"), 3, 1)):
         assert differences(results[0][0], state) == []  # but the three agree
         assert lines[0]["loss"] == pytest.approx(history[0]["loss"], rel=1e-3)
         for name, value in one["model"].items():
@@ -189,10 +189,8 @@ def run(
     folder: Path, *arguments: str, launcher: Sequence[str] = (), dashes: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *launcher, "-m", "sdsnn_core", *dashes, "train", "--quiet", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=200, check=False, env=environment
-    )  # fmt: skip
+    more = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False, env=more)
 
 
 def sets(*settings: str) -> list[str]:
@@ -250,8 +248,6 @@ def test_a_mistake_is_one_line_whatever_the_number_of_processes(tmp_path: Path) 
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
