@@ -325,3 +325,31 @@ def test_a_million_neurons_and_a_hundred_million_synapses() -> None:
     # Indices and weights are shared with the network: the engine adds less than a byte per synapse.
     assert grown < n * fan_out
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < 24 * 10**9
+
+
+@pytest.mark.parametrize("decays", [(4096, 0), (1000, 0), (4096, 500), (300, 40), (0, 0), (4096, 4096)])
+@pytest.mark.parametrize("each", [False, True])
+def test_neurons_at_rest_are_passed_over_and_miss_nothing(rng: np.random.Generator, decays: Any, each: bool) -> None:
+    """Rare spikes to some of 200 neurons, long silences, both signs, delays, a bias in one population: every state."""
+    current, voltage = decays
+    matrix = rng.integers(-60, 90, (200, 40)) * (rng.random((200, 40)) < 0.05)
+    population = Population(
+        (200,),
+        current,
+        voltage,
+        rng.integers(40, 80, 200) if each else 60,
+        initial_voltage=rng.integers(-9000, 9000, 200),
+    )
+    nodes = {
+        "input": Input((40,)), "a": population, "b": Population((70,), 4096, 100, 30, bias=-1), "output": Output("b"),
+    }  # fmt: skip
+    wires = {
+        "w": Synapses.from_dense("input", "a", matrix),
+        "loop": Synapses.from_dense("a", "a", -8 * np.eye(200, dtype=int), delay=np.asarray(3)),
+        "v": Synapses.from_dense("a", "b", rng.integers(-5, 9, (70, 200)) * 2),
+    }
+    network = Network(nodes, wires)
+    x = (rng.random((2, 300, 40)) < 0.002).astype(np.uint8)
+    x[:, 100:200] = 0
+    _, expected = compare(network, x)
+    assert expected.counts["a"].sum() > 0

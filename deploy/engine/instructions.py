@@ -125,6 +125,21 @@ def nonzero(_: Any, array: Any, at: Any) -> Any:
 
 
 @instruction
+def silent(_: Any, array: Any, at: Any) -> Any:
+    """Whether the tb.ALIGN 32-bit numbers from array[at] are all 0."""
+    signature = types.boolean(array, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(32), tb.ALIGN)
+        place = builder.gep(args[0], [args[1]])
+        values = builder.load(builder.bitcast(place, vector.as_pointer()), align=4)
+        bits = builder.bitcast(builder.icmp_unsigned("!=", values, ir.Constant(vector, None)), ir.IntType(tb.ALIGN))
+        return builder.icmp_unsigned("==", bits, ir.Constant(ir.IntType(tb.ALIGN), 0))
+
+    return signature, generate
+
+
+@instruction
 def lowest(_: Any, word: Any) -> Any:
     """Index of the lowest set bit of a uint64 that is not 0."""
     signature = types.int64(types.uint64)

@@ -66,6 +66,7 @@ class Memory:
             current=np.empty(self._plan.initial.size, np.int32),
             voltage=np.empty(self._plan.initial.size, np.int32),
             ring=np.empty(self._ring, np.int32),
+            awake=np.empty(self._plan.initial.size // tb.ALIGN, np.uint8),
             spike=np.zeros(-(-max(self.sizes) // 64) * 64, np.uint8),
             event=np.empty(events, np.uint32),
             value=np.empty(max(1, values), np.uint8),

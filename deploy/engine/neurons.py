@@ -8,7 +8,7 @@ import numpy as np
 
 from . import tables as tb
 from .compiling import i32, part
-from .instructions import WORD, lowest, nonzero
+from .instructions import WORD, lowest, nonzero, silent
 
 
 @part
@@ -35,25 +35,41 @@ def _neuron(current: Any, voltage: Any, arriving: Any, keep_u: Any, keep_v: Any,
 def advance(node: Any, plan: Any, work: Any, at: Any) -> Any:
     """Advance a population by one step; `at` is where its arriving sums begin in the ring.
 
-    The neurons that pad it to whole vectors run too; `collect` does not look at them.
+    ALIGN neurons at a time, or none of them where they are at rest and nothing arrives. The neurons that pad it to
+    whole vectors run too; `collect` does not look at them.
     """
-    u, v, ring, spike = work.current, work.voltage, work.ring, work.spike
-    s, p = node[tb.N_STATE], node[tb.N_PARAM]
-    if node[tb.N_UNIFORM]:
-        keep_u, keep_v, threshold, bias = plan.keep_u[p], plan.keep_v[p], plan.threshold[p], plan.bias[p]
-        for i in range(node[tb.N_PAD]):
-            u[s + i], v[s + i], spike[i] = _neuron(u[s + i], v[s + i], ring[at + i], keep_u, keep_v, threshold, bias)
-            ring[at + i] = i32(0)
-    else:
-        for i in range(node[tb.N_PAD]):
-            keep_u, keep_v, threshold, bias = (
-                plan.keep_u[p + i],
-                plan.keep_v[p + i],
-                plan.threshold[p + i],
-                plan.bias[p + i],
-            )
-            u[s + i], v[s + i], spike[i] = _neuron(u[s + i], v[s + i], ring[at + i], keep_u, keep_v, threshold, bias)
-            ring[at + i] = i32(0)
+    u, v, ring, spike, awake = work.current, work.voltage, work.ring, work.spike, work.awake
+    s, p, rest, uniform = node[tb.N_STATE], node[tb.N_PARAM], node[tb.N_REST], node[tb.N_UNIFORM]
+    keep_u, keep_v, threshold, bias = plan.keep_u[p], plan.keep_v[p], plan.threshold[p], plan.bias[p]
+    for first in range(0, node[tb.N_PAD], tb.ALIGN):
+        a, b, flag = at + first, s + first, (s + first) // tb.ALIGN
+        if not awake[flag] and silent(ring, a):
+            for i in range(tb.ALIGN):
+                spike[first + i] = False
+            continue
+        if uniform:
+            for i in range(tb.ALIGN):
+                u[b + i], v[b + i], spike[first + i] = _neuron(
+                    u[b + i], v[b + i], ring[a + i], keep_u, keep_v, threshold, bias
+                )
+                ring[a + i] = i32(0)
+        else:
+            q = p + first
+            for i in range(tb.ALIGN):
+                each_u, each_v, limit, constant = (
+                    plan.keep_u[q + i],
+                    plan.keep_v[q + i],
+                    plan.threshold[q + i],
+                    plan.bias[q + i],
+                )
+                u[b + i], v[b + i], spike[first + i] = _neuron(
+                    u[b + i], v[b + i], ring[a + i], each_u, each_v, limit, constant
+                )
+                ring[a + i] = i32(0)
+        if rest == tb.AT_ZERO:
+            awake[flag] = not (silent(u, b) and silent(v, b))
+        elif rest == tb.WITHOUT_CURRENT:
+            awake[flag] = not silent(u, b)
 
 
 @part

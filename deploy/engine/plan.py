@@ -132,6 +132,7 @@ class Builder:
             "threshold": item.threshold.astype(np.int64) * 64,
             "bias": item.bias.astype(np.int64) << item.bias_exp,
         }
+        node[tb.N_REST] = _rest(item)
         node[tb.N_UNIFORM] = int(all(value.min() == value.max() for value in values.values()))
         for key, value in values.items():
             each = np.broadcast_to(value, item.shape).reshape(-1)
@@ -238,6 +239,13 @@ class Builder:
         columns_ns = SEGMENT_NS + weight.size / n_pre * SYNAPSE_NS[4 * weight.size > LARGE]
         fits = n_pre * each <= DENSE_LIMIT and (self.layout == "dense" or row_ns <= columns_ns)
         return (kind, shift) if fits else (None, 0)
+
+
+def _rest(population: Population) -> int:
+    """Return in which state neurons without a bias stay as they are while nothing arrives."""
+    if population.bias.any():
+        return tb.NEVER
+    return tb.AT_ZERO if population.voltage_decay.any() else tb.WITHOUT_CURRENT
 
 
 def _by_delay(

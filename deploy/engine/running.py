@@ -83,6 +83,8 @@ def _samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, low: 
             work.current[i], work.voltage[i] = i32(0), plan.initial[i]
         for i in range(n_ring):
             work.ring[i] = i32(0)
+        for i in range(works.awake.size):
+            work.awake[i] = np.uint8(1)
         for begin in range(0, n_steps, block):
             stop = min(begin + block, n_steps)
             for index in range(n_nodes):

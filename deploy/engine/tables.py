@@ -28,7 +28,10 @@ N_GRADED = 8  # 1 if events have values, in Work.value at the places of the even
 N_MAX = 9  # largest value an input allows
 N_ORDER = 10  # into Plan.order: the place in C order of the neuron held at an internal place; -1 if the same
 N_FIRST, N_LAST = 11, 12  # rows of Plan.projections that arrive here
-N_COLUMNS = 13
+N_REST = 13  # when nothing arrives, ALIGN neurons stay as they are: NEVER, at u = v = 0, or at u = 0 whatever v is
+N_COLUMNS = 14
+
+NEVER, AT_ZERO, WITHOUT_CURRENT = range(3)
 
 # Kinds of projection: dense rows of int8 or int16, compressed columns with 16- or 32-bit targets, convolution.
 ROWS8, ROWS16, SPARSE16, SPARSE32, CONVOLUTION = range(5)
@@ -85,6 +88,7 @@ class Work(NamedTuple):
     current: Ints  # (neurons,) int32
     voltage: Ints  # (neurons,) int32
     ring: Ints  # int32 sums that are on their way
+    awake: Ints  # (neurons / ALIGN,) uint8: 0 where all of ALIGN neighbours stay as they are unless something arrives
     spike: Ints  # uint8, one population's spikes of one step, padded to 64
     event: Ints  # uint32 internal index of every spike of a block of steps
     value: Ints  # uint8 values of the events of graded inputs
