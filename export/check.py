@@ -91,11 +91,12 @@ def _check_nir_file(path: Path) -> list[Finding]:
 
 def _check_netx_file(path: Path) -> list[Finding]:
     from .check_network import NETWORK_RULES
-    from .check_netx import NETX_RULES, open_netx
+    from .check_netx import NETX_RULES, layers_of
+    from .netx_fields import open_netx
     from .netx_reader import read_netx
 
-    with open_netx(path) as layers:
-        found = run_rules(NETX_RULES, layers)
+    with open_netx(path) as file:
+        found = run_rules(NETX_RULES, layers_of(file))
     try:
         return found + run_rules(NETWORK_RULES, read_netx(path))
     except FileError:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from sdsnn_core.errors import FileError
 from sdsnn_core.network import DELAY_MAX
 
 from .check import Rule
@@ -18,28 +15,12 @@ from .netx_format import CUBA_TYPES, SUPPORTED_LAYERS, netx_runs_exactly, why_no
 Found = Iterator[tuple[str, str, str]]
 Layers = Mapping[str, Any]
 RAISES: Final = ("pool", "convT", "unpool", "average", "concat")
-DAMAGED: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 
-@contextmanager
-def open_netx(path: Path) -> Iterator[Layers]:
-    """Yield 'layer N' -> HDF5 group, in order. Raises FileError for a file that is none."""
-    import h5py
-
-    if not path.is_file():
-        raise FileError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
-        raise FileError(f"{path}: is not an HDF5 file; allowed are netx networks (.net)")
-    try:
-        with h5py.File(path, "r") as file:
-            if not isinstance(file.get("layer"), h5py.Group):
-                raise FileError("HDF5 file without a netx network (a group 'layer')")
-            names = sorted((name for name in file["layer"] if name.isdecimal()), key=int)
-            yield {f"layer {name}": file["layer"][name] for name in names}
-    except FileError as error:
-        raise FileError(f"{path}: {error}") from error
-    except DAMAGED as error:
-        raise FileError(f"{path}: damaged file ({type(error).__name__}: {' '.join(str(error).split())})") from error
+def layers_of(file: Any) -> Layers:
+    """Return 'layer N' -> HDF5 group, in order."""
+    names = sorted((name for name in file["layer"] if name.isdecimal()), key=int)
+    return {f"layer {name}": file["layer"][name] for name in names}
 
 
 def _text(group: Any, key: str) -> str:

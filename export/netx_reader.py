@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from sdsnn_core.convolution import convolution_output_shape
-from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
+from sdsnn_core.errors import FileError, NetworkError, UnsupportedNode
 from sdsnn_core.network import (
     BIAS_EXP_MAX,
     BIAS_MAX,
     DECAY_UNITY,
-    DELAY_MAX,
     NEVER_FIRES,
     WEIGHT_EXP_MAX,
     WEIGHT_MAX,
@@ -36,11 +34,11 @@ from sdsnn_core.network import (
     Synapses,
 )
 
-from .netx_format import BIAS_EXP, CUBA_TYPES, METADATA, METADATA_VERSION, SUPPORTED_LAYERS
+from .netx_fields import delay_matrix, integers, neuron_integers, open_netx, pair, spread, text
+from .netx_format import BIAS_EXP, METADATA, METADATA_VERSION, SUPPORTED_LAYERS
 from .nir_dialect import Int64Array, in_form, smallest_form, with_exponent
 
 _NO_RULE: Final = "pool: write it as a grouped convolution; convT, unpool, average, concat: netx has none"
-_DAMAGED = (OSError, RuntimeError, KeyError, IndexError, ValueError, TypeError, MemoryError, AttributeError)
 
 
 def read_netx(path: str | Path) -> Network:
@@ -51,22 +49,8 @@ def read_netx(path: str | Path) -> Network:
     for a missing, damaged or foreign file, UnsupportedNode and NetworkError naming file, layer, what came and what is
     allowed.
     """
-    import h5py
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
-        raise FileError(f"{path}: is not an HDF5 file; allowed are netx networks (.net)")
-    try:
-        with h5py.File(path, "r") as file:
-            if not isinstance(file.get("layer"), h5py.Group):
-                raise FileError("HDF5 file without a netx network (a group 'layer')")
-            return _Reader(file).network()
-    except SdsnnError as error:
-        raise type(error)(f"{path}: {error}") from error
-    except _DAMAGED as error:
-        raise FileError(f"{path}: damaged file ({type(error).__name__}: {' '.join(str(error).split())})") from error
+    with open_netx(Path(path)) as file:
+        return _Reader(file).network()
 
 
 class _Reader:
@@ -102,7 +86,7 @@ class _Reader:
         spiking = 0
         for index in indices:
             group, where = self.layers[str(index)], f"layer {index}"
-            kind = _text(group, "type", where)
+            kind = text(group, "type", where)
             if kind not in SUPPORTED_LAYERS:
                 raise UnsupportedNode(
                     f"{where}: got type {kind!r}, allowed are {', '.join(SUPPORTED_LAYERS)} ({_NO_RULE})"
@@ -133,7 +117,7 @@ class _Reader:
         for name, default in (("weight", 64), ("bias", 0)):
             value = np.asarray(group[name][()]).reshape(-1)[0] if name in group else default
             self.provenance[f"input_{name}"] = int(value)
-        neuron = _neuron(group["neuron"], f"{where} neuron", self.shape)
+        neuron = neuron_integers(group["neuron"], f"{where} neuron", self.shape)
         neuron["current_decay"] = np.full(self.shape, DECAY_UNITY)  # the bias is held, not remembered
         values = {key: smallest_form(value) for key, value in neuron.items()}
         self.nodes["layer_input"] = Population(self.shape, bias_exp=BIAS_EXP, **values)
@@ -153,16 +137,16 @@ class _Reader:
                 f"{where}: got no neuron; SLAYER means a plain sum, netx an integrator that never forgets; allowed is "
                 "a neuron group (add iDecay 4096, vDecay 4096 and vThMant for the sum)"
             )
-        weight = _integers(group, "weight", where)
+        weight = integers(group, "weight", where)
         if kind == "conv":
             shape = self._convolution(group, weight, where, name, feed_name, hint)
         else:
             shape = self._dense(group, weight, where, kind, name, feed_name, hint)
-        values = _neuron(group["neuron"], f"{where} neuron", shape)
+        values = neuron_integers(group["neuron"], f"{where} neuron", shape)
         state = np.zeros(shape, np.int64)
         if "bias" in group:
-            bias = _integers(group, "bias", where)
-            state = _spread(bias, shape, f"{where} bias") << BIAS_EXP
+            bias = integers(group, "bias", where)
+            state = spread(bias, shape, f"{where} bias") << BIAS_EXP
         split = with_exponent(state, -BIAS_MAX, BIAS_MAX, BIAS_EXP_MAX, int(hint["bias_exp"]) if hint else BIAS_EXP)
         if split is None:
             raise NetworkError(f"{where} bias: got up to {np.abs(state).max() >> BIAS_EXP}, allowed are {BIAS_MAX}")
@@ -190,8 +174,8 @@ class _Reader:
         if weight.ndim == 5 and weight.shape[4] == 1:
             weight = weight[..., 0]
         kernel, exponent = self._split(weight, where, feed_name)
-        stride, padding, dilation = (_pair(group, key, where) for key in ("stride", "padding", "dilation"))
-        groups = int(_integers(group, "groups", where).reshape(-1)[0]) if "groups" in group else 1
+        stride, padding, dilation = (pair(group, key, where) for key in ("stride", "padding", "dilation"))
+        groups = int(integers(group, "groups", where).reshape(-1)[0]) if "groups" in group else 1
         convolution = Convolution(self.before, name, kernel, stride, padding, dilation, groups, weight_exp=exponent)
         shape = convolution_output_shape(
             self.shape, convolution.kernel.shape, convolution.stride, convolution.padding, convolution.dilation, groups
@@ -213,7 +197,7 @@ class _Reader:
         feed_name: str,
         hint: Mapping[str, Any] | None,
     ) -> Shape:
-        size = int(np.prod(_integers(group, "shape", where)))
+        size = int(np.prod(integers(group, "shape", where)))
         if weight.size % size:
             raise NetworkError(f"{where} weight: got {weight.size} values for {size} neurons, allowed is a multiple")
         weight = weight.reshape(size, -1)
@@ -227,10 +211,10 @@ class _Reader:
             raise UnsupportedNode(
                 f"{where}: got delays at a recurrent layer, which netx runs with wrong weights; allowed none"
             )
-        delay = _delay(group, where, size, n_pre) if "delay" in group else np.zeros((), np.int64)
+        delay = delay_matrix(group, where, size, n_pre) if "delay" in group else np.zeros((), np.int64)
         self._synapses(feed_name, self.before, name, weight, delay, where)
         if kind == "dense_rec":
-            recurrent = _integers(group, "weight_rec", where).reshape(size, -1)
+            recurrent = integers(group, "weight_rec", where).reshape(size, -1)
             if recurrent.shape != (size, size):
                 raise NetworkError(f"{where} weight_rec: got {recurrent.shape}, allowed ({size}, {size})")
             loop_name = hint["loop"] if hint else f"{name}-{name}"
@@ -280,75 +264,3 @@ class _Reader:
 def _fields(convolution: Convolution) -> dict[str, Any]:
     names = ("source", "target", "kernel", "stride", "padding", "dilation", "groups", "weight_exp")
     return {name: getattr(convolution, name) for name in names}
-
-
-def _text(group: Any, key: str, where: str) -> str:
-    if key not in group:
-        raise NetworkError(f"{where}: got no {key}, allowed are {', '.join(SUPPORTED_LAYERS)}")
-    value = np.asarray(group[key][()]).reshape(-1)[0]
-    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _integers(group: Any, key: str, where: str) -> Int64Array:
-    """Return a dataset as int64, refusing fractions (netx would cut them off)."""
-    if key not in group:
-        raise NetworkError(f"{where}: got no {key}, which this type of layer needs")
-    values = np.asarray(group[key][()])
-    if values.dtype.kind not in "iufb" or not np.array_equal(values, np.rint(values)):
-        raise NetworkError(
-            f"{where} {key}: got values that are not integers, allowed are integers (netx cuts fractions)"
-        )
-    return values.astype(np.int64)
-
-
-def _pair(group: Any, key: str, where: str) -> tuple[int, int]:
-    values = _integers(group, key, where).reshape(-1)
-    y, x = np.broadcast_to(values, (2,))
-    return int(y), int(x)
-
-
-def _spread(values: Int64Array, shape: Shape, where: str) -> Int64Array:
-    """Return values given for all, per channel or whole ((N,) or (W, H, C)) as an array of `shape`."""
-    whole: Int64Array = np.zeros(shape, np.int64)
-    if values.size == 1:
-        whole += values.reshape(-1)[0]
-        return whole
-    if len(shape) == 3 and values.shape == shape[::-1]:
-        whole += values.transpose(2, 1, 0)
-        return whole
-    if len(shape) == 3 and values.shape == shape[:1]:
-        whole += values.reshape(-1, 1, 1)
-        return whole
-    if values.ndim == 1 and values.size == int(np.prod(shape)):
-        return values.reshape(shape)
-    raise NetworkError(f"{where}: got shape {values.shape}, allowed are one value, one per channel or one per neuron")
-
-
-def _neuron(group: Any, where: str, shape: Shape) -> dict[str, Int64Array]:
-    kind = _text(group, "type", where)
-    if kind not in CUBA_TYPES:
-        raise UnsupportedNode(f"{where}: got type {kind!r}, allowed are {', '.join(CUBA_TYPES)}")
-    for key, allowed in (("gradedSpike", 0), ("weight_exp", 0), ("refDelay", 1)):
-        if key in group and (values := np.asarray(group[key][()])).size and (values != allowed).any():
-            raise UnsupportedNode(
-                f"{where} {key}: got {values.reshape(-1)[0]}, which netx ignores; allowed is {allowed}"
-            )
-    names = {"current_decay": "iDecay", "voltage_decay": "vDecay", "threshold": "vThMant"}
-    found = {name: _spread(_integers(group, key, where), shape, f"{where} {key}") for name, key in names.items()}
-    # SLAYER's Affine writes 2**18 - 1: like every threshold from 2**17 on, no voltage of 24 bits exceeds it.
-    found["threshold"] = np.minimum(found["threshold"], NEVER_FIRES)
-    return found
-
-
-def _delay(group: Any, where: str, n_post: int, n_pre: int) -> Int64Array:
-    """Return delays as (n_post, n_pre), as netx reads them: a vector is taken per output where its length allows."""
-    values = np.asarray(group["delay"][()])
-    steps = np.floor(values.astype(np.float64)).astype(np.int64)
-    if values.size and (steps.min() < 0 or steps.max() > DELAY_MAX):
-        raise NetworkError(f"{where} delay: got {values.min()}..{values.max()}, allowed 0..{DELAY_MAX} (netx clips)")
-    if steps.ndim == 1 and steps.size == n_post:
-        steps = steps[:, None]
-    elif steps.shape not in ((), (1,), (n_pre,), (n_post, n_pre)):
-        raise NetworkError(f"{where} delay: got shape {steps.shape}, allowed (), ({n_post},), ({n_pre},) or a matrix")
-    whole: npt.NDArray[np.int64] = np.broadcast_to(steps, (n_post, n_pre))
-    return whole
