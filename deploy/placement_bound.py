@@ -114,7 +114,7 @@ class _Program:
         for name, p in self.network.projections.items():
             boxed = any(isinstance(other, Convolution) for _, other in self.network.incoming(p.target))
             if isinstance(p, Convolution):
-                shape = self.network.nodes[p.source].shape  # type: ignore[union-attr]
+                shape = self.network.shape_of(p.source)
                 lands = landings(p, shape)
                 present = (p.kernel != 0).sum(axis=(0, 1))
                 weights = present[lands > 0].sum() if self.layout.shared_convolution else (present * lands).sum()

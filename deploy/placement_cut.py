@@ -40,7 +40,7 @@ class Cutter:
                 sizes = network.size_of(p.source), network.size_of(p.target)
                 self.wires[name] = Incoming(p, *sizes, self.layout)
             else:
-                self.wires[name] = BoxCounter(p, network.nodes[p.source].shape, self.layout)  # type: ignore[union-attr]
+                self.wires[name] = BoxCounter(p, network.shape_of(p.source), self.layout)
             longest = self.wires[name].form.max_delay
             if longest > chip.max_delay:
                 raise DoesNotFit(p.target, f"delay of {name} (steps)", longest, chip.max_delay, chip.title)

@@ -257,7 +257,7 @@ def whole_chip_amounts(network: Network) -> dict[str, int]:
     fan_out: dict[str, Any] = {}
     synapses = kernel = 0
     for p in network.projections.values():
-        wires = p if isinstance(p, Synapses) else expand(p, network.nodes[p.source].shape)  # type: ignore[union-attr]
+        wires = p if isinstance(p, Synapses) else expand(p, network.shape_of(p.source))
         synapses += int(wires.weight.size)
         each = np.bincount(wires.pre, minlength=network.size_of(p.source))
         fan_out[p.source] = fan_out.get(p.source, 0) + each

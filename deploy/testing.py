@@ -123,7 +123,7 @@ class _Recount:
         self.width: dict[str, int] = {}
         self.delay: dict[str, int] = defaultdict(int)
         for name, p in network.projections.items():
-            wires = p if isinstance(p, Synapses) else expand(p, network.nodes[p.source].shape)  # type: ignore[union-attr]
+            wires = p if isinstance(p, Synapses) else expand(p, network.shape_of(p.source))
             kernel = p.weight if isinstance(p, Synapses) else p.kernel[p.kernel != 0]
             delay = int(p.delay.max()) if kernel.size and p.delay.size else 0
             self.width[name] = plain_weight_bits(kernel.tolist()) + (len(f"{delay:b}") if delay else 0)

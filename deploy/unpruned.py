@@ -67,7 +67,7 @@ class Before:
 
     def shape_of(self, network: Network, name: str) -> Shape:
         """Return the shape that node `name` had."""
-        return self.shapes.get(name, network.nodes[name].shape)  # type: ignore[union-attr]
+        return self.shapes.get(name, network.shape_of(name))
 
     def size_of(self, network: Network, name: str) -> int:
         """Return the units that node `name` had."""
@@ -82,7 +82,7 @@ class Before:
         p = network.projections[name]
         if not isinstance(p, Convolution):
             return np.full(network.size_of(p.source), self.size_of(network, p.target), np.int64)
-        shape = network.nodes[p.source].shape  # type: ignore[union-attr]
+        shape = network.shape_of(p.source)
         kernel, groups = self.kernels.get(name, (p.kernel.shape, p.groups))
         rows, columns = (
             _hits(shape[1 + axis], kernel[2 + axis], p.stride[axis], p.padding[axis], p.dilation[axis])
@@ -124,7 +124,7 @@ def unpruned_network(network: Network, unpruned: Unpruned = None) -> Network | N
         assert isinstance(source, Input | Population)
         assert isinstance(target, Population)
         if isinstance(p, Convolution):
-            changed = any(nodes[end].shape != network.nodes[end].shape for end in (p.source, p.target))  # type: ignore[union-attr]
+            changed = (source.shape, target.shape) != (network.shape_of(p.source), network.shape_of(p.target))
             if changed and name not in kernels:
                 return None
             kernel, groups = kernels.get(name, (p.kernel.shape, p.groups))

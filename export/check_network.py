@@ -168,7 +168,7 @@ def groups(network: Network) -> Found:
     for name, projection in network.projections.items():
         if not isinstance(projection, Convolution):
             continue
-        size = max(network.nodes[projection.source].shape[1:])  # type: ignore[union-attr]
+        size = max(network.shape_of(projection.source)[1:])
         if projection.groups >= GROUPS_LIMIT or size >= GROUPS_LIMIT:
             yield (
                 f"projection {name!r}",

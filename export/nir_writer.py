@@ -75,7 +75,7 @@ class _Plan:
         """Return the point-to-point synapses of a projection that is written as a matrix."""
         if isinstance(projection, Synapses):
             return projection
-        return expand(projection, self.network.nodes[projection.source].shape)  # type: ignore[union-attr]
+        return expand(projection, self.network.shape_of(projection.source))
 
     def _fresh(self, name: str) -> str:
         while name in self.taken:

@@ -63,7 +63,7 @@ class Compaction:
 def compact(network: Network) -> Compaction:
     """Return the network without its dead units. Its populations spike as the kept units of the original did."""
     wires = {
-        name: p if isinstance(p, Synapses) else expand(p, network.nodes[p.source].shape)  # type: ignore[union-attr]
+        name: p if isinstance(p, Synapses) else expand(p, network.shape_of(p.source))
         for name, p in network.projections.items()
     }
     fires = _firing(network, wires)
@@ -112,7 +112,7 @@ def n_connections(network: Network, name: str) -> int:
     p = network.projections[name]
     if isinstance(p, Synapses):
         return p.n_weights
-    return expand(p, network.nodes[p.source].shape).n_weights  # type: ignore[union-attr]
+    return expand(p, network.shape_of(p.source)).n_weights
 
 
 def _firing(network: Network, wires: Mapping[str, Synapses]) -> dict[str, Kept]:
@@ -194,7 +194,7 @@ def _widen(network: Network, p: Convolution, kept: dict[str, Kept]) -> None:
             used[:] = True
         ends = {end: np.repeat(used, len(channels) // p.groups) | channels for end, channels in ends.items()}
     for end, channels in ends.items():
-        shape = network.nodes[end].shape  # type: ignore[union-attr]
+        shape = network.shape_of(end)
         kept[end] = np.broadcast_to(channels[:, None, None], shape).reshape(-1).copy()
 
 
@@ -206,7 +206,7 @@ def _even_groups(p: Convolution, into: Kept, out: Kept) -> bool:
 
 
 def _channels(network: Network, name: str, kept: Mapping[str, Kept]) -> Kept:
-    shape = network.nodes[name].shape  # type: ignore[union-attr]
+    shape = network.shape_of(name)
     return np.asarray(kept[name].reshape(shape[0], -1).any(axis=1))
 
 

@@ -365,6 +365,12 @@ class Network:
         """Yield (name, projection) of those that start at node `name`."""
         return ((key, p) for key, p in self.projections.items() if p.source == name)
 
+    def shape_of(self, name: str) -> Shape:
+        """Return the shape of an input or population."""
+        node = self.nodes[name]
+        assert not isinstance(node, Output), name
+        return node.shape
+
     def size_of(self, name: str) -> int:
         """Number of neurons or channels of node `name` (an Output has those of its source)."""
         node = self.nodes[name]

@@ -112,7 +112,7 @@ def run(
     neurons = {name: _Neurons(node, n_samples) for name, node in network.populations.items()}
     wires = {
         name: _Wires(
-            p if isinstance(p, Synapses) else expand(p, network.nodes[p.source].shape),  # type: ignore[union-attr]
+            p if isinstance(p, Synapses) else expand(p, network.shape_of(p.source)),
             network.size_of(p.source),
             network.size_of(p.target),
             n_samples,
