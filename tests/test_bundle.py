@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,15 @@ def test_the_script_gives_the_expected_output(tmp_path: Path) -> None:
     answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert answer.returncode == 0, answer.stderr
     assert f"{SAMPLES} of {SAMPLES} samples as expected" in answer.stdout
+
+
+def test_the_script_ends_with_one_line_where_lava_is_not(tmp_path: Path) -> None:
+    made = make_bundle(run_folder(tmp_path / "run", network()))
+    hidden = tmp_path / "hidden" / "lava"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ImportError('no Lava here')")
+    command = [sys.executable, str(made / "run_on_loihi.py"), "--cpu"]
+    given = {**os.environ, "PYTHONPATH": str(hidden.parent)}
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=given)
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines()[-1].startswith("run_on_loihi: ImportError: no Lava here (lava-dl")
