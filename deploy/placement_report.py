@@ -12,7 +12,7 @@ from sdsnn_core.network import Network
 
 from .chip import RESOURCES, WHOLE_CHIP, Chip
 from .placement import place
-from .placement_advice import Change, advise, without_limits
+from .placement_advice import MANY, Change, advise, without_limits
 from .placement_cost import DoesNotFit
 from .placement_types import Placement
 from .unpruned import Unpruned, unpruned_network
@@ -228,6 +228,8 @@ def placement_lines(report: PlacementReport) -> list[str]:
             lines.append(f"the limit that binds: {RESOURCES[resource]}; without it {_counted(saved, 'core')} fewer")
         elif report.lifted:
             lines.append("no single limit binds: lifting any one of them saves no core")
+        else:
+            lines.append(f"which limit binds and what would help was not tried (asked so, or beyond {MANY:,} weights)")
     best = report.best_change
     if best is not None and best.cores is not None and best.bits is not None:
         lines.append(f"what would help most: {best.title}: {_counted(best.cores, 'core')}, {best.bits / 8192:,.1f} KiB")

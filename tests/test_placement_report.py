@@ -51,6 +51,11 @@ def test_what_binds_and_what_would_help() -> None:
     assert [table.row_count for table in placement_tables(report)] == [7, 1, report.placement.n_cores]
 
 
+def test_what_was_not_tried_is_said() -> None:
+    lines = placement_lines(explain(layers(8, 4), load_chip("loihi1"), advice=False))
+    assert "which limit binds and what would help was not tried (asked so, or beyond 3,000,000 weights)" in lines
+
+
 def test_a_refusal_is_reported_with_what_would_help() -> None:
     report = explain(layers(5000, 1), load_chip("loihi1"))
     assert report.placement is None
