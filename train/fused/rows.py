@@ -21,7 +21,11 @@ _lock = threading.Lock()
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile `function` with numba, without the GIL; the code is kept on disk where a place can be written."""
+    """Compile `function` with numba, without the GIL; the code is kept on disk where a place can be written.
+
+    numba looks for changes in the file of `function` only: whoever edits a kernel that other files call must remove
+    what is kept (__pycache__/*.nb*).
+    """
     return _compile(function, False)
 
 
