@@ -3,5 +3,5 @@
 import os
 
 # torch reads this before its first allocation, and never again: large tensors on huge pages, where the kernel grants
-# them on request. A training step of a convolution takes half the CPU time (docs/fused_neuron.md).
+# them on request (docs/fused_neuron.md).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
