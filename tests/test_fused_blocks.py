@@ -314,6 +314,23 @@ def test_hooks_see_what_they_see_with_slayer() -> None:
         assert_alike(look(False, place), look(True, place))
 
 
+def test_threads_share_the_work() -> None:
+    """Any number of torch's threads gives the same spikes, and gradients to rounding."""
+    model, x = small_model(), small_spikes(batch=16, steps=80)
+    fuse(model)
+    model(x)
+    before, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(run(model, x, 0))
+    finally:
+        torch.set_num_threads(before)
+    for out, gradients in found[1:]:
+        assert torch.equal(out, found[0][0])
+        assert_alike(found[0][1], gradients)
+
+
 def test_gradients_twice() -> None:
     """A kept graph gives the same gradients again."""
     model = small_model()
