@@ -169,8 +169,8 @@ def front(
         colour = colour_of.get(i, "var(--muted)")
         anchor = "end" if x > width * 0.7 else "start"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"><title>{escape(name)}</title></circle>')
-        shift = -9 if anchor == "end" else 9
-        parts.append(f'<text x="{x + shift:.1f}" y="{y - 7:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
+        shift, drop = (-9, -7) if anchor == "end" else (9, 15)  # a front rises to the right: beside it, not on it
+        parts.append(f'<text x="{x + shift:.1f}" y="{y + drop:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
     parts.append(
         f'<text class="label" x="{(LEFT + width - RIGHT) / 2:g}" y="{height - 8:g}" text-anchor="middle">'
         f"{escape(x_label)}</text>"
