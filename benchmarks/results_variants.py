@@ -34,8 +34,9 @@ DIGITS: dict[str, dict[str, str]] = {
 MNIST: dict[str, dict[str, str]] = {
     "dense": NOTHING,
     "corrected": UNITS,
-    "synapse stage 90 %": _synapses(0.9),
-    "synapse stage 98 %": _synapses(0.98),
+    "synapse stage 90 %": _synapses(0.9, synapse_scope="balanced"),
+    "synapse stage 98 %": _synapses(0.98, synapse_scope="global"),
+    "synapse stage 98 %, balanced": _synapses(0.98, synapse_scope="balanced"),
 }
 
 NMNIST: dict[str, dict[str, str]] = {
