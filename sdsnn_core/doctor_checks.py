@@ -24,6 +24,12 @@ State = Literal["works", "missing", "broken", "absent"]
 LAVA_LIMIT_S = 180.0
 # Modules that Intel's extension lava-loihi adds to lava-nc 0.10.0: lava/magma/compiler/compiler.py:21,
 # lava/utils/loihi.py.
+# Packages of the optional extras: package, extra, what is missing without it.
+EXTRAS = (
+    ("lightning-fabric", "distributed", "no training on GPUs, in several processes or in bf16-mixed"),
+    ("tensorboard", "tensorboard", "no event files for TensorBoard"),
+    ("aedat", "aedat", "no AEDAT 4 recordings, which CIFAR10-DVS comes in"),
+)
 LOIHI_MODULES = ("lava.magma.compiler.subcompilers.nc.ncproc_compiler", "lava.utils.loihi2_profiler")
 # Distribution -> the module to import, and what is lost without it. The versions stand in the metadata of sdsnn.
 PACKAGES = {
@@ -239,6 +245,12 @@ def check_optional(*, gpu: bool) -> Iterator[Finding]:
             )  # fmt: skip
         else:
             yield Finding("SLAYER's CUDA kernels", "works", "ninja, nvcc and g++ are there to compile them")
+    for package, extra, without in EXTRAS:
+        version = version_of(package)
+        if version is None:
+            yield Finding(package, "absent", "not installed", without, f"{pip_command()} 'sdsnn[{extra}]'")
+        else:
+            yield Finding(package, "works", version)
     absent = [tool for tool in TOOLS if version_of(tool) is None]
     if absent:
         yield Finding(
