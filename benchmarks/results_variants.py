@@ -4,7 +4,7 @@ from __future__ import annotations
 
 NOTHING = {"constraint": "false", "pruning": "false", "regeneration": "false", "synapse_stage": "false"}
 UNITS = {"synapse_stage": "false"}
-SLOW = {"optimiser.learning_rate": "5e-3"}  # the recipe has 2e-2, for fewer than 60 %
+SLOW = {"optimiser.learning_rate": "5e-3"}  # half the rate of the recipe
 
 
 def _synapses(target: float, **more: str) -> dict[str, str]:

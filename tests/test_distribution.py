@@ -152,7 +152,7 @@ def test_more_than_two_differ_by_rounding_only() -> None:
         assert lines[0]["loss"] == pytest.approx(history[0]["loss"], rel=1e-3)
         for name, value in one["model"].items():
             if value.is_floating_point():
-                torch.testing.assert_close(state["model"][name], value, rtol=0, atol=2e-2)  # one Adam step: 2e-2
+                torch.testing.assert_close(state["model"][name], value, rtol=0, atol=2e-2)  # two of Adam's steps
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 7, 200])

@@ -174,7 +174,7 @@ def test_every_package_that_comes_with_it_is_pinned() -> None:
     assert {"torch", "numpy", "pytest", "networkx"} <= found
     of_torch = re.compile(r"nvidia-|cuda-|triton$|setuptools$")
     installed = {name for name in found if not of_torch.match(name) and is_installed(name)}
-    assert installed - set(pins()) == set()
+    assert installed - set(pins()) - {"sdsnn"} == set()  # its extras name one another
 
 
 def is_installed(name: str) -> bool:
