@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 from sdsnn_core.errors import FileError, SdsnnError
+
+if TYPE_CHECKING:
+    from sdsnn_core.network import Network
 
 Severity = Literal["error", "warning", "note"]
 
@@ -75,37 +78,38 @@ def run_rules(rules: tuple[Rule, ...], subject: Any) -> list[Finding]:
 
 
 def _check_nir_file(path: Path) -> list[Finding]:
-    from .check_network import NETWORK_RULES
-    from .check_nir import NIR_RULES, open_nir
+    from .check_nir import NIR_RULES
+    from .importing import read_nir_graph
     from .nir_reader import read_nir
 
-    found = run_rules(NIR_RULES, open_nir(path))
-    try:
-        return found + run_rules(NETWORK_RULES, read_nir(path))
-    except FileError:
-        raise
-    except SdsnnError as error:
-        reason = " ".join(str(error).split()).removeprefix(f"{path}: ")
-        return [*found, Finding("integers", "error", path.name, reason, "sdsnn import FILE --dt SECONDS")]
+    found = run_rules(NIR_RULES, read_nir_graph(path))
+    return found + _of_network(path, read_nir, "integers", "sdsnn import FILE --dt SECONDS")
 
 
 def _check_netx_file(path: Path) -> list[Finding]:
-    from .check_network import NETWORK_RULES
     from .check_netx import NETX_RULES, layers_of
     from .netx_fields import open_netx
     from .netx_reader import read_netx
 
     with open_netx(path) as file:
         found = run_rules(NETX_RULES, layers_of(file))
+    more = _of_network(path, read_netx, "readable", "write it anew with sdsnn export")
+    if any(finding.severity == "error" for finding in found):  # the same trap, said layer by layer
+        more = [finding for finding in more if finding.rule != "readable"]
+    return found + more
+
+
+def _of_network(path: Path, read: Callable[[Path], Network], rule: str, help_: str) -> list[Finding]:
+    """Check the network in a file; one that cannot be read as a network is a finding of `rule`."""
+    from .check_network import NETWORK_RULES
+
     try:
-        return found + run_rules(NETWORK_RULES, read_netx(path))
+        return run_rules(NETWORK_RULES, read(path))
     except FileError:
         raise
     except SdsnnError as error:
-        if any(finding.severity == "error" for finding in found):
-            return found  # the same trap, said layer by layer
         reason = " ".join(str(error).split()).removeprefix(f"{path}: ")
-        return [*found, Finding("readable", "error", path.name, reason, "write it anew with sdsnn export")]
+        return [Finding(rule, "error", path.name, reason, help_)]
 
 
 def _check_run(path: Path) -> list[Finding]:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from .check import Rule
-from .importing import read_nir_graph
 from .nir_dialect import METADATA_KEY
 
 Found = Iterator[tuple[str, str, str]]
 TIMES: Final = ("tau", "tau_mem", "tau_syn", "r", "w_in")
-
-
-def open_nir(path: Path) -> Any:
-    """Return the graph as nir reads it, without its type check. Raises FileError."""
-    return read_nir_graph(path)
 
 
 def finite(graph: Any) -> Found:

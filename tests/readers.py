@@ -1,4 +1,4 @@
-"""Run NIR files in another tool: python readers.py TOOL FOLDER (or --which), on any Python that has the tool.
+"""Run NIR files in another tool: python readers.py TOOL FOLDER, on any Python that has the tool.
 
 Reads FOLDER/*.nir and the input of each, FOLDER/*.npy (samples, steps, *shape); writes FOLDER/*.out.npy.
 Imports nothing of sdsnn, so that the tools may live in an environment of their own (SDSNN_READERS).
@@ -6,13 +6,9 @@ Imports nothing of sdsnn, so that the tools may live in an environment of their 
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import sys
 import warnings
 from pathlib import Path
-
-TOOLS = ("norse", "snntorch", "spikingjelly", "sinabs")
 
 
 def load(tool, graph, n_steps):
@@ -86,7 +82,4 @@ def main(tool, folder):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    if sys.argv[1:] == ["--which"]:
-        sys.stdout.write(json.dumps([tool for tool in TOOLS if importlib.util.find_spec(tool) is not None]))
-    else:
-        main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]))

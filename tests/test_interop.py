@@ -6,10 +6,8 @@ step of transport, so the population of depth n spikes n steps earlier there.
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,29 +27,21 @@ from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.network import NEVER_FIRES, Convolution, Input, Network, Output, Population, Synapses
 
 SCRIPT = Path(__file__).parent / "readers.py"
-PYTHON = os.environ.get("SDSNN_READERS", sys.executable)
 DT = 1e-4
 N_SAMPLES, N_STEPS = 4, 60
 Trains = npt.NDArray[np.uint8]
 
 
-@lru_cache(maxsize=1)
-def readers() -> frozenset[str]:
-    answer = subprocess.run([PYTHON, SCRIPT, "--which"], capture_output=True, text=True, timeout=60, check=True)
-    return frozenset(json.loads(answer.stdout))
-
-
 class Cases:
     """Networks and inputs, what each tool makes of them in one child, and what the reference says."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, python_with: Callable[[str], str]) -> None:
+        self.folder, self.python_with = folder, python_with
         self.got: dict[str, dict[str, Any]] = {}
 
     def __call__(self, tool: str) -> dict[str, Any]:
         """Return name -> (samples, steps, size) of what `tool` makes of the file of each of its networks."""
-        if tool not in readers():
-            pytest.skip(f"{tool} is not installed in {Path(PYTHON).name}; SDSNN_READERS may name a Python that has it")
+        python = self.python_with(tool)
         if tool not in self.got:
             folder = self.folder / tool
             folder.mkdir()
@@ -59,7 +49,7 @@ class Cases:
                 (write_sinabs if tool == "sinabs" else write_nir)(network, folder / f"{name}.nir")
                 (port,) = network.inputs.values()
                 np.save(folder / f"{name}.npy", spikes.reshape(*spikes.shape[:2], *nir_shape(network, port)))
-            command = [PYTHON, str(SCRIPT), tool, str(folder)]
+            command = [python, str(SCRIPT), tool, str(folder)]
             answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
             assert answer.returncode == 0, answer.stderr[-2000:]
             self.got[tool] = {name: np.load(folder / f"{name}.out.npy") for name in cases(tool)}
@@ -67,8 +57,8 @@ class Cases:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Cases:
-    return Cases(tmp_path_factory.mktemp("readers"))
+def run(tmp_path_factory: pytest.TempPathFactory, python_with: Callable[[str], str]) -> Cases:
+    return Cases(tmp_path_factory.mktemp("readers"), python_with)
 
 
 @lru_cache

@@ -5,11 +5,8 @@ The tools run in children of SDSNN_READERS (an interpreter that has them), defau
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from functools import lru_cache
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,6 @@ from sdsnn.export.importing import import_file, read_nir_graph
 from sdsnn_core import reference
 
 SCRIPT = Path(__file__).parent / "writers.py"
-PYTHON = os.environ.get("SDSNN_READERS", sys.executable)
 DT = {"norse": 1e-3, "rockpool": 1e-3, "snntorch": 1e-4, "spikingjelly": 1e-4, "sinabs": 1e-4}
 CASES = [
     ("norse", "lif"), ("norse", "cuba"), ("snntorch", "lif"), ("snntorch", "loop"), ("snntorch", "conv"),
@@ -32,25 +28,16 @@ CASES = [
 ]  # fmt: skip
 
 
-@lru_cache
-def has(tool: str) -> bool:
-    if sys.executable == PYTHON:
-        return find_spec(tool) is not None
-    code = f"import importlib.util as u, sys; sys.exit(u.find_spec({tool!r}) is None)"
-    return subprocess.run([PYTHON, "-c", code], timeout=60, check=False).returncode == 0
-
-
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def written(tmp_path_factory: pytest.TempPathFactory, python_with: Callable[[str], str]) -> Any:
     """Return a function (tool, name) -> the file, with input and output beside it; every tool runs once."""
     folders: dict[str, Path] = {}
 
     def file(tool: str, name: str) -> Path:
-        if not has(tool):
-            pytest.skip(f"{tool} is not installed in {Path(PYTHON).name}; SDSNN_READERS may name a Python that has it")
+        python = python_with(tool)
         if tool not in folders:
             folders[tool] = tmp_path_factory.mktemp(tool)
-            command = [PYTHON, str(SCRIPT), tool, str(folders[tool])]
+            command = [python, str(SCRIPT), tool, str(folders[tool])]
             answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
             assert answer.returncode == 0, answer.stderr[-2000:]
         return folders[tool] / f"{name}.nir"
