@@ -6,11 +6,11 @@ import gzip
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import h5py
 import numpy as np
 import pytest
+from dataset_writers import write_cifar10_dvs, write_gesture, write_heidelberg, write_mnist, write_nmnist
 
 from sdsnn.train.coding import direct, latency
 from sdsnn.train.config import DataConfig, load_config
@@ -18,21 +18,6 @@ from sdsnn.train.data import load_data, shifted
 from sdsnn.train.datasets import with_directory
 from sdsnn.train.event_cache import Sensor, bins_of
 from sdsnn_core.errors import ConfigError, FileError, MissingDependency, SdsnnError
-
-
-def writers() -> ModuleType:
-    """Load the functions that write tiny data."""
-    spec = importlib.util.spec_from_file_location("dataset_writers", Path(__file__).with_name("dataset_writers.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-WRITERS = writers()
-write_mnist, write_nmnist, write_gesture = WRITERS.write_mnist, WRITERS.write_nmnist, WRITERS.write_gesture
-write_heidelberg, write_cifar10_dvs = WRITERS.write_heidelberg, WRITERS.write_cifar10_dvs
 
 
 def config(name: str, folder: Path, **more: object) -> DataConfig:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
+import dataset_writers
 import numpy as np
 import pytest
 
@@ -18,29 +17,18 @@ from sdsnn_core import reference
 from sdsnn_core.compaction import compact
 
 
-def writers() -> ModuleType:
-    """Load the functions that write tiny data."""
-    spec = importlib.util.spec_from_file_location("dataset_writers", Path(__file__).with_name("dataset_writers.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def write(name: str, folder: Path, rng: np.random.Generator) -> None:
-    tools = writers()
     if name == "mnist":
-        tools.write_mnist(folder, rng)
+        dataset_writers.write_mnist(folder, rng)
     elif name == "nmnist":
-        tools.write_nmnist(folder, rng)
+        dataset_writers.write_nmnist(folder, rng)
     elif name == "dvs_gesture":
-        tools.write_gesture(folder, rng)
+        dataset_writers.write_gesture(folder, rng)
     elif name == "cifar10_dvs":
         pytest.importorskip("aedat", reason="reading AEDAT 4 needs the package aedat: pip install aedat")
-        tools.write_cifar10_dvs(folder, rng)
+        dataset_writers.write_cifar10_dvs(folder, rng)
     elif name == "shd":
-        tools.write_heidelberg(folder, ("shd_train.h5", "shd_test.h5"), 20, rng)
+        dataset_writers.write_heidelberg(folder, ("shd_train.h5", "shd_test.h5"), 20, rng)
     else:
         assert name == "digits", f"no tiny data for {name}"
 
