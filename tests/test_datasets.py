@@ -14,7 +14,7 @@ from dataset_writers import write_cifar10_dvs, write_gesture, write_heidelberg, 
 
 from sdsnn.train.coding import direct, latency
 from sdsnn.train.config import DataConfig, load_config
-from sdsnn.train.data import load_data, shifted
+from sdsnn.train.data import load_data
 from sdsnn.train.datasets import with_directory
 from sdsnn.train.event_cache import Sensor, bins_of
 from sdsnn_core.errors import ConfigError, FileError, MissingDependency, SdsnnError
@@ -217,15 +217,6 @@ def test_latency_and_direct_codes() -> None:
     assert latency(values, 9, 255)[0].argmax(0).tolist() == [0, 8, 4, 0]
     assert latency(values, 9, 255)[0].sum(0).tolist() == [0, 1, 1, 1]
     assert direct(values, 3, 255, 15)[0].tolist() == [[0, 0, 8, 15]] * 3
-
-
-def test_shift_moves_and_loses_what_leaves(rng: np.random.Generator) -> None:
-    picture = np.zeros((200, 3, 1, 5, 5), np.uint8)
-    picture[..., 2, 2] = 1
-    moved = shifted(picture, 3, rng)
-    assert set(moved.sum((1, 2, 3, 4)).tolist()) == {0, 3}
-    assert (moved == moved[:, :1]).all()  # all steps alike
-    assert len({tuple(np.argwhere(sample[0, 0])[0]) for sample in moved if sample.any()}) == 25
 
 
 def test_folder_of_arrays(rng: np.random.Generator, tmp_path: Path) -> None:

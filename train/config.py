@@ -36,6 +36,9 @@ class DataConfig(Section):
     levels: int = Field(15, ge=1, le=255, description="direct coding: largest graded spike")
     noise: float = Field(0.0, ge=0, description="training only: standard deviation of pixel noise, in grey levels")
     shift: int = Field(0, ge=0, le=64, description="training only: largest random move of the picture, in pixels")
+    rotate: float = Field(0.0, ge=0, le=180, description="training only: largest random turn, in degrees")
+    zoom: float = Field(0.0, ge=0, lt=1, description="training only: largest random change of height and of width")
+    elastic: float = Field(0.0, ge=0, description="training only: random smooth bending, root mean square in pixels")
     step_us: float = Field(1000.0, gt=0, description="events: duration of a time step in microseconds")
     downsample: int = Field(1, ge=1, le=64, description="events: pixels (or channels) that become one, per axis")
     denoise_us: float = Field(0.0, ge=0, description="events: those without a neighbour this recent go; 0 keeps all")
@@ -52,8 +55,8 @@ class NeuronConfig(Section):
     threshold: float = Field(1.25, gt=0, le=2047)
     current_decay: Fraction = 0.25
     voltage_decay: Fraction = 0.03
-    tau_grad: float = Field(0.1, gt=0, description="time constant of the surrogate gradient")
-    scale_grad: float = Field(1.0, gt=0, description="scale of the surrogate gradient")
+    tau_grad: float = Field(0.01, gt=0, description="surrogate gradient: its width, in hundreds of thresholds")
+    scale_grad: float = Field(10.0, gt=0, description="surrogate gradient: its integral, in tenths")
 
 
 class NeuronChanges(Section):

@@ -112,23 +112,3 @@ def split_indices(
         parts[0].append(members[n_test + n_validation :])
     train, valid, held_out = (np.sort(np.concatenate(part)) for part in parts)
     return train, valid, held_out
-
-
-def shifted(spikes: Bins, largest: int, rng: np.random.Generator) -> Bins:
-    """Move every sample by up to `largest` pixels in both directions; what leaves the picture is lost.
-
-    spikes: (n, ..., height, width). The offsets are uniform, one pair per sample.
-    """
-    result = np.zeros_like(spikes)
-    offsets = rng.integers(-largest, largest + 1, (len(spikes), 2))
-    for sample, (dy, dx) in enumerate(offsets):
-        to_y, from_y = _overlap(int(dy), spikes.shape[-2])
-        to_x, from_x = _overlap(int(dx), spikes.shape[-1])
-        result[sample, ..., to_y, to_x] = spikes[sample, ..., from_y, from_x]
-    return result
-
-
-def _overlap(offset: int, size: int) -> tuple[slice, slice]:
-    """Return where a row lands and where it comes from when it moves by `offset`."""
-    kept = max(size - abs(offset), 0)
-    return slice(max(offset, 0), max(offset, 0) + kept), slice(max(-offset, 0), max(-offset, 0) + kept)

@@ -15,8 +15,9 @@ import numpy as np
 
 from sdsnn_core.errors import FileError, MissingDependency
 
+from .augment import varies, vary
 from .config import DataConfig
-from .data import Bins, DataSet, Indices, LazySpikes, Split, shifted, split_indices
+from .data import Bins, DataSet, Indices, LazySpikes, Split, split_indices
 from .datasets import DATA_SETS, locate, missing
 from .event_cache import EventBins, Events, Recording, Sensor, cached
 
@@ -25,17 +26,18 @@ CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
 
 
 def event_set(config: DataConfig, bins: EventBins, n_classes: int, parts: tuple[Indices, Indices, Indices]) -> DataSet:
-    """Return binned recordings as a data set, its training split moved about where `data.shift` asks for it."""
+    """Return binned recordings as a data set, its training split varied where the configuration asks for it."""
 
     def varied(chosen: Indices, rng: np.random.Generator) -> Bins:
-        return shifted(bins.make(parts[0][chosen]), config.shift, rng)
+        return vary(bins.make(parts[0][chosen]), config, rng)
 
-    if config.shift and len(bins.shape) != 3:
-        raise FileError(f"data {config.name}: has no rows and columns to shift; allowed is data.shift = 0")
+    if varies(config) and len(bins.shape) != 3:
+        keys = "data.shift, data.rotate, data.zoom and data.elastic"
+        raise FileError(f"data {config.name}: has no rows and columns to vary; allowed is 0 for {keys}")
     train, validation, test = (
         Split(LazySpikes(part, bins.n_steps, bins.shape, bins.make), bins.labels[part]) for part in parts
     )
-    augment = varied if config.shift else None
+    augment = varied if varies(config) else None
     return DataSet(config.name, bins.shape, n_classes, train, validation, test, augment, step_s=config.step_us * 1e-6)
 
 

@@ -15,9 +15,10 @@ from sdsnn_core.errors import FileError
 from sdsnn_core.files import atomic_path
 from sdsnn_core.network import Shape
 
+from .augment import varies, vary
 from .coding import encoder
 from .config import DataConfig
-from .data import Bins, DataSet, Indices, LazySpikes, Split, shifted, split_indices
+from .data import Bins, DataSet, Indices, LazySpikes, Split, split_indices
 from .datasets import locate, missing
 
 Images = npt.NDArray[Any]
@@ -50,8 +51,9 @@ def image_set(
         pixels = images[parts[0][chosen]]
         if config.noise:
             pixels = np.clip(np.rint(pixels + rng.normal(0, config.noise, pixels.shape)), 0, full)
-        if config.shift:
-            pixels = shifted(pixels.reshape(len(pixels), *picture), config.shift, rng).reshape(pixels.shape)
+        if varies(config):
+            pictures = pixels.reshape(len(pixels), *picture).astype(np.float32)
+            pixels = np.clip(vary(pictures, config, rng), 0, full).reshape(pixels.shape)
         return encode(pixels)
 
     # What is small is encoded once; otherwise each batch is encoded when it is asked for.
@@ -60,9 +62,9 @@ def image_set(
     train, validation, test = (
         Split(spikes[:] if small else spikes, labels[part]) for spikes, part in zip(lazy, parts, strict=True)
     )
-    varies = bool(config.noise or config.shift)
     n_classes = int(labels.max()) + 1
-    return DataSet(config.name, shape, n_classes, train, validation, test, varied if varies else None, input_max)
+    augment = varied if config.noise or varies(config) else None
+    return DataSet(config.name, shape, n_classes, train, validation, test, augment, input_max)
 
 
 def digits(config: DataConfig, seed: int, download: bool) -> DataSet:
