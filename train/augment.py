@@ -86,4 +86,5 @@ def _sources(n: int, height: int, width: int, config: DataConfig, rng: np.random
         bent = gaussian_filter(noise, _SMOOTHNESS, mode="constant", axes=(2, 3))
         # White noise of deviation 1 behind a Gaussian of s pixels has one of 1 / (2 s sqrt(pi)).
         places = places + (config.elastic * 2 * _SMOOTHNESS * math.sqrt(math.pi)) * bent
-    return places + centre - offsets
+    result: Places = places + centre - offsets
+    return result
