@@ -2,7 +2,7 @@
 
     python benchmarks/results.py digits --seeds 0 1 2 3 4
     SDSNN_DATA=... python benchmarks/results.py mnist_mlp --seeds 0 --set optimiser.epochs=10
-    python benchmarks/results.py --table
+    python benchmarks/results.py --table --plot docs/learning_curves.png
 
 Every run adds one line of JSON to --out; a run that is there already is not repeated, so that an interrupted command
 goes on where it was. Accuracy and structure are those of one checkpoint, chosen on the validation split; the test
@@ -22,10 +22,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from results_plot import draw
 from results_table import tables
 from results_variants import SUITES
 
 OUT = Path(__file__).parent / "results.jsonl"
+CURVE = ("loss", "train_accuracy", "validation_accuracy", "connection_sparsity", "seconds")
 
 
 def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str]) -> dict[str, Any]:
@@ -84,6 +86,7 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str]) -
         **compare(masked, compaction, test.spikes[:16]),
         "pruned": sum(layer["pruned"] for line in history for layer in line["layers"]),
         "regrown": sum(layer["regrown"] for line in history for layer in line["layers"]),
+        "curve": {key: [round(line[key], 5) for line in history] for key in CURVE},
         "layers": [{key: layer[key] for key in ("units", "alive_units", "synapses", "absent")} for layer in chosen],
         "seconds": seconds,
         "date": date.today().isoformat(),
@@ -127,6 +130,7 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--table", action="store_true", help="print the Markdown tables of what --out holds")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curves of what --out holds")
     args = parser.parse_args()
     if args.recipe is not None:
         unknown = set(args.variants or ()) - set(SUITES[args.recipe])
@@ -145,6 +149,8 @@ def main() -> None:
                       f"{line['seconds']:.0f} s", flush=True)  # fmt: skip
     if args.table:
         print(tables(read(args.out)))
+    if args.plot is not None:
+        draw(read(args.out), args.plot)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,39 @@
+"""Learning curves from the lines that benchmarks/results.py wrote: error and structure, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+Line = dict[str, Any]
+
+
+def draw(lines: Sequence[Line], path: Path) -> None:
+    """Draw one column per recipe that has curves: validation error of each run above, synapses present below."""
+    from matplotlib.figure import Figure
+
+    with_curves = [line for line in lines if line.get("curve")]
+    recipes = list(dict.fromkeys(line["recipe"] for line in with_curves))
+    figure = Figure(figsize=(3.6 * len(recipes), 5.6), layout="constrained")
+    axes = figure.subplots(2, len(recipes), squeeze=False, sharex="col", sharey="row")
+    for column, recipe in enumerate(recipes):
+        own = [line for line in with_curves if line["recipe"] == recipe]
+        variants = list(dict.fromkeys(line["variant"] for line in own))
+        for line in own:
+            first = line is next(other for other in own if other["variant"] == line["variant"])
+            style = {"color": f"C{variants.index(line['variant'])}", "label": line["variant"] if first else None}
+            epochs = range(1, len(line["curve"]["loss"]) + 1)
+            error = [100 * (1 - value) for value in line["curve"]["validation_accuracy"]]
+            axes[0][column].semilogy(epochs, error, lw=1.2, **style)
+            present = [100 * (1 - value) for value in line["curve"]["connection_sparsity"]]
+            axes[1][column].semilogy(epochs, present, lw=1.2, **style)
+        axes[0][column].set_title(recipe)
+        axes[0][column].legend(fontsize="x-small", frameon=False)
+        axes[1][column].set_xlabel("epoch")
+    axes[0][0].set_ylabel("validation error, %")
+    axes[1][0].set_ylabel("synapses present, %")
+    for axis in axes.flat:
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.grid(which="both", lw=0.3, alpha=0.6)
+    figure.savefig(path, dpi=110)
