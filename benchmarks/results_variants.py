@@ -31,25 +31,34 @@ DIGITS: dict[str, dict[str, str]] = {
 }
 """Digits runs every mechanism; the keys that differ from the recipe, of [development] where no section is named."""
 
-MNIST: dict[str, dict[str, str]] = {
+ALONE = NOTHING | {"synapse_begin": "0.0", "synapse_end": "0.75", "synapse_exponent": "8.0"}
+MNIST_MLP: dict[str, dict[str, str]] = {
     "dense": NOTHING,
-    "corrected": UNITS,
-    "synapse stage 90 %": _synapses(0.9, synapse_scope="balanced"),
-    "synapse stage 98 %": _synapses(0.98, synapse_scope="global"),
-    "synapse stage 98 %, balanced": _synapses(0.98, synapse_scope="balanced"),
+    "units": UNITS | {"pruning": "true", "constraint": "true", "regeneration": "true"},
+    "synapse stage 98 % (recipe)": {},
+    "synapse stage 98 %, and units": {"pruning": "true", "constraint": "true"},
+}
+
+MNIST_CONV: dict[str, dict[str, str]] = {
+    "dense": NOTHING,
+    "units": UNITS,
+    "synapse stage 80 % (recipe)": {},
+    "synapse stage 80 %, nothing else": ALONE | _synapses(0.8),
+    "synapse stage 95 %, nothing else": ALONE | _synapses(0.95),
 }
 
 NMNIST: dict[str, dict[str, str]] = {
     "dense": NOTHING,
-    "corrected": UNITS,
-    "synapse stage 90 %": _synapses(0.9),
-    "synapse stage 95 %": _synapses(0.95),
+    "units": UNITS,
+    "synapse stage 90 % (recipe)": {},
+    "synapse stage 90 %, nothing else": ALONE | _synapses(0.9),
+    "synapse stage 95 %, nothing else": ALONE | _synapses(0.95),
 }
 
 SUITES: dict[str, dict[str, dict[str, str]]] = {
     "digits": DIGITS,
-    "mnist_mlp": MNIST,
-    "mnist_conv": MNIST,
+    "mnist_mlp": MNIST_MLP,
+    "mnist_conv": MNIST_CONV,
     "nmnist_mlp": NMNIST,
     "nmnist_conv": NMNIST,
 }
