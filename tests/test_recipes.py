@@ -37,6 +37,7 @@ def write(name: str, folder: Path, rng: np.random.Generator) -> None:
 def test_recipe_trains_and_lowers(recipe: str, rng: np.random.Generator, tmp_path: Path) -> None:
     plain = load_config(recipe)
     more = [f'data.cache="{tmp_path / "cache"}"', "optimiser.epochs=2", "optimiser.batch_size=16", "data.n_steps=10"]
+    more.append("data.validation_fraction=0.15")  # of tiny sets, less would leave none
     if plain.data.name != "digits":
         write(plain.data.name, tmp_path / "data", rng)
         more.append(f'data.directory="{tmp_path / "data"}"')
