@@ -4,7 +4,7 @@ from __future__ import annotations
 
 NOTHING = {"constraint": "false", "pruning": "false", "regeneration": "false", "synapse_stage": "false"}
 UNITS = {"synapse_stage": "false"}
-SLOW = {"optimiser.learning_rate": "5e-3"}  # half the rate of the recipe
+ALONE = NOTHING | {"synapse_begin": "0.0", "synapse_end": "0.75", "synapse_exponent": "8.0"}
 
 
 def _synapses(target: float, **more: str) -> dict[str, str]:
@@ -21,17 +21,14 @@ DIGITS: dict[str, dict[str, str]] = {
     "fixed pruning rate": UNITS | {"adaptive_pruning_rate": "false"},
     "fixed regeneration rate": UNITS | {"adaptive_regeneration_rate": "false"},
     "literal": UNITS | {"mode": "literal", "pruning_gain": "1.0"},
-    "synapse stage 55 % (recipe)": _synapses(0.55),
+    "synapse stage 80 % (recipe)": {},
     "synapse stage 90 %": _synapses(0.9),
     "synapse stage 95 %": _synapses(0.95),
-    "dense, lr 5e-3": NOTHING | SLOW,
-    "synapse stage 90 %, lr 5e-3": _synapses(0.9) | SLOW,
-    "synapse stage 95 %, lr 5e-3": _synapses(0.95) | SLOW,
-    "synapse stage 95 %, lr 5e-3, nothing else": NOTHING | _synapses(0.95) | SLOW,
+    "synapse stage 90 %, nothing else": ALONE | _synapses(0.9),
+    "synapse stage 95 %, nothing else": ALONE | _synapses(0.95),
 }
 """Digits runs every mechanism; the keys that differ from the recipe, of [development] where no section is named."""
 
-ALONE = NOTHING | {"synapse_begin": "0.0", "synapse_end": "0.75", "synapse_exponent": "8.0"}
 MNIST_MLP: dict[str, dict[str, str]] = {
     "dense": NOTHING,
     "units": UNITS | {"pruning": "true", "constraint": "true", "regeneration": "true"},
