@@ -29,9 +29,10 @@ DIGITS: dict[str, dict[str, str]] = {
 }
 """Digits runs every mechanism; the keys that differ from the recipe, of [development] where no section is named."""
 
+MECHANISMS = {"pruning": "true", "constraint": "true", "regeneration": "true"}
 MNIST_MLP: dict[str, dict[str, str]] = {
     "dense": NOTHING,
-    "units": UNITS | {"pruning": "true", "constraint": "true", "regeneration": "true"},
+    "units": UNITS | MECHANISMS,
     "synapse stage 98 % (recipe)": {},
     "synapse stage 98 %, and units": {"pruning": "true", "constraint": "true"},
 }
@@ -44,7 +45,15 @@ MNIST_CONV: dict[str, dict[str, str]] = {
     "synapse stage 95 %, nothing else": ALONE | _synapses(0.95),
 }
 
-NMNIST: dict[str, dict[str, str]] = {
+GRADUAL = {"synapse_begin": "0.15", "synapse_end": "0.7", "synapse_exponent": "3.0", "synapse_scope": "global"}
+NMNIST_MLP: dict[str, dict[str, str]] = {
+    "dense": NOTHING,
+    "units": UNITS | MECHANISMS,
+    "synapse stage 90 % (recipe)": {},
+    "synapse stage 90 %, gradual, one budget, and units": GRADUAL | MECHANISMS,
+}
+
+NMNIST_CONV: dict[str, dict[str, str]] = {
     "dense": NOTHING,
     "units": UNITS,
     "synapse stage 90 % (recipe)": {},
@@ -56,7 +65,7 @@ SUITES: dict[str, dict[str, dict[str, str]]] = {
     "digits": DIGITS,
     "mnist_mlp": MNIST_MLP,
     "mnist_conv": MNIST_CONV,
-    "nmnist_mlp": NMNIST,
-    "nmnist_conv": NMNIST,
+    "nmnist_mlp": NMNIST_MLP,
+    "nmnist_conv": NMNIST_CONV,
 }
 """Recipe -> variant -> keys that differ from the recipe."""
