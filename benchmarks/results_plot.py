@@ -10,10 +10,14 @@ Line = dict[str, Any]
 
 
 def draw(lines: Sequence[Line], path: Path) -> None:
-    """Draw one column per recipe that has curves: validation error of each run above, synapses present below."""
+    """Draw one column per recipe: validation error above, synapses present below, dense and as the recipe develops.
+
+    A line per seed; the other variants are left to the tables.
+    """
     from matplotlib.figure import Figure
 
-    with_curves = [line for line in lines if line.get("curve")]
+    shown = ("dense", "(recipe)")
+    with_curves = [line for line in lines if line["variant"].endswith(shown)]
     recipes = list(dict.fromkeys(line["recipe"] for line in with_curves))
     figure = Figure(figsize=(3.6 * len(recipes), 5.6), layout="constrained")
     axes = figure.subplots(2, len(recipes), squeeze=False, sharex="col", sharey="row")
@@ -29,9 +33,10 @@ def draw(lines: Sequence[Line], path: Path) -> None:
             present = [100 * (1 - value) for value in line["curve"]["connection_sparsity"]]
             axes[1][column].semilogy(epochs, present, lw=1.2, **style)
         axes[0][column].set_title(recipe)
-        axes[0][column].legend(fontsize="x-small", frameon=False)
+        axes[0][column].legend(fontsize="x-small", loc="upper right")
         axes[1][column].set_xlabel("epoch")
     axes[0][0].set_ylabel("validation error, %")
+    axes[0][0].set_ylim(top=300)  # room for the legends
     axes[1][0].set_ylabel("synapses present, %")
     for axis in axes.flat:
         axis.yaxis.set_major_formatter("{x:g}")
