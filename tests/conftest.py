@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import zlib
@@ -8,6 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell ignores Ctrl-C in what it starts with `&`, and children inherit that; tests send it and see what happens.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
