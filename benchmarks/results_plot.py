@@ -23,15 +23,13 @@ def draw(lines: Sequence[Line], path: Path) -> None:
     axes = figure.subplots(2, len(recipes), squeeze=False, sharex="col", sharey="row")
     for column, recipe in enumerate(recipes):
         own = [line for line in with_curves if line["recipe"] == recipe]
-        variants = list(dict.fromkeys(line["variant"] for line in own))
-        for line in own:
-            first = line is next(other for other in own if other["variant"] == line["variant"])
-            style = {"color": f"C{variants.index(line['variant'])}", "label": line["variant"] if first else None}
-            epochs = range(1, len(line["curve"]["loss"]) + 1)
-            error = [100 * (1 - value) for value in line["curve"]["validation_accuracy"]]
-            axes[0][column].semilogy(epochs, error, lw=1.2, **style)
-            present = [100 * (1 - value) for value in line["curve"]["connection_sparsity"]]
-            axes[1][column].semilogy(epochs, present, lw=1.2, **style)
+        for place, variant in enumerate(dict.fromkeys(line["variant"] for line in own)):
+            curves = [line["curve"] for line in own if line["variant"] == variant]
+            for row, key in enumerate(("validation_accuracy", "connection_sparsity")):
+                for number, curve in enumerate(curves):
+                    left = [100 * (1 - value) for value in curve[key]]
+                    label = None if number else variant
+                    axes[row][column].semilogy(range(1, len(left) + 1), left, lw=1.2, color=f"C{place}", label=label)
         axes[0][column].set_title(recipe)
         axes[0][column].legend(fontsize="x-small", loc="upper right")
         axes[1][column].set_xlabel("epoch")

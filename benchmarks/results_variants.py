@@ -7,8 +7,19 @@ UNITS = {"synapse_stage": "false"}
 ALONE = NOTHING | {"synapse_begin": "0.0", "synapse_end": "0.75", "synapse_exponent": "8.0"}
 
 
-def _synapses(target: float, **more: str) -> dict[str, str]:
-    return {"synapse_stage": "true", "synapse_target": str(target), **more}
+def _synapses(target: float) -> dict[str, str]:
+    return {"synapse_stage": "true", "synapse_target": str(target)}
+
+
+def _convolutions(percent: int) -> dict[str, dict[str, str]]:
+    """Return the variants of a convolutional recipe that removes this share."""
+    return {
+        "dense": NOTHING,
+        "units": UNITS,
+        f"synapse stage {percent} % (recipe)": {},
+        f"synapse stage {percent} %, nothing else": ALONE | _synapses(percent / 100),
+        "synapse stage 95 %, nothing else": ALONE | _synapses(0.95),
+    }
 
 
 DIGITS: dict[str, dict[str, str]] = {
@@ -37,14 +48,6 @@ MNIST_MLP: dict[str, dict[str, str]] = {
     "synapse stage 98 %, and units": {"pruning": "true", "constraint": "true"},
 }
 
-MNIST_CONV: dict[str, dict[str, str]] = {
-    "dense": NOTHING,
-    "units": UNITS,
-    "synapse stage 80 % (recipe)": {},
-    "synapse stage 80 %, nothing else": ALONE | _synapses(0.8),
-    "synapse stage 95 %, nothing else": ALONE | _synapses(0.95),
-}
-
 GRADUAL = {"synapse_begin": "0.15", "synapse_end": "0.7", "synapse_exponent": "3.0", "synapse_scope": "global"}
 NMNIST_MLP: dict[str, dict[str, str]] = {
     "dense": NOTHING,
@@ -53,19 +56,11 @@ NMNIST_MLP: dict[str, dict[str, str]] = {
     "synapse stage 90 %, gradual, one budget, and units": GRADUAL | MECHANISMS,
 }
 
-NMNIST_CONV: dict[str, dict[str, str]] = {
-    "dense": NOTHING,
-    "units": UNITS,
-    "synapse stage 90 % (recipe)": {},
-    "synapse stage 90 %, nothing else": ALONE | _synapses(0.9),
-    "synapse stage 95 %, nothing else": ALONE | _synapses(0.95),
-}
-
 SUITES: dict[str, dict[str, dict[str, str]]] = {
     "digits": DIGITS,
     "mnist_mlp": MNIST_MLP,
-    "mnist_conv": MNIST_CONV,
+    "mnist_conv": _convolutions(80),
     "nmnist_mlp": NMNIST_MLP,
-    "nmnist_conv": NMNIST_CONV,
+    "nmnist_conv": _convolutions(90),
 }
 """Recipe -> variant -> keys that differ from the recipe."""

@@ -19,6 +19,9 @@ _SMOOTHNESS = 4.0
 Platt, "Best practices for convolutional neural networks" (2003); their strength 34 is 1.4 pixels root mean square."""
 
 
+KEYS = "data.shift, data.rotate, data.zoom and data.elastic"
+
+
 def varies(config: DataConfig) -> bool:
     """Return whether the configuration varies where pixels are."""
     return bool(config.shift or config.rotate or config.zoom or config.elastic)
@@ -35,23 +38,8 @@ def vary(pictures: Pictures, config: DataConfig, rng: np.random.Generator) -> Pi
     stacked = np.ascontiguousarray(pictures).reshape(len(pictures), -1, height, width)
     where = _sources(len(pictures), height, width, config, rng)
     result = np.zeros_like(stacked)
-    if stacked.dtype.kind == "f":
-        _interpolate(stacked, where, result)
-    else:
-        _nearest(stacked, where, result)
+    _interpolate(stacked, where if stacked.dtype.kind == "f" else np.rint(where), result)
     return result.reshape(pictures.shape)
-
-
-@compiled
-def _nearest(pictures: Pictures, where: Places, result: Pictures) -> None:
-    n, n_pictures, height, width = pictures.shape
-    for sample in range(n):
-        for y in range(height):
-            for x in range(width):
-                row, column = round(where[sample, 0, y, x]), round(where[sample, 1, y, x])
-                if 0 <= row < height and 0 <= column < width:
-                    for picture in range(n_pictures):
-                        result[sample, picture, y, x] = pictures[sample, picture, row, column]
 
 
 @compiled

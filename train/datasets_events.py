@@ -15,7 +15,7 @@ import numpy as np
 
 from sdsnn_core.errors import FileError, MissingDependency
 
-from .augment import varies, vary
+from .augment import KEYS, varies, vary
 from .config import DataConfig
 from .data import Bins, DataSet, Indices, LazySpikes, Split, split_indices
 from .datasets import DATA_SETS, locate, missing
@@ -32,8 +32,7 @@ def event_set(config: DataConfig, bins: EventBins, n_classes: int, parts: tuple[
         return vary(bins.make(parts[0][chosen]), config, rng)
 
     if varies(config) and len(bins.shape) != 3:
-        keys = "data.shift, data.rotate, data.zoom and data.elastic"
-        raise FileError(f"data {config.name}: has no rows and columns to vary; allowed is 0 for {keys}")
+        raise FileError(f"data {config.name}: has no rows and columns to vary; allowed is 0 for {KEYS}")
     train, validation, test = (
         Split(LazySpikes(part, bins.n_steps, bins.shape, bins.make), bins.labels[part]) for part in parts
     )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sdsnn_core.errors import FileError
 from sdsnn_core.spike_files import read_spikes
 
-from .augment import varies
+from .augment import KEYS, varies
 from .config import DataConfig
 from .data import Bins, DataSet, Indices, Split, split_indices
 from .datasets import locate, missing
@@ -52,8 +52,7 @@ def _arrays(config: DataConfig, directory: Path, seed: int) -> DataSet:
         train, validation, _ = split_indices(labels[:n_train], config.validation_fraction, 0.0, seed)
         parts = (train, validation, np.arange(n_train, len(labels)))
     if config.noise or varies(config):
-        keys = "data.noise, data.shift, data.rotate, data.zoom and data.elastic"
-        raise FileError(f"data folder: arrays are taken as they are; allowed is 0 for {keys}")
+        raise FileError(f"data folder: arrays are taken as they are; allowed is 0 for data.noise, {KEYS}")
     train_split, validation_split, test_split = (Split(spikes[part], labels[part]) for part in parts)
     largest = max(int(spikes.max()), 1)
     return DataSet(
