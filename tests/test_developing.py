@@ -55,6 +55,25 @@ def test_without_regeneration_what_is_gone_stays_gone() -> None:
         assert all(not (new & ~old).any() for old, new in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize("every", [1, 3])
+def test_absent_synapses_hear_one_batch_in_so_many(every: int) -> None:
+    """The sum at the epoch's end is that of batches 0, `every`, 2 `every`, ...; the next epoch starts anew."""
+    run = Run(**OFF, synapse_stage=True, synapse_begin=0.0, synapse_end=1.0, listen_every=every)
+    run.go(2)
+    assert run.developer is not None
+    layer = run.developer.layers[1]
+    assert not bool(layer.mask.all())
+    for _ in range(2):
+        heard = []
+        for _ in range(5):
+            before = layer.absent_gradient.clone()
+            run.learn()
+            run.developer.after_step()
+            heard.append(bool((layer.absent_gradient != before).any()))
+        assert heard == [batch % every == 0 for batch in range(5)]
+        run.developer.after_epoch(run.developer.next_epoch, run.optimiser)
+
+
 def test_fixed_pruning_rate_grows_alike_in_every_layer_and_epoch() -> None:
     run = Run(adaptive_pruning_rate=False, fixed_pruning_rate=0.1).go()
     first = 3  # e0 = 2 T + 1; an epoch passes 18 paper epochs with T = 1

@@ -81,8 +81,15 @@ def test_sparsity_grows_to_the_target_and_turnover_falls_to_nothing() -> None:
 
 def test_every_bad_value_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        DevelopmentConfig(shrink=2.0, persistence=0, defects=("B5", "B99"), synapse_begin=0.9)
-    for part in ("shrink: got 2.0", "persistence: got 0", "B99", "needs B6", "synapse_begin: got 0.9"):
+        DevelopmentConfig(shrink=2.0, persistence=0, defects=("B5", "B99"), synapse_begin=0.9, listen_every=0)
+    for part in (
+        "shrink: got 2.0",
+        "persistence: got 0",
+        "B99",
+        "needs B6",
+        "synapse_begin: got 0.9",
+        "listen_every: got 0",
+    ):
         assert part in str(caught.value)
     with pytest.raises(ConfigError, match="needs hard masks"):
         DevelopmentConfig(mode="literal", synapse_stage=True)

@@ -13,12 +13,11 @@ from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
 from sdsnn_core.errors import FileError
 
+from .hearing import Hearing
 from .masking import MaskedLayer, attach_masks
+from .structure import range_quantiles, structure_of
 from .thinning import Thinning
 from .tracing import LayerGraph, trace_graph
-
-_QUANTILES = (0.1, 0.5, 0.9)
-_QUANTILE_SAMPLES = 2**16
 
 
 class _Memory:
@@ -54,6 +53,7 @@ class Developer:
         self.operations: float | None = None  # per inference, as the newest evaluation counted them
         self.thinning = Thinning(self.layers, graph, config, self.schedule)
         self.held = False  # whether the newest epoch's end removed nothing: enough is gone, or accuracy too low
+        self._hearing = Hearing(self.layers, config.listen_every)
         self._memory = [_Memory(layer, self.schedule.initial_percent(layer.kind)) for layer in self.layers]
         if config.has("B6") and any(s.normalised for layer in self.layers for s in layer.synapses):
             raise FileError("defect B6 (part of mode literal) lets absent weights learn; needs weight_norm = false")
@@ -87,7 +87,8 @@ class Developer:
         return epoch >= self.schedule.settled_from
 
     def after_step(self) -> None:
-        """Do what a step of the optimiser asks for: nothing, since masks hold in the forward pass."""
+        """Let absent synapses hear the next batch if it is one they listen to; masks hold in the forward pass."""
+        self._hearing.after_batch()
 
     def after_epoch(
         self, epoch: int, optimiser: torch.optim.Optimizer | None = None, accuracy: float | None = None
@@ -246,36 +247,23 @@ class Developer:
     # -- records and state --------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Let the hooks sum gradients of absent synapses where the coming epoch's end will ask for them."""
+        """Let absent synapses be listened to where the coming epoch's end will ask for their gradients."""
         phase = self.schedule.synapse_phase(self.next_epoch)
         staged = phase is not None and self.config.synapse_turnover > 0
-        for index, layer in enumerate(self.layers):
-            regrows = self._regenerates(index, self.next_epoch) and not self.config.has("B5")
-            wanted = staged or regrows
-            for synapse in layer.synapses:
-                synapse.hook.listens = wanted and not bool(synapse.mask.all())
+        grows = [
+            staged or (self._regenerates(index, self.next_epoch) and not self.config.has("B5"))
+            for index in range(len(self.layers))
+        ]
+        self._hearing.begin([layer for layer, may in zip(self.layers, grows, strict=True) if may])
 
     def _record(self, index: int, epoch: int, counts: Mapping[str, int]) -> dict[str, Any]:
         layer, memory = self.layers[index], self._memory[index]
-        present = sum(int(synapse.present.sum()) for synapse in layer.synapses)
-        total = sum(synapse.mask.numel() for synapse in layer.synapses)
-        record: dict[str, Any] = {
-            "layer": layer.name,
-            "kind": layer.kind,
-            "units": layer.n_units,
-            "alive_units": int((self.alive(index) & layer.unit_gate).sum()),
-            "synapses": present,
-            "absent": total - present,
-            "masked": total - sum(int(synapse.mask.sum()) for synapse in layer.synapses),
-            "pruned": counts["pruned"],
-            "regrown": counts["regrown"],
-        }
+        record = {**structure_of(layer, self.alive(index)), **counts}
         if self.develops(index):
             record["pruning_percent"] = memory.percent
             if self._regenerates(index, epoch):
                 record["regeneration_percent"] = self.schedule.regeneration_percent(epoch, layer.kind)
-            uppers = torch.cat([state.upper.flatten() for state in memory.ranges])
-            record["range_quantiles"] = {str(q): _quantile(uppers, q) for q in _QUANTILES}
+            record["range_quantiles"] = range_quantiles(memory.ranges)
         return record
 
     def state_dict(self) -> dict[str, Any]:
@@ -317,12 +305,6 @@ class Developer:
             for synapse in layer.synapses:
                 synapse.hook.absent_gradient.zero_()
         self._listen()
-
-
-def _quantile(values: Tensor, q: float) -> float:
-    """Return a quantile for the history; of a large layer, that of evenly spaced synapses."""
-    values = values[:: max(1, values.numel() // _QUANTILE_SAMPLES)]
-    return float(values.kthvalue(max(1, round(q * values.numel()))).values)
 
 
 def _copied(state: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:

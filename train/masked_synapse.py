@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sdsnn_core.errors import UnsupportedNode
 
+from .fused.sparse import Pattern
 from .masked_quantiser import fits, quantise_masked, scale_of
 
 _SQUARES = ("exp_avg_sq", "max_exp_avg_sq")  # Adam's averages of squared gradients
@@ -62,6 +63,7 @@ class MaskedHook(torch.nn.Module):
         self.in_parts = False
         self.soft = False
         self._known: tuple[Tensor, int, torch.dtype, tuple[Tensor, Tensor] | None] | None = None
+        self._listed: tuple[Tensor, int, bool, Pattern | None] | None = None
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
         self.register_buffer("absent_gradient", torch.zeros_like(weight), persistent=False)
 
@@ -87,6 +89,19 @@ class MaskedHook(torch.nn.Module):
         heard = self.absent_gradient.view(weight.shape) if self.listens else None
         result: Tensor = _Mask.apply(quantised, present, absent, heard, self.in_parts)  # type: ignore[no-untyped-call]
         return result
+
+    def pattern(self, channels_last: bool) -> Pattern | None:
+        """Return where the mask leaves synapses, or None where others matter too, or most are left.
+
+        Others matter while they are listened to, and under a soft mask. channels_last: as in Pattern.of.
+        """
+        others = (self.soft and self.training) or (self.listens and torch.is_grad_enabled())
+        if others or self.mask.device.type != "cpu":
+            return None
+        key = (self.mask, self.mask._version, channels_last)
+        if self._listed is None or self._listed[0] is not key[0] or self._listed[1:3] != key[1:]:
+            self._listed = (*key, Pattern.of(self.mask, channels_last))
+        return self._listed[3]
 
     def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         """Return the mask and its opposite as numbers, None where nothing is absent.

@@ -97,6 +97,8 @@ class DevelopmentConfig:
     regeneration_percent_conv: float = 35.0  # code: q = 65 + 1.1^t, rho = 100 - q
     regeneration_percent_dense: float = 40.0  # code: q = 60 + 1.1^t
     fixed_regeneration_percent: float = 10.0  # own
+    listen_every: int = 1  # own: absent synapses hear the gradient of one batch in so many; what is sparse then trains
+    # faster in between
     regeneration_cap: float = 0.02  # own: largest share of a layer's synapses that comes back in one epoch
 
     synapse_stage: bool = False  # drop and grow single synapses until synapse_target of them are gone
@@ -139,8 +141,9 @@ class DevelopmentConfig:
                 found.append(f"{name}: got {getattr(self, name)!r}, allowed are {', '.join(allowed)}")
         if self.persistence is not None and self.persistence < 1:
             found.append(f"persistence: got {self.persistence}, allowed is at least 1")
-        if self.persistence_least < 1:
-            found.append(f"persistence_least: got {self.persistence_least}, allowed is at least 1")
+        for name in ("persistence_least", "listen_every"):
+            if getattr(self, name) < 1:
+                found.append(f"{name}: got {getattr(self, name)}, allowed is at least 1")
         if self.synapse_begin > self.synapse_end:
             found.append(f"synapse_begin: got {self.synapse_begin}, allowed is at most synapse_end {self.synapse_end}")
         for name, high in (("max_accuracy_drop", 1), ("stop_sparsity", 1), *((n, math.inf) for n in _STOPS)):

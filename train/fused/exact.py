@@ -34,16 +34,36 @@ def input_bound(x: Tensor) -> int:
     return int(whole_and_size(x.detach().view(-1).numpy())) if x.numel() else 0
 
 
-def sums_are_exact(weight: Tensor, bound: int) -> bool:
+@compiled
+def largest_sum(weights: Any, offsets: Any) -> Any:
+    """Return the largest sum of absolute weights[offsets[unit] : offsets[unit + 1]]."""
+    largest = np.float64(0)
+    for unit in range(offsets.size - 1):
+        total = np.float64(0)
+        for synapse in range(offsets[unit], offsets[unit + 1]):
+            total += abs(weights[synapse])
+        if not total <= largest:  # NaN too
+            largest = total
+    return largest
+
+
+def sums_are_exact(weight: Tensor, bound: int, offsets: Any = None) -> bool:
     """Return whether any sum over a unit's inputs, integers of at most `bound`, is exact in float32, partial sums too.
 
-    weight: (units, ...). If all weights are multiples of 2^-k, so are all sums; they are exact below 2^(24 - k).
+    weight: (units, ...), or (synapses,) with the offsets of each unit's. If all weights are multiples of 2^-k, so are
+    all sums; they are exact below 2^(24 - k).
     """
     if bound < 0:
         return False
     with torch.no_grad():
-        flat = weight.detach().flatten(1)
-        largest = float(flat.abs().sum(1).max()) * max(bound, 1) if flat.numel() else 0.0
+        flat = weight.detach()
+        if not flat.numel():
+            size = 0.0
+        elif offsets is None:
+            size = float(flat.flatten(1).abs().sum(1).max())
+        else:
+            size = float(largest_sum(flat.numpy(), offsets))
+        largest = size * max(bound, 1)
         if not largest < _MANTISSA:  # NaN and infinity are not
             return False
         k = 22 if largest <= 1 else math.floor(math.log2(_MANTISSA / (largest * 1.001)))  # the sum itself is rounded

@@ -34,6 +34,11 @@ def contracted(function: Callable[..., Any]) -> Any:
     return _compile(function, {"contract"})
 
 
+def reassociated(function: Callable[..., Any]) -> Any:
+    """Compile `function`, with products contracted and sums taken in any order: for gradients that are sums of rows."""
+    return _compile(function, {"contract", "reassoc"})
+
+
 def _compile(function: Callable[..., Any], fastmath: bool | set[str]) -> Any:
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(function)

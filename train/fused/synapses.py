@@ -18,6 +18,7 @@ from .. import autocast
 from .events import look_at
 from .exact import input_bound, sums_are_exact
 from .layout import steps_first, steps_last
+from .sparse import Pattern, SparseSums
 from .sums import ConvSums, MatrixSums, PoolSums, Sums, add
 
 Tensor = torch.Tensor
@@ -100,6 +101,11 @@ class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
         if weight[0].numel() != input.shape[1:-1].numel():
             return None
         memory = steps_first(input)
+        pattern = _pattern(self.pre_hook_fx, image)
+        if pattern is not None:
+            listed = weight.reshape(-1).index_select(0, pattern.places)
+            exact = sums_are_exact(listed, input_bound(memory), pattern.offsets)
+            return Plan(memory, listed, SparseSums(pattern), image) if exact else None
         bound, events = look_at(memory.flatten(0, 1).flatten(1))
         if not sums_are_exact(weight, bound):
             return None
@@ -112,6 +118,12 @@ class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
             return conv3d(input, weight)
         result = conv3d(input.reshape(input.shape[0], -1, 1, 1, input.shape[-1]), weight)
         return result.reshape(input.shape[0], -1, input.shape[-1])
+
+
+def _pattern(hook: Any, image: bool) -> Pattern | None:
+    """Return where a hook that masks leaves synapses, if they are few and the others have no gradient."""
+    find = getattr(hook, "pattern", None)
+    return None if find is None else find(image)
 
 
 class Pool(_Planned, _layer.Pool):  # type: ignore[misc]

@@ -1,0 +1,75 @@
+"""Training steps of a masked multilayer perceptron, with its few synapses multiplied alone and as whole matrices.
+
+    python benchmarks/train_sparse.py [--threads N] [--rounds N] [--hidden 2048 512]
+
+784 inputs of which 10 % spike, 8 steps, batch 128, random masks of the same share in all layers but the readout. The
+two ways take turns step by step in one process, on the same weights and spikes, and must give the same first loss.
+Seconds are of forward, loss, backward and optimiser; ratios are of medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from sdsnn.train.config import load_config
+from sdsnn.train.fused import fuse, sparse
+from sdsnn.train.masking import attach_masks
+from sdsnn.train.models import build_model
+from sdsnn.train.optimiser import adam
+from sdsnn.train.trace import reset_state
+
+
+def measure(share: float, hidden: list[int], rounds: int) -> tuple[float, float]:
+    """Return the median seconds of a step: whole matrices, and only what is there."""
+    torch.manual_seed(0)
+    config = load_config("mnist_mlp", [f"model.hidden={hidden}"])
+    x = (torch.rand(128, 784, 8) < 0.1).float()
+    labels = torch.randint(0, 10, (128,))
+    models, optimisers = [], []
+    for _ in range(2):
+        torch.manual_seed(1)
+        model = build_model(config.model, (784,), 10)
+        fuse(model)
+        for layer in attach_masks(model)[:-1]:
+            layer.set_mask(torch.rand(layer.mask.shape) < share)
+        models.append(model)
+        optimisers.append(adam(model.parameters(), config.optimiser))
+    seconds: list[list[float]] = [[], []]
+    for turn in range(rounds + 1):
+        losses = []
+        for way, (model, optimiser) in enumerate(zip(models, optimisers, strict=True)):
+            sparse.SPARSE = 1.0 if way else -1.0
+            started = time.perf_counter()
+            reset_state(model)
+            optimiser.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(x).sum(-1) * config.optimiser.gain, labels)
+            torch.autograd.backward(loss)
+            optimiser.step()
+            if turn:
+                seconds[way].append(time.perf_counter() - started)
+            losses.append(float(loss.detach()))
+        if turn == 0 and losses[0] != losses[1]:
+            raise SystemExit(f"the two ways give losses of {losses}")
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+def main() -> None:
+    """Print a row of a Markdown table for each share."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[2048, 512])
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print("| synapses left | whole matrices, ms | only what is left, ms | ratio |\n|---|---|---|---|")
+    for share in (0.01, 0.02, 0.05, 0.1, 0.2):
+        whole, few = measure(share, args.hidden, args.rounds)
+        print(f"| {share:.0%} | {whole * 1e3:.1f} | {few * 1e3:.1f} | {whole / few:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Sums over the synapses that a mask has left: where few are, only they are multiplied, in both directions.
+
+A row is one step of one sample. Rows are turned to lie beside one another, some at a time, so that one synapse serves
+them all with a few vector instructions, whatever the rows hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from . import buffers
+from .rows import contracted, reassociated, run_rows
+
+Tensor = torch.Tensor
+SPARSE = 0.1  # share of synapses that are there; measured: at more, oneDNN's product of matrices takes less time
+SMALLEST = 2**14  # synapses of a dense matrix; below, nothing is gained
+_ROWS = 64
+_UNITS = 16
+
+
+@final
+@dataclass(frozen=True)
+class Pattern:
+    """Where a matrix (units, inputs) has synapses: indices[offsets[unit] : offsets[unit + 1]] are the unit's inputs.
+
+    back_offsets, back_indices: the same by input. order: where in the list by unit each of the list by input stands.
+    places: where in the weight each of the list by unit stands.
+    """
+
+    units: int
+    offsets: Any  # int64 (units + 1)
+    indices: Any  # int32 (synapses)
+    back_offsets: Any  # int64 (inputs + 1)
+    back_indices: Any  # int32 (synapses)
+    order: Any  # int64 (synapses)
+    places: Tensor  # int64 (synapses)
+
+    @classmethod
+    def of(cls, mask: Tensor, channels_last: bool = False) -> Pattern | None:
+        """Return where a mask (units, ...) bool on the CPU is True; None if that is too often or too small to gain.
+
+        channels_last: mask is (units, channels, height, width, 1), and inputs come with channels innermost.
+        """
+        count = int(mask.sum())
+        if mask.numel() < SMALLEST or count > SPARSE * mask.numel():
+            return None
+        places = torch.arange(mask.numel()).view(mask.shape)
+        if channels_last:
+            mask, places = (tensor.squeeze(-1).permute(0, 2, 3, 1) for tensor in (mask, places))
+        matrix = mask.flatten(1)
+        unit, source = (found.numpy() for found in matrix.nonzero().unbind(1))
+        order = np.argsort(source, kind="stable")
+        return cls(
+            len(matrix), _offsets(unit, len(matrix)), source.astype(np.int32), _offsets(source, matrix.shape[1]),
+            unit[order].astype(np.int32), order, places.flatten(1)[matrix],
+        )  # fmt: skip
+
+
+def _offsets(owners: Any, size: int) -> Any:
+    """Return where each of `size` owners begins in a list sorted by owner."""
+    return np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=size))]).astype(np.int64)
+
+
+@contracted
+def add_products(first: int, last: int, x: Any, offsets: Any, indices: Any, weights: Any, out: Any) -> None:
+    """out[row, unit] = sum of weights[s] x[row, indices[s]] over a unit's synapses s, for rows first..last."""
+    units, inputs = offsets.size - 1, x.shape[1]
+    if not (0 <= first <= last <= x.shape[0] == out.shape[0]) or out.shape[1] != units:
+        raise ValueError("fused kernel: arrays differ in shape")
+    if not (offsets[units] == indices.size == weights.size):
+        raise ValueError("fused kernel: offsets do not have one value per synapse")
+    beside = np.zeros((inputs, _ROWS), np.float32)
+    sums = np.zeros((_UNITS, _ROWS), np.float32)
+    for begin in range(first, last, _ROWS):
+        n = min(_ROWS, last - begin)
+        for start in range(0, inputs, _UNITS):
+            end = min(start + _UNITS, inputs)
+            for row in range(n):
+                for i in range(start, end):
+                    beside[i, row] = x[begin + row, i]
+        for start in range(0, units, _UNITS):
+            end = min(start + _UNITS, units)
+            for unit in range(start, end):
+                target = sums[unit - start]
+                target[:] = np.float32(0)
+                for s in range(offsets[unit], offsets[unit + 1]):
+                    weight, source = weights[s], beside[indices[s]]
+                    for row in range(_ROWS):
+                        target[row] += weight * source[row]
+            for row in range(n):
+                for unit in range(start, end):
+                    out[begin + row, unit] = sums[unit - start, row]
+
+
+@reassociated
+def add_weight_gradients(first: int, last: int, x: Any, gradient: Any, offsets: Any, indices: Any, out: Any) -> None:
+    """out[s] += sum of gradient[row, unit] x[row, indices[s]] over the rows, for the synapses of units first..last."""
+    rows, inputs = x.shape
+    if not (0 <= first <= last <= gradient.shape[1] == offsets.size - 1) or gradient.shape[0] != rows:
+        raise ValueError("fused kernel: arrays differ in shape")
+    if not (offsets[offsets.size - 1] == indices.size == out.size):
+        raise ValueError("fused kernel: offsets do not have one value per synapse")
+    beside = np.zeros((inputs, _ROWS), np.float32)
+    told = np.zeros((_UNITS, _ROWS), np.float32)
+    for begin in range(0, rows, _ROWS):
+        n = min(_ROWS, rows - begin)
+        if n < _ROWS:
+            beside[:], told[:] = np.float32(0), np.float32(0)
+        for start in range(0, inputs, _UNITS):
+            end = min(start + _UNITS, inputs)
+            for row in range(n):
+                for i in range(start, end):
+                    beside[i, row] = x[begin + row, i]
+        for start in range(first, last, _UNITS):
+            end = min(start + _UNITS, last)
+            for row in range(n):
+                for unit in range(start, end):
+                    told[unit - start, row] = gradient[begin + row, unit]
+            for unit in range(start, end):
+                here = told[unit - start]
+                for s in range(offsets[unit], offsets[unit + 1]):
+                    source, total = beside[indices[s]], np.float32(0)
+                    for row in range(_ROWS):
+                        total += here[row] * source[row]
+                    out[s] += total
+
+
+@dataclass
+class SparseSums:
+    """The synapses of a pattern; weight (synapses,) in the order of its list by unit."""
+
+    pattern: Pattern
+
+    def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
+        """See Sums."""
+        return (self.pattern.units,)
+
+    def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
+        """See Sums."""
+        pattern, flat = self.pattern, x.flatten(1)
+        assert flat.shape[1] == len(pattern.back_offsets) - 1, (flat.shape, len(pattern.back_offsets))
+        out = buffers.empty((flat.shape[0], pattern.units))
+        work = flat.shape[0] * len(pattern.indices)
+        run_rows(
+            add_products, flat.shape[0], work, flat.numpy(), pattern.offsets, pattern.indices, weight.numpy(),
+            out.numpy(),
+        )  # fmt: skip
+        return out
+
+    def backward(
+        self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
+    ) -> Tensor | None:
+        """See Sums."""
+        pattern, told = self.pattern, gradient.flatten(1)
+        rows = told.shape[0]
+        work = rows * len(pattern.indices)
+        if to_x is not None:
+            run_rows(
+                add_products, rows, work, told.numpy(), pattern.back_offsets, pattern.back_indices,
+                weight.numpy()[pattern.order], to_x.view(rows, -1).numpy(),
+            )  # fmt: skip
+        if not to_weight:
+            return None
+        found = weight.new_zeros(weight.shape)
+        run_rows(
+            add_weight_gradients, told.shape[1], work, x.flatten(1).numpy(), told.numpy(), pattern.offsets,
+            pattern.indices, found.numpy(),
+        )  # fmt: skip
+        return found
+
+    def were_exact(self) -> bool:
+        """Say yes: synapses.py looks before."""
+        return True
