@@ -5,8 +5,9 @@
     python benchmarks/results.py --table --plot docs/learning_curves.png
 
 Every run adds one line of JSON to --out; a run that is there already is not repeated, so that an interrupted command
-goes on where it was. Accuracy and structure are those of one checkpoint, chosen on the validation split; the test
-split is read once. Masked and compacted networks are compared in every bin on some test samples.
+goes on where it was: with --keep within the run that was interrupted, without it with that run from its start.
+Accuracy and structure are those of one checkpoint, chosen on the validation split; the test split is read once. Masked
+and compacted networks are compared in every bin on some test samples.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,8 +32,8 @@ OUT = Path(__file__).parent / "results.jsonl"
 CURVE = ("loss", "train_accuracy", "validation_accuracy", "connection_sparsity", "seconds")
 
 
-def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str]) -> dict[str, Any]:
-    """Train one variant with one seed; return what the tables need."""
+def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Train one variant with one seed, or go on with the run in `folder`; return what the tables need."""
     import numpy as np
     import torch
 
@@ -47,10 +49,11 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str]) -
     changes = [f"{key if '.' in key else 'development.' + key}={value}" for key, value in keys]
     config = with_directory(load_config(recipe, [*changes, *settings, f"seed={seed}"]))
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        result = train(config, RunFolder.create(Path(folder) / "run", config))
-        history = result.folder.history()
-    seconds = time.perf_counter() - started
+    begun = RunFolder(folder).checkpoint_file.exists()
+    result = train(config, RunFolder.open(folder) if begun else RunFolder.create(folder, config), resume=begun)
+    history = result.folder.history()
+    # of a run that was interrupted, only what is written down is known
+    seconds = sum(line["seconds"] for line in history) if begun else time.perf_counter() - started
     masked = lower_result(result)
     compaction = compact(masked)
     network, test = compaction.network, result.trainer.data.test
@@ -129,6 +132,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", help="default: all of the recipe")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep run folders there, and resume interrupted ones")
     parser.add_argument("--table", action="store_true", help="print the Markdown tables of what --out holds")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curves of what --out holds")
     args = parser.parse_args()
@@ -141,7 +145,10 @@ def main() -> None:
                 key = (args.recipe, variant, seed, args.settings)
                 if key in [(r["recipe"], r["variant"], r["seed"], r["settings"]) for r in read(args.out)]:
                     continue
-                line = run_variant(args.recipe, variant, seed, args.settings)
+                with tempfile.TemporaryDirectory() as aside:
+                    name = re.sub("[^A-Za-z0-9.]+", "-", "-".join((*key[:2], f"seed{seed}", *args.settings)))
+                    folder = (args.keep or Path(aside)) / name
+                    line = run_variant(args.recipe, variant, seed, args.settings, folder)
                 with args.out.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 right = line["test_right"] / line["test_samples"]
