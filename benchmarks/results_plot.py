@@ -12,12 +12,16 @@ Line = dict[str, Any]
 def draw(lines: Sequence[Line], path: Path) -> None:
     """Draw one column per recipe: validation error above, synapses present below, dense and as the recipe develops.
 
-    A line per seed; the other variants are left to the tables.
+    A line per seed; the other variants are left to the tables, and so are settings without a dense run.
     """
     from matplotlib.figure import Figure
 
     shown = ("dense", "(recipe)")
-    with_curves = [line for line in lines if line["variant"].endswith(shown)]
+    compared = {(line["recipe"], *line["settings"]) for line in lines if line["variant"] == "dense"}
+    with_curves = [
+        line for line in lines
+        if line["variant"].endswith(shown) and (line["recipe"], *line["settings"]) in compared
+    ]  # fmt: skip
     recipes = list(dict.fromkeys(line["recipe"] for line in with_curves))
     figure = Figure(figsize=(3.6 * len(recipes), 5.6), layout="constrained")
     axes = figure.subplots(2, len(recipes), squeeze=False, sharex="col", sharey="row")
