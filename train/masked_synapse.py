@@ -7,7 +7,7 @@ Masks are buffers of the model and travel in its state_dict.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, final
 
 import torch
@@ -62,8 +62,7 @@ class MaskedHook(torch.nn.Module):
         self.listens = False
         self.in_parts = False
         self.soft = False
-        self._known: tuple[Tensor, int, torch.dtype, tuple[Tensor, Tensor] | None] | None = None
-        self._listed: tuple[Tensor, int, bool, Pattern | None] | None = None
+        self._known: tuple[Tensor, int, dict[Hashable, Any]] | None = None
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
         self.register_buffer("absent_gradient", torch.zeros_like(weight), persistent=False)
 
@@ -98,22 +97,28 @@ class MaskedHook(torch.nn.Module):
         others = (self.soft and self.training) or (self.listens and torch.is_grad_enabled())
         if others or self.mask.device.type != "cpu":
             return None
-        key = (self.mask, self.mask._version, channels_last)
-        if self._listed is None or self._listed[0] is not key[0] or self._listed[1:3] != key[1:]:
-            self._listed = (*key, Pattern.of(self.mask, channels_last))
-        return self._listed[3]
+        found: Pattern | None = self._remembered(channels_last, lambda: Pattern.of(self.mask, channels_last))
+        return found
 
     def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
-        """Return the mask and its opposite as numbers, None where nothing is absent.
+        """Return the mask and its opposite as numbers, None where nothing is absent."""
 
-        They are made anew where the mask is another tensor or has changed since.
-        """
-        known = self._known
-        if known is None or known[0] is not self.mask or known[1:3] != (self.mask._version, dtype):
+        def make() -> tuple[Tensor, Tensor] | None:
             present = self.mask.to(dtype)
-            factors = None if bool(self.mask.all()) else (present, 1 - present)
-            known = self._known = (self.mask, self.mask._version, dtype, factors)
-        return known[3]
+            return None if bool(self.mask.all()) else (present, 1 - present)
+
+        factors: tuple[Tensor, Tensor] | None = self._remembered(dtype, make)
+        return factors
+
+    def _remembered(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return make(), or what it gave for this key if the mask is the same tensor and has not changed since."""
+        known = self._known
+        if known is None or known[0] is not self.mask or known[1] != self.mask._version:
+            known = self._known = (self.mask, self.mask._version, {})
+        made = known[2]
+        if key not in made:
+            made[key] = make()
+        return made[key]
 
     def _hear(self, gradient: Tensor) -> None:
         shape = self.mask.shape

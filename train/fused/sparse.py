@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from . import buffers
-from .rows import contracted, reassociated, run_rows
+from .rows import contracted, load, reassociated, run_rows, store
 
 Tensor = torch.Tensor
 SPARSE = 0.1  # share of synapses that are there; measured: at more, oneDNN's product of matrices takes less time
@@ -79,9 +79,7 @@ def add_products(first: int, last: int, x: Any, offsets: Any, indices: Any, weig
         n = min(_ROWS, last - begin)
         for start in range(0, inputs, _UNITS):
             end = min(start + _UNITS, inputs)
-            for row in range(n):
-                for i in range(start, end):
-                    beside[i, row] = x[begin + row, i]
+            load(x, False, begin, n, start, end, beside[start:end])
         for start in range(0, units, _UNITS):
             end = min(start + _UNITS, units)
             for unit in range(start, end):
@@ -91,9 +89,7 @@ def add_products(first: int, last: int, x: Any, offsets: Any, indices: Any, weig
                     weight, source = weights[s], beside[indices[s]]
                     for row in range(_ROWS):
                         target[row] += weight * source[row]
-            for row in range(n):
-                for unit in range(start, end):
-                    out[begin + row, unit] = sums[unit - start, row]
+            store(sums, False, begin, n, start, end, out)
 
 
 @reassociated
@@ -112,14 +108,10 @@ def add_weight_gradients(first: int, last: int, x: Any, gradient: Any, offsets: 
             beside[:], told[:] = np.float32(0), np.float32(0)
         for start in range(0, inputs, _UNITS):
             end = min(start + _UNITS, inputs)
-            for row in range(n):
-                for i in range(start, end):
-                    beside[i, row] = x[begin + row, i]
+            load(x, False, begin, n, start, end, beside[start:end])
         for start in range(first, last, _UNITS):
             end = min(start + _UNITS, last)
-            for row in range(n):
-                for unit in range(start, end):
-                    told[unit - start, row] = gradient[begin + row, unit]
+            load(gradient, False, begin, n, start, end, told)
             for unit in range(start, end):
                 here = told[unit - start]
                 for s in range(offsets[unit], offsets[unit + 1]):
