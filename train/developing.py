@@ -38,7 +38,7 @@ class Developer:
     """Follows a model through training and changes its structure after each epoch.
 
     layers: the masked layers. graph: who feeds whom. Neighbours, the first layers (fed by no other) and readouts
-    (feeding no other) come from it alone.
+    (whose spikes leave the model) come from it alone.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Developer:
     def develops(self, index: int) -> bool:
         """Return whether ranges, unit pruning and regeneration act on a layer."""
         first = not self.graph.predecessors[index]
-        last = not self.graph.successors[index]
+        last = index in self.graph.outputs
         protected = (first and self.config.first_protected) or (last and self.config.protect_last)
         return self.layers[index].spikes and not protected
 

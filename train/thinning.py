@@ -14,7 +14,7 @@ from sdsnn_core.development.synapse_stage import balanced_budgets, drop_and_grow
 
 from .masking import MaskedLayer
 from .tracing import LayerGraph
-from .trimming import trim
+from .trimming import lifelines, trim
 
 
 @final
@@ -23,7 +23,8 @@ class Thinning:
 
     Shares count masked synapses of all layers, first and readout included, against all there are in the dense network.
     A synapse grows only into a unit that is not silent; what cannot matter is trimmed first, so the budget is spent on
-    synapses that can.
+    synapses that can. Under protect_last every unit of a readout keeps a path from the input, whatever the budget, and
+    one that has lost its last synapse to the pruning of units may grow another.
     """
 
     def __init__(
@@ -58,21 +59,30 @@ class Thinning:
         worth = [self._worth(synapse.weight.abs(), synapse.mask) for _, synapse in flat]
         promise = [synapse.hook.absent_gradient for _, synapse in flat]
         masks = [synapse.mask for _, synapse in flat]
+        firsts = [place for place, (layer, synapse) in enumerate(flat) if synapse is layer.synapses[0]]
+        held_fast = [torch.zeros_like(mask) for mask in masks]
+        if config.protect_last:
+            for place, path in zip(firsts, lifelines(self.layers, self.graph, [worth[i] for i in firsts]), strict=True):
+                held_fast[place] = path
+                worth[place] = torch.where(path, torch.inf, worth[place])
+        may_grow = [self._may_grow(index) for index in range(len(self.layers)) for _ in self.layers[index].synapses]
         open_units = [
-            layer.unit_gate.reshape(-1, *(1,) * (synapse.mask.dim() - 1)).expand_as(synapse.mask)
-            for layer, synapse in flat
+            units.reshape(-1, *(1,) * (mask.dim() - 1)).expand_as(mask)
+            for units, mask in zip(may_grow, masks, strict=True)
         ]
         keep = round((1 - sparsity) * sum(mask.numel() for mask in masks))
         scopes, budgets = self._budgets(masks, keep)
         new: dict[int, Tensor] = {}
-        for scope, budget in zip(scopes, budgets, strict=True):
+        for scope, share in zip(scopes, budgets, strict=True):
+            needed = sum(int(held_fast[place].sum()) for place in scope)
+            budget = max(share, needed)
             chosen = drop_and_grow(
                 [worth[place] for place in scope],
                 [promise[place] for place in scope],
                 [masks[place] for place in scope],
                 [open_units[place] for place in scope],
                 budget,
-                round(turnover * budget),
+                min(round(turnover * budget), budget - needed),
             )
             new.update(zip(scope, chosen, strict=True))
         places = iter(range(len(flat)))
@@ -100,6 +110,12 @@ class Thinning:
             return each, balanced_budgets([mask.shape for mask in masks], keep)
         total = sum(mask.numel() for mask in masks)
         return each, [round(keep * mask.numel() / total) for mask in masks]
+
+    def _may_grow(self, index: int) -> Tensor:
+        """Return (units,) bool: units that a synapse may grow into."""
+        gate = self.layers[index].unit_gate
+        readout = self.config.protect_last and index in self.graph.outputs
+        return torch.ones_like(gate) if readout else gate
 
     def _worth(self, magnitude: Tensor, mask: Tensor) -> Tensor:
         if self.config.synapse_criterion == "magnitude":

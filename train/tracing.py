@@ -6,7 +6,7 @@ another if its input depends on the other's output without a third masked layer 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,9 +17,16 @@ from .masking import MaskedLayer
 
 
 class LayerGraph(NamedTuple):
-    """successors: for each layer, the indices of the layers its spikes reach. Without cycles of its own."""
+    """successors: for each layer, the indices of the layers its spikes reach. Without cycles of its own.
+
+    direct: (source, target) where the target's whole input is the source's output, through nothing but SLAYER's Pool
+    and Flatten, so that inputs can be told apart by the source's units. outputs: layers whose spikes leave the model
+    without another layer between.
+    """
 
     successors: tuple[tuple[int, ...], ...]
+    direct: frozenset[tuple[int, int]]
+    outputs: frozenset[int]
 
     @property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
@@ -32,22 +39,9 @@ class LayerGraph(NamedTuple):
 
     @staticmethod
     def of_chain(n_layers: int) -> LayerGraph:
-        """Return the graph in which every layer feeds the next."""
-        return LayerGraph(tuple((i + 1,) if i + 1 < n_layers else () for i in range(n_layers)))
-
-    @staticmethod
-    def of_edges(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> LayerGraph:
-        """Return the graph with the given edges between layer names. Raises UnsupportedNode for an unknown name."""
-        place = {name: index for index, name in enumerate(names)}
-        targets: list[set[int]] = [set() for _ in names]
-        for source, target in edges:
-            for name in (source, target):
-                if name not in place:
-                    raise UnsupportedNode(
-                        f"edge {source} -> {target}: no layer {name!r}; layers are {', '.join(names)}"
-                    )
-            targets[place[source]].add(place[target])
-        return LayerGraph(tuple(tuple(sorted(found)) for found in targets))
+        """Return the graph in which every layer feeds the next, directly."""
+        edges = [(i, i + 1) for i in range(n_layers - 1)]
+        return LayerGraph((*((target,) for _, target in edges), ()), frozenset(edges), frozenset({n_layers - 1}))
 
 
 def trace_graph(model: torch.nn.Module, layers: Sequence[MaskedLayer], sample: torch.Tensor) -> LayerGraph:
@@ -57,6 +51,7 @@ def trace_graph(model: torch.nn.Module, layers: Sequence[MaskedLayer], sample: t
     """
     entered: dict[int, list[Any]] = {}
     left: dict[Any, int] = {}
+    through: dict[Any, Any] = {}  # from what left a Pool or Flatten to what entered it
     alive: list[torch.Tensor] = []  # grad_fn objects keep their identity as long as their tensors live
 
     def enter(index: int) -> Any:
@@ -76,15 +71,24 @@ def trace_graph(model: torch.nn.Module, layers: Sequence[MaskedLayer], sample: t
 
         return hook
 
+    def note_passed(_module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        tensor = output[0] if isinstance(output, tuple) else output
+        alive.extend((inputs[0], tensor))
+        if tensor.grad_fn is not inputs[0].grad_fn:
+            through[tensor.grad_fn] = inputs[0].grad_fn
+
     handles = []
     for index, layer in enumerate(layers):
         handles.append(layer.block.register_forward_pre_hook(enter(index)))
         handles.append(layer.block.register_forward_hook(leave(index)))
+    for module in model.modules():
+        if type(module).__name__ in ("Pool", "Flatten"):
+            handles.append(module.register_forward_hook(note_passed))
     was_training = model.training
     try:
         model.eval()
         with torch.enable_grad():
-            alive.append(model(sample.detach().clone().requires_grad_()))
+            result = model(sample.detach().clone().requires_grad_())
     finally:
         model.train(was_training)
         for handle in handles:
@@ -93,10 +97,21 @@ def trace_graph(model: torch.nn.Module, layers: Sequence[MaskedLayer], sample: t
     if missing:
         raise UnsupportedNode(f"layers {', '.join(missing)} take no part in the forward pass; remove them")
     targets: list[set[int]] = [set() for _ in layers]
+    direct = set()
     for index, functions in entered.items():
         for source in _sources(functions, left):
             targets[source].add(index)
-    return LayerGraph(tuple(tuple(sorted(found)) for found in targets))
+        function = functions[0]
+        while function in through:
+            function = through[function]
+        if len(functions) == 1 and function in left:
+            direct.add((left[function], index))
+    results = result if isinstance(result, (tuple, list)) else [result]
+    if all(isinstance(value, torch.Tensor) for value in results):
+        outputs = _sources([value.grad_fn for value in results], left)
+    else:  # of whatever holds the result, any layer may have a part in it
+        outputs = set(range(len(layers)))
+    return LayerGraph(tuple(tuple(sorted(found)) for found in targets), frozenset(direct), frozenset(outputs))
 
 
 def _sources(functions: list[Any], left: dict[Any, int]) -> set[int]:

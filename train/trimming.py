@@ -1,4 +1,4 @@
-"""What cannot matter any more: synapses from silent units, and units without a synapse onwards."""
+"""What cannot matter any more (synapses from silent units, units without a synapse onwards), and what has to stay."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from .tracing import LayerGraph
 
 
 def trim(layers: Sequence[MaskedLayer], graph: LayerGraph, optimiser: torch.optim.Optimizer | None) -> None:
-    """Mask what cannot matter, again and again until nothing more follows. Readouts keep their units.
+    """Mask what cannot matter, again and again until nothing more follows.
 
-    Where inputs cannot be told apart by source unit (groups, several layers feeding one), everything stays.
+    What leaves the network stays as it was, but for units that fired from a bias alone: without synapses they are
+    silent. Where inputs cannot be told apart by source unit (groups, anything but Pool and Flatten between two layers),
+    everything stays.
     """
     changed = True
     while changed:
@@ -40,8 +42,8 @@ def active_inputs(layers: Sequence[MaskedLayer], graph: LayerGraph, index: int, 
     if place > 0:  # the recurrent synapse of a block comes from its own units
         gate = layer.unit_gate
     else:
-        sources = graph.predecessors[index]
-        if len(sources) != 1:
+        sources = [source for source, target in graph.direct if target == index]
+        if not sources:
             return everything
         gate = layers[sources[0]].unit_gate
     fan = _spread(layer, place, gate.numel())
@@ -49,18 +51,51 @@ def active_inputs(layers: Sequence[MaskedLayer], graph: LayerGraph, index: int, 
 
 
 def reaching_units(layers: Sequence[MaskedLayer], graph: LayerGraph, index: int) -> Tensor:
-    """Return (units,) bool: units with a synapse to some layer behind; True where unknown, and in readouts."""
+    """Return (units,) bool: units whose spikes may reach a layer behind, or leave the network; True where unknown.
+
+    In a recurrent block also those that reach such a unit through the block's own loop.
+    """
     layer = layers[index]
     everything = torch.ones_like(layer.unit_gate)
-    if not graph.successors[index]:
+    if index in graph.outputs:
         return everything
     found = torch.zeros_like(everything)
     for target in graph.successors[index]:
         fan = _spread(layers[target], 0, layer.n_units)
-        if fan == 0 or len(graph.predecessors[target]) != 1:
+        if fan == 0 or (index, target) not in graph.direct:
             return everything
         used = layers[target].synapses[0].mask.transpose(0, 1).flatten(1).any(1)
         found |= used.reshape(layer.n_units, fan).any(1)
+    for recurrent in layer.synapses[1:]:
+        onto = recurrent.mask.reshape(layer.n_units, layer.n_units)  # row: unit that hears, column: unit that sends
+        while True:
+            further = found | onto[found].any(0)
+            if bool((further == found).all()):
+                break
+            found = further
+    return found
+
+
+def lifelines(layers: Sequence[MaskedLayer], graph: LayerGraph, worth: Sequence[Tensor]) -> list[Tensor]:
+    """Return, for the first weight tensor of every layer, bool: one path from the input to each unit of the readouts.
+
+    worth: what a synapse of these tensors is worth; a path takes the best present synapse of a unit, then that of the
+    unit it comes from. It ends where a unit has none, or where units behind cannot be told apart.
+    """
+    found = [torch.zeros_like(layer.mask) for layer in layers]
+    ahead = [(index, torch.ones_like(layers[index].unit_gate)) for index in sorted(graph.outputs)]
+    while ahead:
+        index, units = ahead.pop()
+        mask = layers[index].mask.flatten(1)
+        best = torch.where(mask, worth[index].flatten(1), -torch.inf).argmax(1, keepdim=True)
+        path = torch.zeros_like(mask).scatter_(1, best, mask.gather(1, best) & units[:, None])
+        path = path.reshape(layers[index].mask.shape)
+        found[index] |= path
+        for source in (source for source, target in graph.direct if target == index):
+            fan = _spread(layers[index], 0, layers[source].n_units)
+            if fan:
+                heard = path.transpose(0, 1).flatten(1).any(1)
+                ahead.append((source, heard.reshape(-1, fan).any(1)))
     return found
 
 
