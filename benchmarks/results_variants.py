@@ -4,6 +4,7 @@ from __future__ import annotations
 
 NOTHING = {"constraint": "false", "pruning": "false", "regeneration": "false", "synapse_stage": "false"}
 UNITS = {"synapse_stage": "false"}
+MECHANISMS = {"pruning": "true", "constraint": "true", "regeneration": "true"}
 ALONE = NOTHING | {"synapse_begin": "0.0", "synapse_end": "0.75", "synapse_exponent": "8.0"}
 
 
@@ -15,7 +16,7 @@ def _convolutions(percent: int) -> dict[str, dict[str, str]]:
     """Return the variants of a convolutional recipe that removes this share."""
     return {
         "dense": NOTHING,
-        "units": UNITS,
+        "units": UNITS | MECHANISMS,
         f"synapse stage {percent} % (recipe)": {},
         f"synapse stage {percent} %, nothing else": ALONE | _synapses(percent / 100),
         "synapse stage 95 %, nothing else": ALONE | _synapses(0.95),
@@ -40,7 +41,6 @@ DIGITS: dict[str, dict[str, str]] = {
 }
 """Digits runs every mechanism; the keys that differ from the recipe, of [development] where no section is named."""
 
-MECHANISMS = {"pruning": "true", "constraint": "true", "regeneration": "true"}
 MNIST_MLP: dict[str, dict[str, str]] = {
     "dense": NOTHING,
     "units": UNITS | MECHANISMS,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdsnn.train.commands import AFTERWARDS
+
 from . import commands_files
 
 if TYPE_CHECKING:
@@ -134,4 +136,5 @@ def describe(comparison: Comparison) -> str:
     return f"{text}, first at {place} (reference {first['reference']}, here {first['here']}){where}"
 
 
+AFTERWARDS[:] = [export]  # sdsnn train --export
 COMMANDS: dict[str, Any] = {"export": export, "verify": verify, **commands_files.COMMANDS}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from developing_runs import EPOCHS, OFF, Run
+from developing_runs import EPOCHS, NEURON, OFF, Run
 
+from sdsnn.train.developing import Developer
 from sdsnn_core.development import DevelopmentConfig
 from sdsnn_core.errors import ConfigError, FileError
+from sdsnn_core.lava_compat import import_slayer
 
 # -- switches ---------------------------------------------------------------------------------------------------------
 
@@ -161,6 +165,11 @@ def test_b6_absent_weights_learn_in_training_and_are_zero_in_evaluation() -> Non
         assert bool((synapse.weight[absent] != 0).any()) is learns
         run.model.eval()
         assert (synapse.hook(synapse.weight)[absent] == 0).all()
+    held = Run(mode="literal", regeneration=False, stop_sparsity=0.12).go()
+    assert held.developer is not None
+    assert held.developer.held
+    synapse = held.developer.layers[1].synapses[0]
+    assert (synapse.weight[~synapse.mask] == 0).all()  # what they learned in the epoch goes though nothing is pruned
     with pytest.raises(FileError, match="B6"):
         Run(norm=True, mode="literal")
 
@@ -172,6 +181,25 @@ def test_b9_widths_and_alive_test_are_the_scripts() -> None:
     rate = run.developer.schedule.rate(3, "dense")
     assert run.records[-1][0]["pruning_percent"] == pytest.approx(min(100.0, 2.0 + rate * (512 - 20) / 10))
     assert run.records[-1][0]["alive_units"] == 0
+
+
+def test_b9_a_convolution_counts_the_layer_behind_by_its_own_test() -> None:
+    torch.manual_seed(0)
+    cuba = import_slayer().block.cuba
+    sizes = {"weight_scale": 3}
+    model = torch.nn.Sequential(
+        cuba.Conv(dict(NEURON), 2, 30, 4, **sizes),
+        cuba.Flatten(),
+        cuba.Dense(dict(NEURON), 30, 50, **sizes),  # a fan-in of 30: enough for 20, not for 50
+        cuba.Dense(dict(NEURON), 50, 3, **sizes),
+    )
+    model(torch.zeros(1, 2, 4, 4, 6))
+    keys: dict[str, Any] = {"mode": "literal", "persistence": 1}
+    developer = Developer.of_model(model, torch.zeros(1, 2, 4, 4, 6), DevelopmentConfig(**keys), EPOCHS)
+    for epoch in range(4):
+        record = developer.after_epoch(epoch)[0]
+    here, behind = record["alive_units"], 49  # 2 % of the 50 have gone by their own rule
+    assert record["pruning_percent"] == pytest.approx(0.5 + developer.schedule.rate(3, "conv") * here / behind)
 
 
 def test_b11_regrowth_has_no_budget() -> None:
@@ -186,10 +214,12 @@ def test_b11_regrowth_has_no_budget() -> None:
 def test_b12_regrowth_asks_for_one_count_more() -> None:
     first = {}
     for name, defects in {"script": ("B12",), "ours": ()}.items():
-        keys = {"pruning_gain": 5.0, "regeneration_percent_dense": 100.0, "adaptive_regeneration_rate": False}
+        keys = {"initial_percent_dense": 20.0, "adaptive_regeneration_rate": False}  # units go at the first chance
         run = Run(defects=defects, fixed_regeneration_percent=100.0, **keys).go()
         grown = [sum(record["regrown"] for record in line) for line in run.records]
         first[name] = next(epoch for epoch, count in enumerate(grown) if count)
+        assert run.developer is not None
+        assert first[name] == run.developer.schedule.first_regeneration
     assert first["script"] == first["ours"] + 1
 
 

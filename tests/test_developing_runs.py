@@ -10,7 +10,7 @@ from developing_runs import EPOCHS, NEURON, OFF, Run, same
 
 from sdsnn.train.developing import Developer
 from sdsnn.train.trace import reset_state
-from sdsnn_core.development import DevelopmentConfig
+from sdsnn_core.development import DevelopmentConfig, goals
 from sdsnn_core.errors import ConfigError
 from sdsnn_core.lava_compat import import_slayer
 
@@ -87,6 +87,27 @@ def test_regrown_synapses_start_at_zero_with_fresh_moments() -> None:
                 mean = state["exp_avg_sq"][mask & layer.synapses[0].mask].mean()
                 torch.testing.assert_close(state["exp_avg_sq"][new], mean.expand(int(new.sum())))
     assert seen > 0
+
+
+def test_a_unit_that_comes_back_under_weight_normalisation_takes_the_steps_of_the_others() -> None:
+    run = Run(norm=True, develops=True, **OFF)
+    assert run.developer is not None
+    layer = run.developer.layers[0]
+    g, v = layer.synapses[0].parameters
+    optimiser = torch.optim.AdamW([g, v], lr=0.01)
+    torch.manual_seed(1)
+    for _ in range(200):
+        g.grad, v.grad = torch.randn_like(g), torch.randn_like(v)
+        optimiser.step()
+    mask = torch.ones_like(layer.mask)
+    mask[1] = False
+    layer.set_masks([mask], optimiser)
+    assert optimiser.state[g]["exp_avg_sq"][1] == 0
+    layer.set_masks([torch.ones_like(mask)], optimiser)
+    moments = optimiser.state[g]
+    others = torch.arange(layer.n_units) != 1
+    torch.testing.assert_close(moments["exp_avg_sq"][1], moments["exp_avg_sq"][others].mean(0))
+    assert moments["exp_avg"][1] == 0
 
 
 def test_the_synapse_stage_takes_over_from_regeneration_and_keeps_its_target() -> None:
@@ -186,6 +207,22 @@ def test_nothing_goes_while_accuracy_is_too_low() -> None:
     run.go(accuracy=0.89)
     assert not run.developer.held
     assert sum(layer["masked"] for layer in run.records[-1]) > sum(before)
+
+
+def test_criteria_that_are_not_reached_are_told() -> None:
+    run = Run(
+        synapse_stage=True, synapse_target=0.5, stop_sparsity=0.95, stop_memory=1e6, stop_operations=5.0, **OFF
+    ).go()
+    assert run.developer is not None
+    now = run.developer.measures()._replace(operations=7.0)
+    assert not run.developer.held
+    assert goals.unmet(run.developer.config, now) == [
+        f"stop_sparsity: 0.95 is not reached, the network is at {now.sparsity:g}",
+        "stop_operations: 5 is not reached, the network is at 7",
+    ]
+    assert not goals.met(run.developer.config, now)
+    assert goals.met(run.developer.config, now._replace(sparsity=0.95, operations=5.0))
+    assert not goals.met(DevelopmentConfig(), now)
 
 
 def test_stop_criteria_out_of_range_are_refused() -> None:

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdsnn.train.config import load_config, shipped_recipes
 from sdsnn_core.development import DevelopmentConfig, Schedule
 from sdsnn_core.development.pruning import next_percent
 from sdsnn_core.development.synapse_stage import balanced_budgets, drop_and_grow, sparsity_at, turnover_at
@@ -93,6 +94,42 @@ def test_every_bad_value_is_told_at_once() -> None:
         assert part in str(caught.value)
     with pytest.raises(ConfigError, match="needs hard masks"):
         DevelopmentConfig(mode="literal", synapse_stage=True)
+    with pytest.raises(ConfigError, match="B4 takes the sign of the weights that B5 reads and needs B5"):
+        DevelopmentConfig(defects=("B4",))
+
+
+@given(
+    st.floats(0, allow_nan=False, exclude_min=True, allow_infinity=False),
+    st.floats(0, allow_nan=False, exclude_min=True, allow_infinity=False),
+    st.floats(0, allow_nan=False),
+    st.integers(1, 700),
+)
+def test_rates_are_numbers_for_every_value_that_is_accepted(conv: float, dense: float, switch: float, n: int) -> None:
+    config = DevelopmentConfig(rate_decay_conv=conv, rate_decay_dense=dense, rate_dense_switch=switch)
+    schedule = Schedule(config, n)
+    for epoch in {schedule.first_pruning, n // 2, n - 1}:
+        for kind in ("conv", "dense"):
+            assert math.isfinite(schedule.rate(max(epoch, schedule.first_pruning), kind))
+    assert 0 <= schedule.settled_from < n
+
+
+@pytest.mark.parametrize("recipe", shipped_recipes())
+def test_whatever_a_shipped_recipe_switches_on_can_act(recipe: str) -> None:
+    config = load_config(recipe)
+    assert Schedule(config.development, config.optimiser.epochs).idle() == []
+
+
+def test_what_cannot_act_is_told() -> None:
+    short = Schedule(DevelopmentConfig(persistence=2), 5).idle()
+    assert [sentence.split(":")[0] for sentence in short] == ["pruning", "regeneration"]
+    assert short[0] == "pruning: acts after epoch 5 at the earliest (persistence 2, 5 epochs)"
+    assert Schedule(DevelopmentConfig(persistence=5), 5).idle()[0].startswith("constraint: acts after epoch 6")
+    assert Schedule(DevelopmentConfig(persistence=2), 9).idle() == []
+    stage = DevelopmentConfig(persistence=2, synapse_stage=True, synapse_begin=0.4)
+    (told,) = Schedule(stage, 20).idle()
+    assert told.startswith("regeneration: acts after epoch 8 at the earliest")
+    assert "rests from epoch 8 on" in told
+    assert Schedule(stage, 25).idle() == []
 
 
 @given(

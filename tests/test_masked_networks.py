@@ -19,11 +19,13 @@ from sdsnn.train.trace import reset_state, trace
 from sdsnn_core import reference
 from sdsnn_core.compaction import Compaction, compact
 from sdsnn_core.development import DevelopmentConfig
+from sdsnn_core.lava_compat import import_slayer
 from sdsnn_core.network import Network
 
 # SLAYER still uses the old form of weight normalisation.
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm")
 STEPS = 30
+NEURON = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1}
 
 
 def thin(rng: np.random.Generator, layers: list[MaskedLayer], last_too: bool) -> None:
@@ -122,3 +124,10 @@ def test_operations_from_masks_are_the_events_of_the_network(seed: int) -> None:
     found = synaptic_operations(blocks, layers, sent)
     wanted = iter(expected.values())
     assert found == [0.0 if type(block).__name__ == "Flatten" else float(next(wanted)) for block in blocks]
+
+
+def test_a_pool_whose_weight_quantises_to_zero_makes_no_operations() -> None:
+    pool = import_slayer().block.cuba.Pool(dict(NEURON), 2, weight_scale=0.001)
+    pool(torch.zeros(1, 2, 4, 4, 3))
+    sent = [torch.ones(2, 4, 4, dtype=torch.float64), torch.zeros(2, 2, 2, dtype=torch.float64)]
+    assert synaptic_operations([pool], [], sent) == [0.0]

@@ -13,6 +13,7 @@ from sdsnn.train.masking import MaskedLayer, attach_masks
 from sdsnn.train.trace import reset_state
 from sdsnn.train.tracing import trace_graph
 from sdsnn_core.development import DevelopmentConfig
+from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.lava_compat import import_slayer
 
 NEURON = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1, "tau_grad": 0.5, "scale_grad": 1.0}
@@ -177,3 +178,9 @@ def test_neighbours_come_from_the_forward_pass_not_from_the_list(kind: str) -> N
     assert graph.successors == ((), *((i,) for i in range(len(layers) - 1)))
     developer = Developer.of_model(shuffled, x[:1], DevelopmentConfig(), 40)
     assert [developer.develops(i) for i in range(len(layers))] == [False, *[True] * (len(layers) - 2), False]
+
+
+def test_recurrent_blocks_with_weight_normalisation_are_refused() -> None:
+    chain, _ = build("recurrent", norm=True)
+    with pytest.raises(UnsupportedNode, match="a Recurrent block with weight normalisation does not train"):
+        attach_masks(chain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,31 @@ def test_no_epochs_no_pictures_and_a_missing_folder_is_told(tmp_path: Path) -> N
         write_plots(tmp_path / "missing", history(2))
 
 
-def test_train_leaves_pictures_and_operations_in_the_run_folder(tmp_path: Path) -> None:
+def test_train_leaves_pictures_operations_and_if_asked_the_network_in_the_run_folder(tmp_path: Path) -> None:
     run = tmp_path / "run"
     settings = ["optimiser.epochs=2", "model.hidden=[16]", "data.n_steps=6", "optimiser.batch_size=256", "threads=1"]
+    settings.append("development.stop_memory=1")
     outcome = CliRunner().invoke(
-        app, ["train", "digits", "--quiet", "--run", str(run), *(x for item in settings for x in ("--set", item))]
+        app,
+        [
+            "train",
+            "digits",
+            "--quiet",
+            "--export",
+            "--run",
+            str(run),
+            *(x for item in settings for x in ("--set", item)),
+        ],
     )
     assert outcome.exit_code == 0, outcome.output
     assert all((run / name).is_file() for name in NAMES)
+    for told in (
+        "note: development.pruning: acts",
+        "note: development.stop_memory: 1 is not reached, the network is at",
+    ):
+        assert told in outcome.output
+    assert json.loads((run / "certificate.json").read_text())["verified"] is True
+    assert (run / "network.nir").is_file()
     for line in RunFolder.open(run).history():
         assert len(line["synaptic_operations"]) == 2
         assert all(operations > 0 for operations in line["synaptic_operations"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+AFTERWARDS: list[Callable[[Path], None]] = []  # what --export does: the stage behind enters it here
 
 
 def train(
@@ -21,9 +24,11 @@ def train(
         typer.Option("--resume", help="Run folder to go on with; --set may change where and how it computes."),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")] = False,
+    export: Annotated[bool, typer.Option("--export", help="Then do what `sdsnn export RUN` does.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Train a network of SLAYER blocks while its structure develops; writes a run folder."""
+    from sdsnn_core.development import Schedule, goals
     from sdsnn_core.errors import ConfigError
 
     from .config import deciding, load_config
@@ -55,6 +60,9 @@ def train(
             team.machine_by_machine(lambda: load_data(resolved.data, resolved.seed, download=True))
         path = run or Path("runs") / f"{Path(str(config)).stem}-{resolved.seed}"
         folder = team.from_leader(lambda: RunFolder.create(path, resolved))
+    if team.leader:
+        for sentence in Schedule(resolved.development, resolved.optimiser.epochs).idle():
+            typer.echo(f"note: development.{sentence}", err=True)
     bars = Bars(resolved.optimiser.epochs, quiet=quiet or not team.leader)
     try:
         with bars:
@@ -65,12 +73,17 @@ def train(
         raise Interrupted(f"interrupted; go on with: sdsnn train --resume {folder.path}") from None
     if not team.leader:
         return
+    developer = result.trainer.developer
     write_plots(folder.path, folder.history(), result.best_epoch)
     typer.echo(
         f"{folder.path}: epoch {result.best_epoch} chosen on validation ({result.validation_accuracy:.2%}); "
         f"test accuracy {result.test.accuracy:.2%}, "
-        f"{result.trainer.developer.connection_sparsity():.1%} of synapses gone"
+        f"{developer.connection_sparsity():.1%} of synapses gone"
     )
+    for sentence in goals.unmet(resolved.development, developer.measures()):
+        typer.echo(f"note: development.{sentence}", err=True)
+    for then in AFTERWARDS if export else []:
+        then(folder.path)
 
 
 class Interrupted(KeyboardInterrupt):

@@ -15,22 +15,10 @@ from sdsnn_core.errors import FileError
 
 from .hearing import Hearing
 from .masking import MaskedLayer, attach_masks
+from .memory import Memory
 from .structure import range_quantiles, structure_of
 from .thinning import Thinning
 from .tracing import LayerGraph, trace_graph
-
-
-class _Memory:
-    """What development remembers of one layer from epoch to epoch."""
-
-    def __init__(self, layer: MaskedLayer, percent: float) -> None:
-        self.percent = percent
-        self.history = torch.zeros_like(layer.unit_gate)
-        self.ranges: list[ranges.RangeState] = []  # one per synapse, once the first epoch has passed
-        self.regeneration = [
-            regeneration.init_regeneration(regeneration.absent_groups(synapse.mask, synapse.kernelwise))
-            for synapse in layer.synapses
-        ]
 
 
 @final
@@ -54,7 +42,7 @@ class Developer:
         self.thinning = Thinning(self.layers, graph, config, self.schedule)
         self.held = False  # whether the newest epoch's end removed nothing: enough is gone, or accuracy too low
         self._hearing = Hearing(self.layers, config.listen_every)
-        self._memory = [_Memory(layer, self.schedule.initial_percent(layer.kind)) for layer in self.layers]
+        self._memory = [Memory(layer, self.schedule.initial_percent(layer.kind)) for layer in self.layers]
         if config.has("B6") and any(s.normalised for layer in self.layers for s in layer.synapses):
             raise FileError("defect B6 (part of mode literal) lets absent weights learn; needs weight_norm = false")
         for layer in self.layers:
@@ -113,6 +101,8 @@ class Developer:
                         counts[index]["regrown"] = self._regenerate(index, epoch, optimiser)
                         if not self.held:
                             counts[index]["pruned"] = self._prune(index, optimiser)
+                        if self.config.has("B6"):  # what absent weights learned goes, epoch by epoch
+                            self.layers[index].set_masks([s.mask for s in self.layers[index].synapses], optimiser)
                 if not self.held:
                     self._advance_rates(epoch)
             if self.schedule.synapse_phase(epoch) is not None:
@@ -217,7 +207,7 @@ class Developer:
             min_kept=config.min_kept if careful else 0.0,
         )
         memory.history |= chosen
-        if bool(chosen.any()) or config.has("B6"):
+        if bool(chosen.any()):
             layer.set_masks([pruning.remove_units(mask, chosen) for mask in masks], optimiser)
         return int(chosen.sum())
 
@@ -229,18 +219,21 @@ class Developer:
             memory, rate = self._memory[index], self.schedule.rate(epoch, layer.kind)
             behind = sum(alive[target] for target in self.graph.successors[index])
             here = alive[index]
+            if self.config.has("B9") and layer.kind == "conv":  # by the test of this layer's rule, not of their own
+                behind = sum(int(self.alive(target, 20).sum()) for target in self.graph.successors[index])
             if self.config.has("B9") and layer.kind == "dense":
                 here, behind = 512 - (layer.n_units - here), 10  # the script's widths
             if not self.config.adaptive_pruning_rate:
                 here = behind = 1
             memory.percent = pruning.next_percent(memory.percent, rate, here, behind)
 
-    def alive(self, index: int) -> Tensor:
-        """Return (units,) bool: units with enough incoming synapses left."""
+    def alive(self, index: int, least: int | None = None) -> Tensor:
+        """Return (units,) bool: units with enough incoming synapses left; `least` under B9 (None: by the layer)."""
         layer, config = self.layers[index], self.config
         conv = layer.kind == "conv"
         if config.has("B9"):
-            return pruning.alive_units([s.mask for s in layer.synapses], 0.0, least=20 if conv else 50)
+            masks = [synapse.mask for synapse in layer.synapses]
+            return pruning.alive_units(masks, 0.0, least=least or (20 if conv else 50))
         fraction = config.alive_fraction_conv if conv else config.alive_fraction_dense
         return pruning.alive_units([s.present for s in layer.synapses], fraction)
 
@@ -272,16 +265,7 @@ class Developer:
             "next_epoch": self.next_epoch,
             "operations": self.operations,
             "thinning": self.thinning.state_dict(),
-            "layers": [
-                {
-                    "name": layer.name,
-                    "percent": memory.percent,
-                    "history": memory.history.clone(),
-                    "ranges": [_copied(state._asdict()) for state in memory.ranges],
-                    "regeneration": [_copied(state._asdict()) for state in memory.regeneration],
-                }
-                for layer, memory in zip(self.layers, self._memory, strict=True)
-            ],
+            "layers": [memory.state_dict() for memory in self._memory],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -295,17 +279,7 @@ class Developer:
         self.operations = state.get("operations")
         self.thinning.load_state_dict(state["thinning"])
         for layer, memory, entry in zip(self.layers, self._memory, state["layers"], strict=True):
-            device = layer.unit_gate.device
-            memory.percent = float(entry["percent"])
-            memory.history = entry["history"].clone().to(device)
-            memory.ranges = [ranges.RangeState(**_copied(item, device)) for item in entry["ranges"]]
-            memory.regeneration = [
-                regeneration.RegenerationState(**_copied(item, device)) for item in entry["regeneration"]
-            ]
+            memory.load_state_dict(entry)
             for synapse in layer.synapses:
                 synapse.hook.absent_gradient.zero_()
         self._listen()
-
-
-def _copied(state: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
-    return {name: value.to(device, copy=True) for name, value in state.items()}

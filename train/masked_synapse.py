@@ -213,23 +213,24 @@ class MaskedSynapse:
         All moments become zero, but the second moment of Adam at present synapses becomes the mean of the tensor's
         other present ones: Adam counts its steps for whole tensors, and an average of squares that begins at zero
         late in a run would make the first steps of a synapse that grows back some six times as long as the others'.
+        The same goes for g, whose entry is new where all synapses of its unit are.
         """
         if optimiser is None:
             return
-        rows = where.flatten(1).all(1)
+        unit, alive = where.flatten(1).all(1), self.mask.flatten(1).any(1)
         for parameter in self.parameters:
             state = optimiser.state.get(parameter, {})
             for name, value in state.items():
                 if not isinstance(value, Tensor) or value.shape != parameter.shape:
                     continue
+                new, present = where, self.mask
                 if parameter.shape != where.shape:  # g has one entry per unit
-                    value.masked_fill_(rows.reshape(parameter.shape), 0)
-                    continue
-                value.masked_fill_(where, 0)
+                    new, present = (entries.reshape(parameter.shape) for entries in (unit, alive))
+                value.masked_fill_(new, 0)
                 if name in _SQUARES:
-                    others = self.mask & ~where
+                    others = present & ~new
                     mean = (value * others).sum() / others.sum().clamp(min=1)
-                    value.copy_(torch.where(where & self.mask, mean, value))
+                    value.copy_(torch.where(new & present, mean, value))
 
 
 def float_weight(synapse: Any) -> Tensor:

@@ -169,6 +169,12 @@ def attach_masks(model: torch.nn.Module | Iterable[torch.nn.Module]) -> list[Mas
         if kind not in ("Dense", "Conv", "Recurrent", "Affine"):
             allowed = "Dense, Conv, Recurrent, Affine"
             raise UnsupportedNode(f"{name}: a {kind} block does not develop; allowed are {allowed}")
+        recurrent = found.get("recurrent_synapse")
+        if hasattr(recurrent, "weight_v"):
+            raise UnsupportedNode(
+                f"{name}: a Recurrent block with weight normalisation does not train: SLAYER's loop never makes its "
+                "recurrent weight from g and v again; allowed is weight_norm = false for this layer"
+            )
         bound = [MaskedSynapse(f"{name}.{attribute}", synapse) for attribute, synapse in found.items()]
         layers.append(MaskedLayer(name, block, bound))
     return layers

@@ -69,4 +69,5 @@ def _fan_out_of_pool(block: Any, like: Tensor) -> Tensor:
     weight: Tensor = block.synapse.weight.detach()
     hook = block.synapse.pre_hook_fx
     largest: Tensor = (weight if hook is None else hook(weight)).abs().max()
-    return (gradient.abs() / largest).round().reshape(like.shape).double()
+    # A weight that quantises to zero makes no synapse.
+    return (gradient.abs() / torch.where(largest > 0, largest, 1.0)).round().reshape(like.shape).double()

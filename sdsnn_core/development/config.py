@@ -56,7 +56,8 @@ class DevelopmentConfig:
     the clamp to the ranges; the ranges themselves are followed without it too, since pruning ranks by them.
     adaptive_pruning_rate, adaptive_regeneration_rate: off replaces the schedule by the fixed_* constant.
     protect_first, protect_last: no ranges, unit pruning or regeneration in layers fed by the input (B14 is the
-    opposite) and in readouts. The synapse stage works on all layers.
+    opposite) and in readouts. The synapse stage works on all layers; under protect_last it leaves every unit of a
+    readout a path from the input.
 
     Units: *_percent are percent of a layer's units or absent synapses, *_fraction, *_cap, *_step, *_kept, *_target
     lie in 0..1, rate_* are in paper epochs or percentage points per paper epoch.
@@ -90,7 +91,7 @@ class DevelopmentConfig:
     pruning_gain: float = 1.0  # own: factor on the adaptive rate; the script's constants remove little in narrow nets
     fixed_pruning_rate: float = 0.05  # own: percentage points per paper epoch when the rate does not adapt
     max_step: float = 0.1  # own: largest share of a layer's units that goes in one epoch
-    min_kept: float = 0.1  # own: smallest share of a layer's units that stays
+    min_kept: float = 0.1  # own: smallest share of a layer's units that the pruning of units leaves
     alive_fraction_conv: float = 0.01  # B9: the script's 20 synapses are 0.4 to 1.7 % of its fan-ins
     alive_fraction_dense: float = 0.0015  # B9: the script's 50 of 32,768
 
@@ -111,7 +112,8 @@ class DevelopmentConfig:
     synapse_scope: Literal["global", "balanced", "layer"] = "global"
     synapse_criterion: Literal["magnitude", "relative"] = "magnitude"  # relative: to the layer's root mean square
 
-    # Stop criteria, all own and off; see goals.py. Units and synapses go until every stop_* that is set is met.
+    # Stop criteria, all own and off; see goals.py. Units and synapses go until every stop_* that is set is met, or the
+    # run or the synapse stage ends.
     stop_sparsity: float | None = None  # share of absent synapses
     stop_operations: float | None = None  # synaptic operations per inference, on validation data
     stop_memory: float | None = None  # bytes of synaptic memory, as goals.synapse_memory counts them
@@ -155,6 +157,8 @@ class DevelopmentConfig:
             found.append(f"defects: got {', '.join(unknown)}, allowed are {', '.join(DEFECTS)}")
         if self.has("B5") and not self.has("B6"):
             found.append("defects: B5 reads what absent weights learned and needs B6, which lets them learn")
+        if self.has("B4") and not self.has("B5"):
+            found.append("defects: B4 takes the sign of the weights that B5 reads and needs B5")
         if self.synapse_stage and self.has("B6"):
             found.append("synapse_stage: needs hard masks, but B6 (part of mode literal) masks between epochs only")
         if found:

@@ -5,6 +5,7 @@ Each is optional. Without any, the adaptive rates settle by themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -39,14 +40,22 @@ def any_set(config: DevelopmentConfig) -> bool:
 
 def met(config: DevelopmentConfig, now: Measures) -> bool:
     """Return whether every stop_* criterion that is set holds; False where none is set."""
-    found = []
-    if config.stop_sparsity is not None:
-        found.append(now.sparsity >= config.stop_sparsity)
-    if config.stop_operations is not None:
-        found.append(now.operations is not None and now.operations <= config.stop_operations)
-    if config.stop_memory is not None:
-        found.append(now.memory <= config.stop_memory)
-    return bool(found) and all(found)
+    return any_set(config) and not unmet(config, now)
+
+
+def unmet(config: DevelopmentConfig, now: Measures) -> list[str]:
+    """Return a sentence for each stop_* criterion that is set and does not hold."""
+    operations = math.inf if now.operations is None else now.operations
+    pairs = (
+        ("stop_sparsity", config.stop_sparsity, now.sparsity, now.sparsity >= (config.stop_sparsity or 0)),
+        ("stop_operations", config.stop_operations, operations, operations <= (config.stop_operations or 0)),
+        ("stop_memory", config.stop_memory, now.memory, now.memory <= (config.stop_memory or 0)),
+    )
+    return [
+        f"{name}: {wanted:g} is not reached, the network is at {value:g}"
+        for name, wanted, value, holds in pairs
+        if wanted is not None and not holds
+    ]
 
 
 def too_inaccurate(config: DevelopmentConfig, accuracy: float | None, best: float) -> bool:

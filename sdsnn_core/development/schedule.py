@@ -45,6 +45,29 @@ class Schedule:
         """e0 = 2T + 1, the first epoch with regeneration and pruning."""
         return 2 * self.persistence + 1
 
+    @property
+    def first_regeneration(self) -> int:
+        """First epoch after which a synapse can come back: absent since e0, it is asked for T + 1 times in a row."""
+        return self.first_pruning + 1 + self.persistence + int(self.config.has("B12"))
+
+    def idle(self) -> list[str]:
+        """Return a sentence for each mechanism that is on and cannot act in this run."""
+        config, last, found = self.config, self.n_epochs - 1, []
+        known = f"persistence {self.persistence}, {self.n_epochs} epochs"
+        if config.constraint and not self.clamps(last):
+            found.append(f"constraint: acts after epoch {self.persistence + 1} at the earliest ({known})")
+        if config.pruning and not self.prunes(last):
+            found.append(f"pruning: acts after epoch {self.first_pruning} at the earliest ({known})")
+        # What was absent before the run may come back earlier, but a run begins with every synapse.
+        if config.regeneration and config.synapse_stage and self.first_regeneration >= self.synapse_first:
+            found.append(
+                f"regeneration: acts after epoch {self.first_regeneration} at the earliest ({known}), and rests from "
+                f"epoch {self.synapse_first} on, where the synapse stage grows instead (synapse_begin)"
+            )
+        elif config.regeneration and config.pruning and self.first_regeneration > last:
+            found.append(f"regeneration: acts after epoch {self.first_regeneration} at the earliest ({known})")
+        return found
+
     def clamps(self, epoch: int) -> bool:
         """Return whether weights are clamped to their ranges after `epoch`."""
         return epoch > self.persistence
@@ -80,7 +103,7 @@ class Schedule:
         config = self.config
         if kind == "conv":
             return _geometric(math.exp(-1 / config.rate_decay_conv), count)
-        fast = min(count, math.floor(config.rate_dense_switch) + 1)
+        fast = min(count, math.floor(min(config.rate_dense_switch, count)) + 1)
         early = config.rate_dense_scale * _geometric(math.exp(-1 / config.rate_decay_dense), fast)
         return early + config.rate_dense_floor * (count - fast)
 
@@ -102,7 +125,7 @@ class Schedule:
         ends = [0]
         if self.config.pruning:
             fast = self.config.rate_dense_switch * self.persistence / PAPER_PERSISTENCE
-            ends.append(self.first_pruning + math.ceil(fast))
+            ends.append(self.first_pruning + math.ceil(min(fast, self.n_epochs)))
         if self.config.synapse_stage:
             ends.append(self.synapse_last)
         return max(0, min(max(ends), self.n_epochs - 1))
@@ -126,4 +149,6 @@ class Schedule:
 
 def _geometric(ratio: float, count: int) -> float:
     """Return the sum of ratio^j over j = 0 .. count - 1."""
+    if ratio == 1:
+        return float(count)
     return (1 - ratio**count) / (1 - ratio) if count > 0 else 0.0
