@@ -119,6 +119,14 @@ def test_whatever_a_shipped_recipe_switches_on_can_act(recipe: str) -> None:
     assert Schedule(config.development, config.optimiser.epochs).idle() == []
 
 
+def test_the_structure_settles_when_both_stages_are_through() -> None:
+    plain = Schedule(DevelopmentConfig(), 600)
+    assert plain.settled_from == 37 + 23
+    assert Schedule(DevelopmentConfig(adaptive_pruning_rate=False), 600).settled_from == 599
+    assert Schedule(DevelopmentConfig(adaptive_pruning_rate=False, pruning=False), 600).settled_from == 0
+    assert Schedule(DevelopmentConfig(synapse_stage=True, synapse_end=0.7), 600).settled_from == 419
+
+
 def test_what_cannot_act_is_told() -> None:
     short = Schedule(DevelopmentConfig(persistence=2), 5).idle()
     assert [sentence.split(":")[0] for sentence in short] == ["pruning", "regeneration"]

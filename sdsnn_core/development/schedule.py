@@ -121,10 +121,15 @@ class Schedule:
 
     @property
     def settled_from(self) -> int:
-        """First epoch after whose end the structure hardly changes: the fast phases of both stages have passed."""
+        """First epoch after whose end the structure hardly changes: the fast phases of both stages have passed.
+
+        At a fixed pruning rate units go until the last one.
+        """
         ends = [0]
         if self.config.pruning:
             fast = self.config.rate_dense_switch * self.persistence / PAPER_PERSISTENCE
+            if not self.config.adaptive_pruning_rate and self.config.fixed_pruning_rate:
+                fast = math.inf
             ends.append(self.first_pruning + math.ceil(min(fast, self.n_epochs)))
         if self.config.synapse_stage:
             ends.append(self.synapse_last)
