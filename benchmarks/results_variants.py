@@ -12,6 +12,9 @@ def _synapses(target: float) -> dict[str, str]:
     return {"synapse_stage": "true", "synapse_target": str(target)}
 
 
+AFTER = {"regeneration": "true", "synapse_begin": "0.35"}  # regeneration has its time before the stage begins
+
+
 def _convolutions(percent: int) -> dict[str, dict[str, str]]:
     """Return the variants of a convolutional recipe that removes this share."""
     return {
@@ -25,17 +28,20 @@ def _convolutions(percent: int) -> dict[str, dict[str, str]]:
 
 DIGITS: dict[str, dict[str, str]] = {
     "dense": NOTHING,
-    "corrected": UNITS,
-    "corrected, pruning_gain 1": UNITS | {"pruning_gain": "1.0"},
-    "without constraint": UNITS | {"constraint": "false"},
-    "without neuron pruning": UNITS | {"pruning": "false"},
-    "without regeneration": UNITS | {"regeneration": "false"},
-    "fixed pruning rate": UNITS | {"adaptive_pruning_rate": "false"},
-    "fixed regeneration rate": UNITS | {"adaptive_regeneration_rate": "false"},
-    "literal": UNITS | {"mode": "literal", "pruning_gain": "1.0"},
+    "corrected": UNITS | MECHANISMS,
+    "corrected, pruning_gain 1": UNITS | MECHANISMS | {"pruning_gain": "1.0"},
+    "without constraint": UNITS | MECHANISMS | {"constraint": "false"},
+    "without neuron pruning": UNITS | MECHANISMS | {"pruning": "false"},
+    "without regeneration": UNITS | MECHANISMS | {"regeneration": "false"},
+    "fixed pruning rate": UNITS | MECHANISMS | {"adaptive_pruning_rate": "false"},
+    "fixed regeneration rate": UNITS | MECHANISMS | {"adaptive_regeneration_rate": "false"},
+    "literal": UNITS | MECHANISMS | {"mode": "literal", "pruning_gain": "1.0"},
     "synapse stage 80 % (recipe)": {},
     "synapse stage 90 %": _synapses(0.9),
     "synapse stage 95 %": _synapses(0.95),
+    "synapse stage 80 %, after regeneration": AFTER,
+    "synapse stage 90 %, after regeneration": AFTER | _synapses(0.9),
+    "synapse stage 95 %, after regeneration": AFTER | _synapses(0.95),
     "synapse stage 90 %, nothing else": ALONE | _synapses(0.9),
     "synapse stage 95 %, nothing else": ALONE | _synapses(0.95),
 }
