@@ -12,22 +12,22 @@ Line = dict[str, Any]
 def draw(lines: Sequence[Line], path: Path) -> None:
     """Draw one column per recipe: validation error above, synapses present below, dense and as the recipe develops.
 
-    A line per seed; the other variants are left to the tables, and so are settings without a dense run.
+    A line per seed. The other variants are left to the tables, and so are runs that change more of a recipe.
     """
     from matplotlib.figure import Figure
 
     shown = ("dense", "(recipe)")
-    compared = {(line["recipe"], *line["settings"]) for line in lines if line["variant"] == "dense"}
+    recipes = list(dict.fromkeys(line["recipe"] for line in lines))
+    fewest = {name: min(len(line["settings"]) for line in lines if line["recipe"] == name) for name in recipes}
     with_curves = [
         line for line in lines
-        if line["variant"].endswith(shown) and (line["recipe"], *line["settings"]) in compared
+        if line["variant"].endswith(shown) and len(line["settings"]) == fewest[line["recipe"]]
     ]  # fmt: skip
-    recipes = list(dict.fromkeys(line["recipe"] for line in with_curves))
     figure = Figure(figsize=(3.6 * len(recipes), 5.6), layout="constrained")
     axes = figure.subplots(2, len(recipes), squeeze=False, sharex="col", sharey="row")
     for column, recipe in enumerate(recipes):
         own = [line for line in with_curves if line["recipe"] == recipe]
-        for place, variant in enumerate(dict.fromkeys(line["variant"] for line in own)):
+        for place, variant in enumerate(sorted({line["variant"] for line in own}, key=lambda name: name != "dense")):
             curves = [line["curve"] for line in own if line["variant"] == variant]
             for row, key in enumerate(("validation_accuracy", "connection_sparsity")):
                 for number, curve in enumerate(curves):
