@@ -62,7 +62,7 @@ def train(
         folder = team.from_leader(lambda: RunFolder.create(path, resolved))
     if team.leader:
         for sentence in Schedule(resolved.development, resolved.optimiser.epochs).idle():
-            typer.echo(f"note: development.{sentence}", err=True)
+            typer.echo(f"note: development.{sentence}")
     bars = Bars(resolved.optimiser.epochs, quiet=quiet or not team.leader)
     try:
         with bars:
@@ -81,7 +81,7 @@ def train(
         f"{developer.connection_sparsity():.1%} of synapses gone"
     )
     for sentence in goals.unmet(resolved.development, developer.measures()):
-        typer.echo(f"note: development.{sentence}", err=True)
+        typer.echo(f"note: development.{sentence}")
     for then in AFTERWARDS if export else []:
         then(folder.path)
 
