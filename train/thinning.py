@@ -60,21 +60,19 @@ class Thinning:
         promise = [synapse.hook.absent_gradient for _, synapse in flat]
         masks = [synapse.mask for _, synapse in flat]
         firsts = [place for place, (layer, synapse) in enumerate(flat) if synapse is layer.synapses[0]]
-        held_fast = [torch.zeros_like(mask) for mask in masks]
         if config.protect_last:
             for place, path in zip(firsts, lifelines(self.layers, self.graph, [worth[i] for i in firsts]), strict=True):
-                held_fast[place] = path
-                worth[place] = torch.where(path, torch.inf, worth[place])
-        may_grow = [self._may_grow(index) for index in range(len(self.layers)) for _ in self.layers[index].synapses]
+                worth[place] = torch.where(path, torch.inf, worth[place])  # never dropped
         open_units = [
-            units.reshape(-1, *(1,) * (mask.dim() - 1)).expand_as(mask)
-            for units, mask in zip(may_grow, masks, strict=True)
+            self._may_grow(index).reshape(-1, *(1,) * (synapse.mask.dim() - 1)).expand_as(synapse.mask)
+            for index, layer in enumerate(self.layers)
+            for synapse in layer.synapses
         ]
         keep = round((1 - sparsity) * sum(mask.numel() for mask in masks))
         scopes, budgets = self._budgets(masks, keep)
         new: dict[int, Tensor] = {}
         for scope, share in zip(scopes, budgets, strict=True):
-            needed = sum(int(held_fast[place].sum()) for place in scope)
+            needed = sum(int(torch.isinf(worth[place]).sum()) for place in scope)
             budget = max(share, needed)
             chosen = drop_and_grow(
                 [worth[place] for place in scope],

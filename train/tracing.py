@@ -37,6 +37,10 @@ class LayerGraph(NamedTuple):
                 found[target].append(source)
         return tuple(tuple(sources) for sources in found)
 
+    def direct_source(self, target: int) -> int | None:
+        """Return the layer whose output is the target's whole input, None where there is none."""
+        return next((source for source, fed in self.direct if fed == target), None)
+
     @staticmethod
     def of_chain(n_layers: int) -> LayerGraph:
         """Return the graph in which every layer feeds the next, directly."""

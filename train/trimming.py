@@ -42,10 +42,10 @@ def active_inputs(layers: Sequence[MaskedLayer], graph: LayerGraph, index: int, 
     if place > 0:  # the recurrent synapse of a block comes from its own units
         gate = layer.unit_gate
     else:
-        sources = [source for source, target in graph.direct if target == index]
-        if not sources:
+        source = graph.direct_source(index)
+        if source is None:
             return everything
-        gate = layers[sources[0]].unit_gate
+        gate = layers[source].unit_gate
     fan = _spread(layer, place, gate.numel())
     return gate.repeat_interleave(fan).reshape(1, -1, *(1,) * (mask.dim() - 2)) if fan else everything
 
@@ -64,8 +64,7 @@ def reaching_units(layers: Sequence[MaskedLayer], graph: LayerGraph, index: int)
         fan = _spread(layers[target], 0, layer.n_units)
         if fan == 0 or (index, target) not in graph.direct:
             return everything
-        used = layers[target].synapses[0].mask.transpose(0, 1).flatten(1).any(1)
-        found |= used.reshape(layer.n_units, fan).any(1)
+        found |= _heard(layers[target].mask, fan)
     for recurrent in layer.synapses[1:]:
         onto = recurrent.mask.reshape(layer.n_units, layer.n_units)  # row: unit that hears, column: unit that sends
         while True:
@@ -91,12 +90,16 @@ def lifelines(layers: Sequence[MaskedLayer], graph: LayerGraph, worth: Sequence[
         path = torch.zeros_like(mask).scatter_(1, best, mask.gather(1, best) & units[:, None])
         path = path.reshape(layers[index].mask.shape)
         found[index] |= path
-        for source in (source for source, target in graph.direct if target == index):
-            fan = _spread(layers[index], 0, layers[source].n_units)
-            if fan:
-                heard = path.transpose(0, 1).flatten(1).any(1)
-                ahead.append((source, heard.reshape(-1, fan).any(1)))
+        source = graph.direct_source(index)
+        fan = 0 if source is None else _spread(layers[index], 0, layers[source].n_units)
+        if source is not None and fan:
+            ahead.append((source, _heard(path, fan)))
     return found
+
+
+def _heard(synapses: Tensor, fan: int) -> Tensor:
+    """Return (source units,) bool: those with one of the synapses (bool, a mask's shape), of `fan` inputs each."""
+    return synapses.transpose(0, 1).flatten(1).any(1).reshape(-1, fan).any(1)
 
 
 def _spread(layer: MaskedLayer, place: int, n_sources: int) -> int:
