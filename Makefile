@@ -39,8 +39,10 @@ fuzz: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@mkdir -p .ide/sdsnn
-	@for room in train export deploy; do ln -sfn ../../$$room .ide/sdsnn/$$room; done
+	@rm -rf .ide && mkdir -p .ide/sdsnn
+	@for item in sdsnn/*; do ln -s ../../$$item .ide/sdsnn/; done
+	@for room in train export deploy; do ln -s ../../$$room .ide/sdsnn/$$room; done
+	@ln -s ../sdsnn_core .ide/sdsnn_core
 	$(BIN)/mypy
 
 format: $(STAMP)

@@ -33,7 +33,7 @@ ROWS = (
 
 def run_demo(seed: int, folder: Path) -> dict[str, Any]:
     """Run the demo in its own process; return its JSON line."""
-    command = [sys.executable, "-m", "sdsnn_core", "demo", "--json", "--quiet", "--seed", str(seed), "--run"]
+    command = [sys.executable, "-m", "sdsnn", "demo", "--json", "--quiet", "--seed", str(seed), "--run"]
     done = subprocess.run([*command, str(folder / str(seed))], check=True, capture_output=True, text=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result

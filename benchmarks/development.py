@@ -28,9 +28,9 @@ def build(recipe: str, device: str) -> tuple[Any, Any]:
     """Return (model, its [development] section with every mechanism on)."""
     import torch
 
-    from sdsnn.train.config import load_config
     from sdsnn.train.fused import fuse
-    from sdsnn.train.models import build_model
+    from sdsnn.train.run.config import load_config
+    from sdsnn.train.slayer.models import build_model
 
     torch.manual_seed(0)
     config = load_config(recipe)
@@ -43,8 +43,8 @@ def stepper(model: Any, x: Any, labels: Any, device: str) -> tuple[Any, Callable
     """Return the trainer's optimiser and a function that takes one step and returns its seconds of processor time."""
     import torch
 
-    from sdsnn.train.config_training import OptimiserConfig
-    from sdsnn.train.optimiser import adam
+    from sdsnn.train.run.config_training import OptimiserConfig
+    from sdsnn.train.run.optimiser import adam
 
     optimiser = adam(model.parameters(), OptimiserConfig(learning_rate=1e-4))
 
@@ -72,7 +72,7 @@ def timed(work: Callable[[], object], device: str) -> float:
 
 def weights_of(model: Any, name: str) -> list[Any]:
     """Return the weights of a block of the network without masks."""
-    from sdsnn.train.masking import synapses_of
+    from sdsnn.train.development.masks import synapses_of
 
     return [synapse.weight for synapse in synapses_of(model.get_submodule(name)).values()]
 
@@ -81,7 +81,7 @@ def measure(recipe: str, rounds: int, device: str) -> dict[str, Any]:
     """Return seconds and shares of one network."""
     import torch
 
-    from sdsnn.train.developing import Developer
+    from sdsnn.train.development.developer import Developer
 
     plain, config = build(recipe, device)
     developing = copy.deepcopy(plain)

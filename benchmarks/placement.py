@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sdsnn.deploy.placement import place
+from sdsnn.deploy.placement.place import place
 from sdsnn_core.network import Convolution, Input, Network, Node, Output, Population, Projection, Synapses
 
 

@@ -37,12 +37,12 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str], f
     import numpy as np
     import torch
 
-    from sdsnn.deploy.simulate import simulate
+    from sdsnn.deploy.simulate.simulation import simulate
     from sdsnn.export.pipeline import lower_result
-    from sdsnn.train.config import load_config
-    from sdsnn.train.datasets import with_directory
-    from sdsnn.train.loop import train
-    from sdsnn.train.run_folder import RunFolder
+    from sdsnn.train.data.datasets import with_directory
+    from sdsnn.train.run.config import load_config
+    from sdsnn.train.run.run_folder import RunFolder
+    from sdsnn.train.run.trainer import train
     from sdsnn_core.compaction import compact
 
     keys = SUITES[recipe][variant].items()
@@ -99,8 +99,8 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str], f
 
 def synapse_bytes(network: Any) -> float:
     """Return bytes of synaptic memory on Loihi 2, indices included, as the placement counts them."""
-    from sdsnn.deploy.chip import load_chip
-    from sdsnn.deploy.placement_report import explain
+    from sdsnn.deploy.placement.chip import load_chip
+    from sdsnn.deploy.placement.explain import explain
 
     placed = explain(network, load_chip("loihi2"), advice=False).placement
     return float("nan") if placed is None else float(placed.use["synapse_bits"].sum()) / 8

@@ -21,7 +21,7 @@ from simulate_rivals import LAVA_KINDS, ScipyLoop, lava, reader, slayer_model, s
 from simulate_sweeps import bandwidth, by_activity, by_batch, by_size, by_sparsity, median_s, point
 
 from sdsnn.deploy.engine import Engine
-from sdsnn_core.lava_compat import lava_available
+from sdsnn_core.lava.compat import lava_available
 
 ACTIVITY, RATE, STEPS = 0.05, 0.05, 50
 BATCH = {"nmnist conv": 64, "128x128 conv": 32}

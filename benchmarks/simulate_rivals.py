@@ -79,7 +79,7 @@ def slayer_model(network: Network):
 
     import torch
 
-    from sdsnn_core.lava_compat import import_slayer
+    from sdsnn_core.lava.compat import import_slayer
 
     if any(p.source == p.target for p in network.projections.values()):
         return None
@@ -124,9 +124,9 @@ def lava_child(payload: dict) -> dict:
     """Run sample after sample in Lava and time each but the first; called in a child process."""
     import warnings
 
-    from sdsnn.export.lava_run import make_record_files, record_files
-    from sdsnn.export.lava_writer import build
-    from sdsnn_core.lava_compat import ensure_lava
+    from sdsnn.export.lava.processes import build
+    from sdsnn.export.lava.run import make_record_files, record_files
+    from sdsnn_core.lava.compat import ensure_lava
 
     warnings.simplefilter("ignore")
     ensure_lava()
@@ -158,7 +158,7 @@ def lava_child(payload: dict) -> dict:
 
 def lava(name: str, network: Network, kind: str, samples: int, steps: int, activity: float) -> dict:
     """Return {"step_s": seconds per step of each timed sample, "spikes": population -> spikes}."""
-    from sdsnn_core.lava_child import run_in_child
+    from sdsnn_core.lava.child import run_in_child
 
     thresholds = {n: int(p.threshold) for n, p in network.populations.items()}
     payload = {"name": name, "thresholds": thresholds, "kind": kind, "samples": samples, "steps": steps}
@@ -167,7 +167,7 @@ def lava(name: str, network: Network, kind: str, samples: int, steps: int, activ
 
 def reader(tool: str, python: str, network: Network, x: np.ndarray) -> dict | None:
     """Run a NIR reader under the interpreter `python`; None where it is not installed or cannot read the network."""
-    from sdsnn.export.nir_writer import write_nir
+    from sdsnn.export.nir_format.writer import write_nir
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)

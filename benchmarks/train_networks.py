@@ -18,7 +18,7 @@ def build_slayer(kind: str, device: str) -> tuple[Any, Callable[[], None]]:
     import torch
 
     from sdsnn.train.fused import fuse  # sets torch's memory up before it allocates
-    from sdsnn_core.lava_compat import import_slayer
+    from sdsnn_core.lava.compat import import_slayer
 
     cuba = import_slayer().block.cuba
     neuron = {
@@ -42,7 +42,7 @@ def build_slayer(kind: str, device: str) -> tuple[Any, Callable[[], None]]:
     if kind != "slayer":
         fuse(model)
     if kind == "developing":
-        from sdsnn.train.developing import Developer
+        from sdsnn.train.development.developer import Developer
         from sdsnn_core.development import DevelopmentConfig
 
         sample = torch.zeros(1, 2, 34, 34, 1, device=device)

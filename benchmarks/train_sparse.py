@@ -15,12 +15,12 @@ import time
 
 import torch
 
-from sdsnn.train.config import load_config
+from sdsnn.train.development.masks import attach_masks
 from sdsnn.train.fused import fuse, sparse
-from sdsnn.train.masking import attach_masks
-from sdsnn.train.models import build_model
-from sdsnn.train.optimiser import adam
-from sdsnn.train.trace import reset_state
+from sdsnn.train.run.config import load_config
+from sdsnn.train.run.optimiser import adam
+from sdsnn.train.slayer.block_spikes import reset_state
+from sdsnn.train.slayer.models import build_model
 
 
 def measure(share: float, hidden: list[int], rounds: int) -> tuple[float, float]:

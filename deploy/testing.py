@@ -11,8 +11,8 @@ import numpy as np
 from sdsnn_core.convolution import expand
 from sdsnn_core.network import Convolution, Input, Network, Node, Output, Population, Projection, Synapses
 
-from .chip import Chip, load_chip
-from .placement_types import Placement
+from .placement.chip import Chip, load_chip
+from .placement.types import Placement
 
 Entries = list[tuple[int, int]]  # (rank of the target within its piece, weight)
 Axon = tuple[str, int, bool]  # (source, neuron, through a convolution)

@@ -22,10 +22,10 @@ from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.network import Network, Population
 from sdsnn_core.testing import random_network, random_spikes
 
-from .netx_writer import write_netx
-from .nir_writer import write_nir
+from .netx.writer import write_netx
+from .nir_format.writer import write_nir
 from .resolution import finest_resolution, slayer_resolution, with_resolution
-from .verify import Backend, Certificate, netx_file_backend, nir_backend, recorded_backend, verify
+from .verify.certificate import Backend, Certificate, netx_file_backend, nir_backend, recorded_backend, verify
 
 Trains = Mapping[str, npt.NDArray[np.uint8]]
 
@@ -115,9 +115,9 @@ def _random_chain(rng: np.random.Generator) -> Network:
 def _slayer_case(rng: np.random.Generator, number: int) -> Case:
     import torch
 
-    from sdsnn.train.lowering import lower
+    from sdsnn.train.slayer.block_spikes import trace
+    from sdsnn.train.slayer.lowering import lower
     from sdsnn.train.testing import draw_model
-    from sdsnn.train.trace import trace
 
     torch.manual_seed(int(rng.integers(2**31)))
     blocks, shape = draw_model(rng, ends=True)
@@ -129,7 +129,7 @@ def _slayer_case(rng: np.random.Generator, number: int) -> Case:
         trains = trace(blocks, spikes)
     compaction = compact(with_resolution(lowered, bits))
     network = compaction.network
-    # An Affine readout emits no spikes; its voltages are compared in tests/test_lowering.py.
+    # An Affine readout emits no spikes; its voltages are compared in tests/train/slayer/test_lowering.py.
     kept = {name: trains[name][..., compaction.kept[name]] for name in network.populations if name in trains}
     return Case(number, "slayer", network, {"input": spikes.reshape(N_SAMPLES, n_steps, -1)}, kept)
 
@@ -197,8 +197,8 @@ def _netx(network: Network, path: Path) -> Path | None:
 
 def _lava_backends(cases: list[Case], scratch: Path) -> Iterator[tuple[Case, dict[str, Backend]]]:
     """Run a batch in Lava, and where there is a file in lava-dl's netx; yield what was recorded."""
-    from .lava_run import run_lava_many
-    from .netx_run import run_netx_many
+    from .lava.run import run_lava_many
+    from .netx.run import run_netx_many
 
     if not cases:
         return

@@ -10,18 +10,18 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn.train.loop import TrainResult, load_best
-from sdsnn.train.lowering import STEP_S, lower
-from sdsnn.train.run_folder import RunFolder
-from sdsnn.train.trace import trace
+from sdsnn.train.run.run_folder import RunFolder
+from sdsnn.train.run.trainer import TrainResult, load_best
+from sdsnn.train.slayer.block_spikes import trace
+from sdsnn.train.slayer.lowering import STEP_S, lower
 from sdsnn_core.compaction import Compaction, compact
 from sdsnn_core.files import write_json
 from sdsnn_core.network import Convolution, Network, Output
 
-from .backends import NetxFile, backends_for, write_netx_file
-from .nir_writer import write_nir
+from .nir_format.writer import write_nir
 from .resolution import finest_resolution, resolution_of, slayer_resolution, with_resolution
-from .verify import Backend, Certificate, recorded_backend, verify
+from .verify.backends import NetxFile, backends_for, write_netx_file
+from .verify.certificate import Backend, Certificate, recorded_backend, verify
 
 
 @final

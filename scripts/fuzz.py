@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdsnn.deploy.engine import run as run_engine
 from sdsnn.export.fuzz import Tally, fuzz
-from sdsnn_core.lava_compat import lava_available
+from sdsnn_core.lava.compat import lava_available
 
 
 def main() -> int:

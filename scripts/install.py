@@ -57,9 +57,9 @@ def install(folder: Path, stamp: Path) -> None:
     wanted = f"{ROOT}[dev,lava]"
     run("sdsnn, PyTorch and what they need (minutes)", log, *pip, *constraints, "--editable", wanted)
     if sys.version_info >= (3, 11):
-        # Their metadata allow Python 3.10, numpy < 2 and torch < 2.4 only; sdsnn_core/lava_compat.py lifts that.
+        # Their metadata allow Python 3.10, numpy < 2 and torch < 2.4 only; sdsnn_core/lava/compat.py lifts that.
         run("Lava", log, *pip, "--no-deps", "--ignore-requires-python", *LAVA)
-    imports = "from sdsnn_core.lava_compat import import_netx, import_slayer; import_slayer(); import_netx()"
+    imports = "from sdsnn_core.lava.compat import import_netx, import_slayer; import_slayer(); import_netx()"
     run("importing Lava", log, python, "-c", imports)
     stamp.write_text(f"{sys.version}\n")
     print(f"install: done in {time.monotonic() - start:.0f} s; pip's words are in {log}", flush=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from sdsnn.train.developing import Developer
-from sdsnn.train.trace import reset_state
+from sdsnn.train.development.developer import Developer
+from sdsnn.train.slayer.block_spikes import reset_state
 from sdsnn_core.development import DevelopmentConfig
-from sdsnn_core.lava_compat import import_slayer
+from sdsnn_core.lava.compat import import_slayer
 
 NEURON = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1, "tau_grad": 0.5, "scale_grad": 1.0}
 OFF = {"constraint": False, "pruning": False, "regeneration": False}

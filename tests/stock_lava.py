@@ -8,7 +8,7 @@ from scipy import sparse
 
 
 def main(kind: str, source: str, result: str) -> None:
-    from sdsnn_core.lava_compat import ensure_lava
+    from sdsnn_core.lava.compat import ensure_lava
 
     ensure_lava()
     from lava.magma.core.run_conditions import RunSteps

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdsnn_core.lava_compat import import_slayer
+from sdsnn_core.lava.compat import import_slayer
 
 
 def draw_neuron(rng: np.random.Generator, norm: Any = None, *, per_neuron: bool = True) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.utils.weight_norm import WeightNorm
 
-from sdsnn_core.lava_compat import import_slayer
+from sdsnn_core.lava.compat import import_slayer
 
 from .functions import shift
 from .layout import flat, layout_of

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import triton_passes
 from .layout import Layout, settle
 from .rows import run_rows
+from .triton import passes as triton_passes
 
 Tensor = torch.Tensor
 _NO_ROWS = np.zeros((0, 0), np.float32)

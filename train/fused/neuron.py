@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 from sdsnn_core.errors import NetworkError
-from sdsnn_core.lava_compat import import_slayer
+from sdsnn_core.lava.compat import import_slayer
 
-from . import triton_passes
 from .functions import Constants, fire, integrate, shift
 from .layout import layout_of, steps_first, steps_last
 from .recurrent import Loop, finish
 from .synapses import Plan
 from .through import through
+from .triton import passes as triton_passes
 
 _slayer = import_slayer()
 SlayerNeuron: Any = _slayer.neuron.cuba.Neuron

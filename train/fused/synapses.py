@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch.nn.functional import conv3d
 
-from sdsnn_core.lava_compat import import_slayer
+from sdsnn_core.lava.compat import import_slayer
 
-from .. import autocast
+from ..slayer import autocast
 from .events import look_at
 from .exact import input_bound, sums_are_exact
 from .layout import steps_first, steps_last

@@ -1,0 +1,1 @@
+"""Energy from counted operations and cited prices."""

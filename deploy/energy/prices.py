@@ -1,0 +1,156 @@
+"""Price lists: what one event costs, in which source, of which grade.
+
+The data are in prices/*.toml; a user's own file works the same way.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sdsnn_core.errors import ConfigError, FileError
+
+from ..toml_files import read_toml, validation_problems
+
+# Every way an inference on a chip spends energy. A total that lacks one of these says 'partial'.
+TERMS: dict[str, str] = {
+    "synaptic_event": "synaptic events on stored synapses",
+    "neuron_update": "neuron updates, active and inactive",
+    "spike_sent": "spikes made",
+    "packet": "packets after multicast, one per destination core",
+    "hop": "mesh hops",
+    "barrier": "synchronisation of the cores at each step",
+    "static": "static power over the time of the inference",
+    "state_reset": "clearing the state between samples",
+    "host_io": "loading the network, bringing the input in and the result out",
+}
+# The priced quantities, and the term that each belongs to.
+QUANTITIES: dict[str, str] = {
+    "synaptic_event": "synaptic_event",
+    "synaptic_event_dense": "synaptic_event",
+    "synaptic_event_sparse": "synaptic_event",
+    "synaptic_event_convolution": "synaptic_event",
+    "synaptic_event_graded": "synaptic_event",
+    "neuron_update_active": "neuron_update",
+    "neuron_update_inactive": "neuron_update",
+    "spike_sent": "spike_sent",
+    "packet": "packet",
+    "hop_east_west": "hop",
+    "hop_north_south": "hop",
+    "barrier": "barrier",
+}
+Grade = Literal["measured", "board fit", "simulated", "inferred"]
+
+
+class Price(BaseModel):
+    """Energy of one event in picojoules."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    pj: float = Field(ge=0, allow_inf_nan=False)
+    note: str = ""
+
+
+class DenseAnn(BaseModel):
+    """Energy of one multiply-accumulate of a dense network, picojoules."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    mac_fp32_pj: float = Field(ge=0, allow_inf_nan=False)
+    mac_int8_pj: float = Field(ge=0, allow_inf_nan=False)
+
+
+class Times(BaseModel):
+    """Time of one event in nanoseconds, done one after the other within a core."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    synaptic_event: float = Field(ge=0)
+    neuron_update_active: float = Field(ge=0)
+    neuron_update_inactive: float = Field(ge=0)
+    barrier_min: float = Field(ge=0)
+    barrier_max: float = Field(ge=0)
+
+
+class PriceList(BaseModel):
+    """One source's prices.
+
+    chip: the chip the prices are of. role: 'chip' for prices of a neuromorphic chip, which make the range that is
+    reported; 'comparison' for those kept only to stand beside published numbers. bound: what a total made of these
+    prices is. terms: by quantity (see QUANTITIES). unpriced, included: term -> why it has no price here, or in which
+    price it is contained.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern=r"^[A-Za-z0-9_.\-]+$")
+    title: str
+    chip: str
+    role: Literal["chip", "comparison"]
+    year: int = Field(ge=1950, le=2100)
+    grade: Grade
+    bound: Literal["lower bound", "estimate", "upper bound"]
+    source: str = Field(min_length=1)
+    conditions: str = ""
+    terms: dict[str, Price]
+    unpriced: dict[str, str] = Field(default_factory=dict)
+    included: dict[str, str] = Field(default_factory=dict)
+    times_ns: Times | None = None
+    dense_ann: DenseAnn | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> PriceList:
+        if unknown := sorted(set(self.terms) - set(QUANTITIES)):
+            raise ValueError(f"terms: unknown {unknown}, allowed {sorted(QUANTITIES)}")
+        for group in (self.unpriced, self.included):
+            if unknown := sorted(set(group) - set(TERMS)):
+                raise ValueError(f"unpriced/included: unknown {unknown}, allowed {sorted(TERMS)}")
+        priced = {QUANTITIES[quantity] for quantity in self.terms}
+        if twice := sorted(priced & set(self.unpriced)):
+            raise ValueError(f"{twice} are both priced and unpriced")
+        for pair in (("neuron_update_active", "neuron_update_inactive"), ("hop_east_west", "hop_north_south")):
+            if len(set(pair) & set(self.terms)) == 1:
+                raise ValueError(f"terms: {pair[0]} and {pair[1]} go together")
+        variants = {f"synaptic_event_{kind}" for kind in ("dense", "sparse", "convolution")}
+        if "synaptic_event" not in self.terms and not (variants <= set(self.terms) or not variants & set(self.terms)):
+            raise ValueError("terms: give synaptic_event, or all of its dense, sparse and convolution forms")
+        return self
+
+    @property
+    def citation(self) -> str:
+        """Source, year, grade and conditions in one line."""
+        tail = f"; {self.conditions}" if self.conditions else ""
+        return f"{self.source} [{self.year}, {self.grade}, {self.bound}]{tail}"
+
+
+def price_list_names() -> list[str]:
+    """Names of the lists that come with the package, in the order in which reports show them."""
+    found = {p.name[:-5] for p in _folder().iterdir() if p.name.endswith(".toml")}
+    first = [name for name in ("davies2018", "sanafe2025", "horowitz45nm", "kerasspiking") if name in found]
+    return [*first, *sorted(found - set(first))]
+
+
+def load_price_list(name: str | Path) -> PriceList:
+    """Return the list called `name`, or read it from a TOML file.
+
+    Raises FileError for a name that is neither, ConfigError with every problem of the file's content.
+    """
+    path = Path(name)
+    if str(name) in price_list_names():
+        data = read_toml(_folder() / f"{name}.toml", str(name))
+    elif path.suffix == ".toml":
+        data = read_toml(path, str(path))
+    else:
+        raise FileError(f"price list {str(name)!r}: not found; allowed are {price_list_names()} or a .toml file")
+    try:
+        return PriceList.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(validation_problems(f"price list {name}", error)) from None
+
+
+def default_price_lists() -> list[PriceList]:
+    """Every list that comes with the package."""
+    return [load_price_list(name) for name in price_list_names()]
+
+
+def _folder() -> Any:
+    return resources.files("sdsnn.deploy") / "prices"

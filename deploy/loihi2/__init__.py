@@ -1,0 +1,1 @@
+"""Loihi 2 hardware through Intel's extension: probe, target, bundle."""

@@ -1,0 +1,91 @@
+"""One sample on Loihi 2, in a child process: adapters in and out, Loihi2HwCfg, the probes as callbacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# The numbers of each probe, as lava-dl's benchmark tutorials read them. Powers in watts, times in microseconds.
+READ: dict[str, tuple[str, ...]] = {
+    "Loihi2Power": (
+        "total_power", "vdd_power", "vddm_power", "vddio_power",
+        "static_total_power", "static_vdd_power", "static_vddm_power", "static_vddio_power",
+    ),
+    "Loihi2ExecutionTime": (
+        "avg_time_per_step", "execution_time_per_step", "management_time_per_step", "host_time_per_step",
+    ),
+    "Loihi2Activity": ("core_idx", "chip_idx", "syn_ops", "dendrite_updates", "axon_out", "spikes_in", "spike_axon_in"),
+    "Loihi2Memory": ("total_mpds", "core_idx"),
+}  # fmt: skip
+
+
+def run_sample(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Run input.npy (steps, channels) of the payload's folder; write output.npy and probes.json there."""
+    from sdsnn_core.lava.compat import ensure_lava
+
+    ensure_lava()
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2HwCfg
+    from lava.proc.embedded_io.spike import NxToPyAdapter, PyToNxAdapter
+    from lava.proc.io.sink import RingBuffer as Sink
+    from lava.proc.io.source import RingBuffer as Source
+
+    from sdsnn.export.lava.processes import connect, neurons
+    from sdsnn.export.nir_format.reader import read_nir
+
+    folder = Path(str(payload["folder"]))
+    network, x = read_nir(folder / "network.nir"), np.load(folder / "input.npy")
+    (port,), output = network.inputs, next(iter(network.outputs.values())).source
+    n_steps, size = x.shape[0], network.size_of(output)
+    source, into = Source(data=x.T.astype(np.int32)), PyToNxAdapter(shape=(x.shape[1],), num_message_bits=0)
+    out_of, sink = NxToPyAdapter(shape=(size,), num_message_bits=0), Sink(shape=(size,), buffer=n_steps)
+    processes: dict[str, Any] = {name: neurons(population) for name, population in network.populations.items()}
+    source.s_out.connect(into.inp)
+    processes[port] = _Port(into.out)
+    connect(network, processes)
+    processes[output].s_out.connect(out_of.inp)
+    out_of.out.connect(sink.a_in)
+    probes = make_probes(n_steps)
+    config = Loihi2HwCfg(select_tag="fixed_pt", callback_fxs=list(probes.values()))
+    runner = processes[output]
+    try:
+        runner.run(condition=RunSteps(num_steps=n_steps), run_cfg=config)
+        spikes = sink.data.get().T.astype(np.uint8)
+    finally:
+        runner.stop()
+    np.save(folder / "output.npy", spikes)
+    (folder / "probes.json").write_text(json.dumps(read_probes(probes)))
+    return {"steps": n_steps}
+
+
+class _Port:
+    """Stands where a process with spikes is expected: the adapter's port has another name."""
+
+    def __init__(self, s_out: Any) -> None:
+        self.s_out = s_out
+
+
+def make_probes(n_steps: int) -> dict[str, Any]:
+    """Return the chip's probes by name, set for a run of n_steps."""
+    from lava.utils import loihi2_profiler
+
+    return {
+        "Loihi2Power": loihi2_profiler.Loihi2Power(num_steps=n_steps),
+        "Loihi2ExecutionTime": loihi2_profiler.Loihi2ExecutionTime(
+            buffer_size=1024, t_start=1, t_end=n_steps, bin_size=1
+        ),
+        "Loihi2Activity": loihi2_profiler.Loihi2Activity(),
+        "Loihi2Memory": loihi2_profiler.Loihi2Memory(),
+    }
+
+
+def read_probes(probes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the numbers of every probe as plain values; what a probe does not offer is left out."""
+    return {
+        name: {key: np.asarray(getattr(probe, key)).tolist() for key in READ[name] if hasattr(probe, key)}
+        for name, probe in probes.items()
+    }

@@ -1,0 +1,1 @@
+"""Placement of a network on the cores of a chip."""

@@ -1,0 +1,200 @@
+"""Chips as data: what a core holds, how synapses are stored, what was published about it. Data in chips/*.toml.
+
+Every number carries its source, year and grade; a user's own file works the same way.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sdsnn_core.errors import ConfigError, FileError
+
+from ..toml_files import read_toml, validation_problems
+
+Grade = Literal["measured", "board fit", "simulated", "published limit", "inferred", "secondary"]
+# What placement counts per core. A limit that is absent was not published, and is not imposed.
+RESOURCES: dict[str, str] = {
+    "neurons": "neurons",
+    "input_axons": "input axons",
+    "output_axons": "output axons",
+    "synapse_bits": "synaptic memory (bits)",
+    "neuron_configs": "neuron configurations",
+    "threshold_configs": "threshold configurations",
+    "synapse_formats": "synapse formats",
+}
+
+
+# Limits of a whole chip, for chips whose cores cannot be modelled from what is public.
+WHOLE_CHIP: dict[str, str] = {
+    "neurons": "neurons",
+    "synapses": "synapses, convolutions expanded",
+    "inputs": "input channels",
+    "outputs": "output neurons",
+    "fan_out": "synapses of one neuron",
+    "layers": "populations",
+    "kernel_size": "rows or columns of a kernel",
+    "channels": "channels of a layer",
+    "input_extent": "rows or columns of the input",
+}
+
+
+class Fact(BaseModel):
+    """A number with where it comes from. unit: in words or SI; note: what the reader must know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    value: float
+    unit: str
+    source: str = Field(min_length=1)
+    year: int = Field(ge=1950, le=2100)
+    grade: Grade
+    note: str = ""
+
+    @property
+    def citation(self) -> str:
+        """Source, year and grade in one line."""
+        return f"{self.source} [{self.year}, {self.grade}]" + (f"; {self.note}" if self.note else "")
+
+
+class Limit(Fact):
+    """A per-core limit: `value` is the practical one that placement keeps to; `brochure` what is advertised."""
+
+    brochure: float | None = None
+
+
+class SynapseFormat(BaseModel):
+    """How one input axon's list of synapses is stored.
+
+    A list is cut into blocks of at most `block` synapses; each block takes header_bits and is rounded up to
+    word_bits. A synapse takes its weight, its delay and tag, and its index if the list is sparse. weight_bits,
+    index_bits: the widths that the chip has; the next wider one is taken. A dense list has no indices: it stores
+    every target from the first to the last that it reaches in the core.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    word_bits: int = Field(gt=0)
+    block: int = Field(gt=0)
+    header_bits: int = Field(ge=0)
+    weight_bits: tuple[int, ...] = Field(min_length=1)
+    index_bits: tuple[int, ...] = Field(min_length=1)
+    delay_bits: int = Field(ge=0)
+    tag_bits: int = Field(ge=0)
+    shared_convolution: bool
+    sparse_encoding: bool
+    source: str
+    year: int
+    grade: Grade
+    note: str = ""
+
+
+class Delays(BaseModel):
+    """What delays cost. max_steps: the longest that a synapse can have. free_steps: those that every core has slots
+    for. state_budget: neurons times slots that a core holds beyond them, slots in powers of two; 0: no cost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    max_steps: int = Field(ge=0)
+    free_steps: int = Field(ge=0)
+    state_budget: int = Field(default=0, ge=0)
+    source: str = Field(min_length=1)
+    year: int
+    grade: Grade
+    note: str = ""
+
+
+class Layout(BaseModel):
+    """The mesh: cores per chip in use, cores per tile, tiles in a row."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    cores_per_chip: int = Field(gt=0)
+    cores_per_tile: int = Field(gt=0)
+    tiles_x: int = Field(gt=0)
+    source: str
+    year: int
+    grade: Grade
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Layout:
+        if self.cores_per_chip % self.cores_per_tile:
+            raise ValueError("cores_per_tile must divide cores_per_chip")
+        return self
+
+
+class Chip(BaseModel):
+    """One chip.
+
+    placeable: False where only limits of the whole chip are known. limits: per core, by resource (RESOURCES);
+    whole_chip: of all cores together (WHOLE_CHIP). delays: None where a synapse has none. unknown: what was not
+    published.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern=r"^[A-Za-z0-9_.\-]+$")
+    title: str
+    placeable: bool
+    summary: str = ""
+    delays: Delays | None = None
+    layout: Layout | None = None
+    synapses: SynapseFormat | None = None
+    limits: dict[str, Limit] = Field(default_factory=dict)
+    whole_chip: dict[str, Limit] = Field(default_factory=dict)
+    constants: dict[str, Fact] = Field(default_factory=dict)
+    unknown: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Chip:
+        if unknown := sorted(set(self.limits) - set(RESOURCES)):
+            raise ValueError(f"limits: unknown {unknown}, allowed {sorted(RESOURCES)}")
+        if unknown := sorted(set(self.whole_chip) - set(WHOLE_CHIP)):
+            raise ValueError(f"whole_chip: unknown {unknown}, allowed {sorted(WHOLE_CHIP)}")
+        if self.placeable and (self.layout is None or self.synapses is None or "neurons" not in self.limits):
+            raise ValueError("a placeable chip needs layout, synapses and limits.neurons")
+        return self
+
+    @property
+    def max_delay(self) -> int:
+        """Longest delay of a synapse, steps."""
+        return 0 if self.delays is None else self.delays.max_steps
+
+    def neurons(self, longest_delay: int) -> int:
+        """Return how many neurons a core takes whose synapses have delays of up to `longest_delay` steps."""
+        limit = self.limit("neurons")
+        assert limit is not None
+        delays = self.delays
+        if delays is None or not delays.state_budget or longest_delay <= delays.free_steps:
+            return limit
+        return min(limit, delays.state_budget >> longest_delay.bit_length())
+
+    def limit(self, resource: str) -> int | None:
+        """Return the practical limit of a resource per core, or None where none was published."""
+        found = self.limits.get(resource)
+        return None if found is None else int(found.value)
+
+
+def chip_names() -> list[str]:
+    """Names of the chips that come with the package."""
+    return sorted(p.name[:-5] for p in _folder().iterdir() if p.name.endswith(".toml"))
+
+
+def load_chip(name: str | Path) -> Chip:
+    """Return the chip called `name`, or read it from a TOML file.
+
+    Raises FileError for a name that is neither, ConfigError with every problem of the file's content.
+    """
+    if str(name) in chip_names():
+        data: dict[str, Any] = read_toml(_folder() / f"{name}.toml", str(name))
+    elif Path(name).suffix == ".toml":
+        data = read_toml(Path(name), str(name))
+    else:
+        raise FileError(f"chip {str(name)!r}: not found; allowed are {chip_names()} or a .toml file")
+    try:
+        return Chip.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(validation_problems(f"chip {name}", error)) from None
+
+
+def _folder() -> Any:
+    return resources.files("sdsnn.deploy") / "chips"

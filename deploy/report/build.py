@@ -1,0 +1,184 @@
+"""The content of report.json: everything the page shows, and more, as data. The schema is in docs/report.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.activity import Activity
+from sdsnn_core.network import Network
+
+from ..energy.baselines import dense_synapses
+from ..energy.energy import EnergyReport, price
+from ..placement.chip import Chip
+from ..placement.explain import PlacementReport, explain, placement_to_json
+from .metrics import neurobench, stored_connections, summary
+from .run_data import RunData
+
+KIND, FORMAT = "sdsnn-report", 1
+NOT_RECORDED = "not recorded"
+RASTER_STEPS, RASTER_UNITS = 200, 256  # of the sample that is drawn
+
+
+def build(run: RunData, chip: Chip) -> tuple[dict[str, Any], EnergyReport | None, PlacementReport | None]:
+    """Return (report.json, energy, placement). What the run did not record is None, the reason in 'absent'."""
+    placement = None if run.network is None else explain(run.network, chip, run.before)
+    placed = placement.placement if placement is not None else None
+    energy = None
+    if run.network is not None and run.activity is not None:
+        energy = price(run.activity, run.network, placement=placed, unpruned=run.before, chip=chip.name)
+    network, activity = run.network, run.activity
+    report = {
+        "kind": KIND,
+        "format": FORMAT,
+        "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "sdsnn": _version(),
+        "run": run.path.resolve().name,
+        "summary": summary(run, energy, placement),
+        "confusion": None if run.confusion is None else run.confusion.tolist(),
+        "neurobench": None if network is None else neurobench(network, activity, run.before, run.accuracy),
+        "before_after": before_after(run, energy, placement),
+        "structure": structure(run.history),
+        "activity": None if activity is None or network is None else rates(network, activity),
+        "placement": None if placement is None else placement_to_json(placement),
+        "energy": None if energy is None else energy.to_json(),
+        "loihi2": loihi2(energy, placement, run.measured),
+        "certificate": None if run.certificate is None else dict(run.certificate),
+        "config": run.config,
+        "environment": None if run.environment is None else dict(run.environment),
+        "network_sha256": None if network is None else network.digest(),
+        "sha256": dict(run.hashes),
+        "absent": dict(run.absent),
+    }
+    return report, energy, placement
+
+
+def _version() -> str:
+    try:
+        return metadata.version("sdsnn")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def before_after(run: RunData, energy: EnergyReport | None, placement: PlacementReport | None) -> list[dict[str, Any]]:
+    """Return rows {quantity, unit, before, after}: the network before pruning beside the exported one."""
+    network, before = run.network, run.before
+    if network is None:
+        return []
+    rows = [
+        _row(f"units in {name}", "neurons", None if before is None else before.size_of(network, name), population.size)
+        for name, population in network.populations.items()
+    ]
+    full = None if before is None else sum(dense_synapses(network, before).values())
+    rows.append(_row("synapses", "synapses", full, stored_connections(network)))
+    if energy is not None:
+        unpruned = energy.baselines[0]
+        told = before is not None
+        now = energy.counts.total_events
+        rows.append(_row("synaptic operations", "per inference", unpruned.operations if told else None, now))
+        for item in energy.priced:
+            if item.prices.role == "chip" and item.prices.name in unpruned.joules:
+                total = unpruned.joules[item.prices.name]
+                label = f"{item.label} energy by {item.prices.name}"
+                # The least that it was against the most that it is.
+                rows.append(_row(label, "J per inference", total.low if told else None, item.total.high))
+    if placement is not None and placement.placement is not None:
+        beside = placement.unpruned if before is not None else None
+        known = beside if beside is not None and not isinstance(beside, str) else None
+        bits = int(placement.placement.use["synapse_bits"].sum())
+        was = None if known is None else int(known.use["synapse_bits"].sum())
+        rows.append(_row("synaptic memory", "bits", was, bits))
+        rows.append(_row("cores", "cores", None if known is None else known.n_cores, placement.placement.n_cores))
+    return rows
+
+
+def _row(quantity: str, unit: str, before: float | None, after: float | None) -> dict[str, Any]:
+    return {"quantity": quantity, "unit": unit, "before": before, "after": after}
+
+
+def structure(history: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return series over epochs: accuracies, loss, and per layer the units alive and the synapses."""
+    if not history:
+        return None
+    layers: dict[str, dict[str, list[Any]]] = {}
+    for line in history:
+        for layer in line.get("layers") or []:
+            name = _layer_name(layer)
+            series = layers.setdefault(name, {"units": [], "alive_units": [], "synapses": []})
+            for key, values in series.items():
+                values.append(layer.get(key))
+    keys = ("epoch", "loss", "train_accuracy", "validation_accuracy", "connection_sparsity", "seconds")
+    return {**{key: [line.get(key) for line in history] for key in keys}, "layers": layers}
+
+
+def _layer_name(layer: Mapping[str, Any]) -> str:
+    """Return the name of the population that a layer of the history becomes: 'blocks.1' of kind 'dense' is dense1."""
+    name = str(layer.get("layer", "?"))
+    number = name.removeprefix("blocks.")
+    return f"{layer.get('kind')}{number}" if number.isdigit() else name
+
+
+def spread(size: int, most: int) -> npt.NDArray[np.int64]:
+    """Return up to `most` of range(size) in order, by the golden ratio: even steps meet one column of an image."""
+    if size <= most:
+        return np.arange(size)
+    return np.unique((np.arange(most) * 0.6180339887498949 % 1 * size).astype(np.int64))
+
+
+def rates(network: Network, activity: Activity) -> dict[str, Any]:
+    """Return spikes per node: mean rate, rate over steps, and the raster of the first sample as (step, neuron)."""
+    result: dict[str, Any] = {"n_samples": activity.n_samples, "n_steps": activity.n_steps, "dt_s": network.dt_s}
+    per_node = {}
+    for name in (*network.inputs, *network.populations):
+        counts = activity.counts[name]
+        mean = counts.mean(axis=0) / activity.n_steps
+        per_node[name] = {
+            "size": int(counts.shape[1]),
+            "spikes_per_sample": float(counts.sum()) / activity.n_samples,
+            "rate_per_step": float(mean.mean()),
+            "rate_quantiles": {str(q): float(np.quantile(mean, q)) for q in (0.1, 0.5, 0.9, 1.0)},
+            "silent_units": int((counts.sum(axis=0) == 0).sum()),
+            "rate_of_step": (activity.spikes_per_step[name].mean(axis=0) / counts.shape[1]).tolist(),
+        }
+        if name in activity.spikes:
+            shown = spread(counts.shape[1], RASTER_UNITS)
+            step, unit = np.nonzero(activity.spikes[name][0, :RASTER_STEPS][:, shown])
+            per_node[name]["raster_units"] = int(shown.size)
+            per_node[name]["raster_of_sample_0"] = np.stack([step, shown[unit]], axis=1).tolist()
+    return {**result, "nodes": per_node}
+
+
+def loihi2(
+    energy: EnergyReport | None, placement: PlacementReport | None, measured: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what a probe would measure under its own names, so that a measurement lands in the same place.
+
+    Each entry says its grade: 'measured' where the run holds measured.json, else 'counted' or 'lower bound'.
+    """
+    found: dict[str, Any] = dict.fromkeys(("Loihi2Activity", "Loihi2Memory", "Loihi2ExecutionTime", "Loihi2Power"))
+    if energy is not None and energy.counts.load is not None:
+        counts = energy.to_json()["counts"]
+        found["Loihi2Activity"] = {"grade": "counted", **counts["per_core"]}
+        if energy.step_times:
+            found["Loihi2ExecutionTime"] = {
+                "grade": "lower bound",
+                "unit": "us",
+                "avg_time_per_step": energy.step_times[0].span_s.low * 1e6,
+                "source": energy.step_times[0].list_name,
+            }
+    if placement is not None and placement.placement is not None:
+        data = placement_to_json(placement)
+        found["Loihi2Memory"] = {
+            "grade": "counted",
+            "total_mpds": data["total_mpds"],
+            "core_idx": data["per_core"]["core_idx"],
+        }
+    for name, value in (measured or {}).items():
+        if name in found and isinstance(value, Mapping):
+            found[name] = {**value, "grade": "measured"}
+    return found

@@ -1,0 +1,140 @@
+"""NeuroBench's metrics, and the headline numbers that every report starts with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.activity import Activity
+from sdsnn_core.compaction import n_connections
+from sdsnn_core.network import Input, Network, Synapses
+
+from ..energy.baselines import dense_synapses
+from ..energy.dense_shapes import Before
+from ..energy.energy import EnergyReport
+from ..placement.explain import PlacementReport
+from ..toml_files import toml_value
+from .run_data import RunData
+
+
+def stored_connections(network: Network) -> int:
+    """Number of point-to-point connections of a network, convolutions at every place where they land."""
+    return sum(n_connections(network, name) for name in network.projections)
+
+
+def summary(run: RunData, energy: EnergyReport | None, placement: PlacementReport | None) -> dict[str, Any]:
+    """Return the headline numbers; None for what is not known. Documented in docs/report.md."""
+    network, export, certificate = run.network, run.export or {}, run.certificate
+    found: dict[str, Any] = {
+        "test_accuracy": run.accuracy,
+        "test_accuracy_interval": None if run.confusion is None else wilson(run.confusion),
+        "test_accuracy_before_export": export.get("test_accuracy_in_slayer"),
+        "test_samples": None if run.confusion is None else int(run.confusion.sum()),
+        "validation_accuracy": export.get("validation_accuracy"),
+        "epoch": export.get("epoch"),
+        "data": data_name(run.config),
+        "seed": (run.environment or {}).get("seed"),
+    }
+    kept = dense = units = units_before = None
+    if network is not None:
+        kept, units = stored_connections(network), sum(p.size for p in network.populations.values())
+        if run.before is not None:
+            dense = sum(dense_synapses(network, run.before).values())
+            units_before = sum(run.before.size_of(network, name) for name in network.populations)
+    found |= {
+        "units_kept": units,
+        "units_dense": units_before,
+        "synapses_kept": kept,
+        "synapses_dense": dense,
+        "connection_sparsity": None if kept is None or not dense else 1 - kept / dense,
+        "spikes_per_inference": None if energy is None else energy.counts.population_spikes,
+        "synaptic_operations_per_inference": None if energy is None else energy.counts.total_events,
+        "synaptic_operations_dense": None if energy is None or not dense else energy.baselines[0].operations,
+    }
+    span = None if energy is None else energy.range_j
+    found["energy_j"] = None if span is None or energy is None else {
+        "low": span.low, "high": span.high, "label": energy.label, "wording": energy.wording,
+    }  # fmt: skip
+    placed = None if placement is None else placement.placement
+    found |= {"cores": None if placed is None else placed.n_cores, "chips": None if placed is None else placed.n_chips}
+    comparisons = [] if certificate is None else list(certificate.get("comparisons") or [])
+    known = certificate is not None
+    found |= {
+        "verified": bool(certificate.get("verified")) if certificate is not None else None,
+        "mismatches": sum(int(c["mismatches"]) for c in comparisons) if known else None,
+        "bins_compared": sum(int(c["bins"]) for c in comparisons) if known else None,
+        "backends": [str(c["backend"]) for c in comparisons if c.get("failed") is None] if known else None,
+    }
+    return found
+
+
+def data_name(config: str | None) -> str | None:
+    """Return `data.name` of a resolved configuration, and the directory of one's own data; None where unknown."""
+    name, directory = (toml_value(config, "data", key) for key in ("name", "directory"))
+    if name is None:
+        return None
+    return f"{name} {directory}" if name == "folder" else str(name)
+
+
+def wilson(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Return the 95 % interval of an accuracy by its number of samples, after Wilson (JASA 22, 1927)."""
+    n, p, z = float(confusion.sum()), float(np.trace(confusion) / confusion.sum()), 1.959963984540054
+    middle, wide = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return {"low": (middle - wide) / (1 + z * z / n), "high": (middle + wide) / (1 + z * z / n)}
+
+
+def footprint(network: Network) -> int:
+    """Return bytes of the exported network: 8-bit weights in full matrices, four 32-bit parameters per neuron."""
+    weights = 0
+    for p in network.projections.values():
+        full = isinstance(p, Synapses)
+        weights += network.size_of(p.source) * network.size_of(p.target) if full else p.kernel.size  # type: ignore[union-attr]
+    return weights + 4 * 4 * sum(p.size for p in network.populations.values())
+
+
+def weight_count(network: Network, before: Before | None) -> int:
+    """Return how many weights there were, each kernel place once, as NeuroBench counts them."""
+    before = before or Before()
+    total = 0
+    for name, p in network.projections.items():
+        if isinstance(p, Synapses):
+            total += before.size_of(network, p.source) * before.size_of(network, p.target)
+        else:
+            total += int(np.prod(before.kernels.get(name, (p.kernel.shape, p.groups))[0]))
+    return total
+
+
+def neurobench(
+    network: Network, activity: Activity | None, before: Before | None, accuracy: float | None
+) -> dict[str, Any]:
+    """Return metrics under NeuroBench's names, by its definitions on integers; per sample, and per step beside it.
+
+    ConnectionSparsity is of the network before units were removed. Dense counts every connection in every step.
+    """
+    stored = sum(p.n_weights for p in network.projections.values())
+    result: dict[str, Any] = {
+        "ClassificationAccuracy": accuracy,
+        "Footprint": footprint(network),
+        "ConnectionSparsity": 1 - stored / max(1, weight_count(network, before)),
+        "ActivationSparsity": None,
+        "SynapticOperations": None,
+    }
+    if activity is None:
+        return result
+    steps = activity.n_steps
+    fired = sum(float(activity.counts[name].sum()) for name in network.populations)
+    cells = sum(p.size for p in network.populations.values()) * steps * activity.n_samples
+    dense = float(sum(dense_synapses(network, before).values()) * steps)
+    operations = {"Effective_MACs": 0.0, "Effective_ACs": 0.0, "Dense": dense}
+    for name, p in network.projections.items():
+        source = network.nodes[p.source]
+        graded = isinstance(source, Input) and source.max_value > 1
+        kind = "Effective_MACs" if graded else "Effective_ACs"
+        operations[kind] += float(activity.events[name].sum()) / activity.n_samples
+    result["ActivationSparsity"] = 1 - fired / cells
+    result["SynapticOperations"] = operations
+    result["SynapticOperations_per_step"] = {name: value / steps for name, value in operations.items()}
+    result["n_steps"] = steps
+    return result

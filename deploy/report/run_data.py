@@ -1,0 +1,212 @@
+"""Reading a run folder for the report: what is not there is None, what is corrupt is an error."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.activity import Activity
+from sdsnn_core.errors import FileError, NetworkError, SdsnnError
+from sdsnn_core.network import Network
+
+from ..energy.dense_shapes import Before
+
+if TYPE_CHECKING:
+    from sdsnn.train.data.load import Split
+
+PARTS = ("config.toml", "history.jsonl", "network.nir", "network.net")  # a folder with none of them is no run
+HASHED = (
+    "config.toml", "environment.json", "history.jsonl", "best.pt", "network.nir", "network.net", "export.json",
+    "certificate.json", "measured.json",
+)  # fmt: skip
+CHUNK = 64  # samples that a data set makes at once
+RECORDED = 256 * 2**20  # bytes of spikes that are recorded, where the number of samples is not told
+
+
+@dataclass(frozen=True, eq=False)
+class RunData:
+    """What a run folder holds.
+
+    history: one mapping per epoch. export, certificate, measured: the JSON files of those names. before: shapes before
+    pruning. activity: of samples spread over the test split, spikes recorded. confusion: (classes, classes), rows the
+    true class, of the whole test split on the exported network. absent: part -> why it is not there.
+    """
+
+    path: Path
+    config: str | None
+    environment: Mapping[str, Any] | None
+    history: list[dict[str, Any]]
+    export: Mapping[str, Any] | None
+    certificate: Mapping[str, Any] | None
+    network: Network | None
+    before: Before | None
+    activity: Activity | None
+    confusion: npt.NDArray[np.int64] | None
+    measured: Mapping[str, Any] | None
+    hashes: Mapping[str, str]
+    absent: Mapping[str, str]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy of the exported network on the whole test split."""
+        return None if self.confusion is None else float(np.trace(self.confusion) / self.confusion.sum())
+
+
+def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
+    """Read a run folder, and simulate the test split on the exported network.
+
+    samples: how many of them to record for activity and energy (0: do not simulate; None: as many as fit in 256 MiB).
+    Raises FileError if it is not a folder with a run in it, or a file in it is corrupt.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileError(f"run {folder}: not a folder; allowed is a run folder made by `sdsnn train`")
+    if not any((folder / name).is_file() for name in PARTS):
+        raise FileError(f"run {folder}: holds none of {', '.join(PARTS)}")
+    absent: dict[str, str] = {}
+    config = _text(folder / "config.toml", absent)
+    network = None
+    if (folder / "network.nir").is_file():
+        from sdsnn.export.nir_format.reader import read_nir
+
+        network = read_nir(folder / "network.nir")
+    else:
+        absent["network.nir"] = "not recorded; `sdsnn export` writes it"
+    export = _of_network(folder / "export.json", network, absent)
+    simulated = _simulated(folder, network, config, samples, absent)
+    return RunData(
+        path=folder,
+        config=config,
+        environment=_mapping(folder / "environment.json", absent),
+        history=_history(folder / "history.jsonl", absent),
+        export=export,
+        certificate=_of_network(folder / "certificate.json", network, absent),
+        network=network,
+        before=_before(network, export, absent),
+        activity=simulated.activity,
+        confusion=simulated.confusion,
+        measured=_of_network(folder / "measured.json", network, {}),
+        hashes={name: _sha256(folder / name) for name in HASHED if (folder / name).is_file()},
+        absent=absent,
+    )
+
+
+def read_for_placement(path: Path) -> tuple[Network, Before | None]:
+    """Read a .nir or .net file, or a run folder with its shapes before pruning. Raises FileError."""
+    from ..simulate.simulation import read_network
+
+    if not path.is_dir():
+        return read_network(path), None
+    network = read_network(path / "network.nir")
+    return network, _before(network, _of_network(path / "export.json", network, {}), {})
+
+
+def read_test_split(folder: Path) -> Split:
+    """Load the test split of a run. Raises ConfigError and FileError of its configuration and data."""
+    from sdsnn.train.data.load import load_data
+    from sdsnn.train.run.config import load_config
+
+    resolved = load_config(folder / "config.toml", [])
+    return load_data(resolved.data, resolved.seed).test
+
+
+def _of_network(path: Path, network: Network | None, absent: dict[str, str]) -> dict[str, Any] | None:
+    """Read a JSON file that belongs to network.nir; one of another network counts as absent."""
+    content = _mapping(path, absent)
+    if content is None or network is None or content.get("network_sha256") == network.digest():
+        return content
+    absent[path.name] = "is of another network than network.nir"
+    return None
+
+
+def _before(network: Network | None, export: Mapping[str, Any] | None, absent: dict[str, str]) -> Before | None:
+    if network is None or export is None:
+        return None
+    try:
+        return Before.of(network, Before.of_export(export))
+    except NetworkError as error:
+        absent["unpruned"] = str(error)
+        return None
+
+
+class _Simulated(NamedTuple):
+    activity: Activity | None
+    confusion: npt.NDArray[np.int64] | None
+
+
+def _simulated(
+    folder: Path, network: Network | None, config: str | None, samples: int | None, absent: dict[str, str]
+) -> _Simulated:
+    """Simulate the test split: all of it for the confusion, some of it recorded. Why that cannot be done is noted."""
+    if network is None or config is None or samples == 0:
+        lacks = "no network.nir" if network is None else "no config.toml" if config is None else "--samples 0"
+        absent["activity"] = f"not simulated: {lacks}"
+        return _Simulated(None, None)
+    try:
+        from ..engine import run
+        from ..simulate.simulation import simulate
+
+        test = read_test_split(folder)
+        size = sum(network.size_of(name) for name in (*network.inputs, *network.populations))
+        most = samples or max(1, RECORDED // (size * test.spikes.shape[1]))
+        # A spread over the split rather than its head, in case it is sorted.
+        chosen = np.unique(np.linspace(0, len(test) - 1, min(most, len(test))).astype(np.int64))
+        samples_of = (test.spikes[start : start + CHUNK] for start in range(0, len(test), CHUNK))
+        whole = simulate(network, itertools.chain.from_iterable(samples_of), test.labels)
+        return _Simulated(run(network, test.spikes[chosen]), whole.confusion)
+    except (SdsnnError, ImportError) as error:
+        absent["activity"] = f"not simulated: {' '.join(str(error).split())}"
+        return _Simulated(None, None)
+
+
+def _text(path: Path, absent: dict[str, str]) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        absent[path.name] = "not recorded"
+        return None
+    except (OSError, UnicodeDecodeError):
+        raise FileError(f"{path}: cannot be read as text") from None
+
+
+def _mapping(path: Path, absent: dict[str, str]) -> dict[str, Any] | None:
+    text = _text(path, absent)
+    if text is None:
+        return None
+    try:
+        loaded = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FileError(f"{path}: is not valid JSON ({error})") from None
+    if not isinstance(loaded, dict):
+        raise FileError(f"{path}: got a {type(loaded).__name__}, allowed a JSON object")
+    return loaded
+
+
+def _history(path: Path, absent: dict[str, str]) -> list[dict[str, Any]]:
+    lines = []
+    for number, text in enumerate((_text(path, absent) or "").splitlines(), 1):
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            absent["history.jsonl"] = f"line {number} is cut off; the {number - 1} before it are shown"
+            break
+        if not isinstance(line, dict):
+            raise FileError(f"{path} line {number}: got a {type(line).__name__}, allowed a JSON object")
+        lines.append(line)
+    return lines
+
+
+def _sha256(path: Path) -> str:
+    sha = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            sha.update(block)
+    return sha.hexdigest()

@@ -1,0 +1,1 @@
+"""Simulation of a network over a data set on any target."""

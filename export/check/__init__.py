@@ -1,0 +1,1 @@
+"""Rules for what will not run, or would run differently, on the way to a chip."""

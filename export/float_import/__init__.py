@@ -1,0 +1,1 @@
+"""Float NIR graphs of other tools, turned into a Network of integers."""

@@ -1,0 +1,1 @@
+"""netx .net files: written, read, and run by lava-dl's loader."""

@@ -1,0 +1,1 @@
+"""NIR files: written losslessly from a Network and read back."""

@@ -1,0 +1,123 @@
+"""NIR files of others in our dialect, or ours without metadata: a Network from the floats alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sdsnn_core.errors import NetworkError, UnsupportedNode
+from sdsnn_core.network import (
+    Input,
+    Network,
+    Node,
+    Output,
+    Projection,
+    Shape,
+)
+
+from .graph import WEIGHTS, Graph, nir_shape
+from .parts import bias_of, convolution_of, padding_of, population_of, synapses_of
+
+
+def _name_for(name: str, taken: set[str]) -> str:
+    """Return a legal Network name for a NIR name."""
+    legal = re.sub(r"[^A-Za-z0-9_.\-]", "_", name)
+    if not re.match(r"[A-Za-z_]", legal):
+        legal = f"n{legal}"
+    while legal in taken:
+        legal += "_"
+    taken.add(legal)
+    return legal
+
+
+def floats_alone(graph: Graph, dt: float) -> Network:
+    """Return the Network that the floats of a graph stand for with a step of `dt` seconds, metadata or not."""
+    taken: set[str] = set()
+    names = {name: _name_for(name, taken) for name in graph.kinds}
+    shapes = {name: nir_shape(graph, name) for name, kind in graph.kinds.items() if kind in ("Input", "CubaLIF")}
+    extra = {name: np.zeros(int(np.prod(shape)), np.int64) for name, shape in shapes.items()}
+    projections: dict[str, Projection] = {}
+    for weight_node, kind in graph.kinds.items():
+        if kind not in WEIGHTS:
+            continue
+        ends = [(s, d, t) for s, d in _sources(graph, weight_node) for t in _targets(graph, weight_node)]
+        for source, delay_node, target in ends:
+            name = names[weight_node] if len(ends) == 1 else _name_for(f"{names[weight_node]}.{source}.{target}", taken)
+            projections[name] = _plain_projection(graph, names, shapes, (source, delay_node, weight_node, target), dt)
+        for target in {end[2] for end in ends}:
+            where = f"node {weight_node!r}"
+            extra[target] += bias_of(graph.nodes[weight_node], graph.nodes[target], dt, shapes[target], where)
+    nodes: dict[str, Node] = {}
+    for name, kind in graph.kinds.items():
+        if kind == "Input":
+            nodes[names[name]] = Input(shapes[name])
+        elif kind == "CubaLIF":
+            nodes[names[name]] = population_of(graph.nodes[name], shapes[name], dt, f"node {name!r}", extra[name], None)
+            _check_edges(graph, name, before=WEIGHTS)
+        elif kind == "Output":
+            _check_edges(graph, name, before=("CubaLIF",))
+            if len(before := graph.before(name)) != 1:
+                raise NetworkError(f"node {name!r}: got {len(before)} sources, allowed is one population")
+            nodes[names[name]] = Output(names[before[0]])
+    return Network(nodes, projections, dt)
+
+
+def _check_edges(graph: Graph, name: str, before: tuple[str, ...]) -> None:
+    for other in graph.before(name):
+        if graph.kinds[other] not in before:
+            raise UnsupportedNode(
+                f"edge {other!r} -> {name!r}: got a {graph.kinds[other]} before a {graph.kinds[name]}, "
+                f"allowed are {', '.join(before)}"
+            )
+
+
+def _sources(graph: Graph, weight_node: str) -> list[tuple[str, str | None]]:
+    """Return (source, delay node) of everything that feeds a weight node."""
+    _check_edges(graph, weight_node, ("Input", "CubaLIF", "Delay"))
+    found: list[tuple[str, str | None]] = []
+    for name in graph.before(weight_node):
+        if graph.kinds[name] != "Delay":
+            found.append((name, None))
+            continue
+        _check_edges(graph, name, ("Input", "CubaLIF"))
+        found += [(source, name) for source in graph.before(name)]
+    return found
+
+
+def _targets(graph: Graph, weight_node: str) -> list[str]:
+    for name in graph.after(weight_node):
+        _check_edges(graph, name, WEIGHTS if graph.kinds[name] == "CubaLIF" else ("Input", "CubaLIF", "Delay"))
+    return graph.after(weight_node)
+
+
+def _is_matrix(node: Any, source_shape: Shape) -> bool:
+    """Whether a Conv2d is a dense layer in disguise: a kernel as large as its input, used in one place."""
+    return node.weight.shape[1:] == source_shape and padding_of(node, "padding") == (0, 0)
+
+
+def _plain_projection(
+    graph: Graph,
+    names: Mapping[str, str],
+    shapes: Mapping[str, Shape],
+    chain: tuple[str, str | None, str, str],
+    dt: float,
+) -> Projection:
+    source, delay_node, weight_node, target = chain
+    part = (delay_node, weight_node)
+    if graph.kinds[weight_node] == "Conv2d" and not _is_matrix(graph.nodes[weight_node], shapes[source]):
+        return convolution_of(
+            graph,
+            names[source],
+            names[target],
+            part,
+            shapes[source],
+            dt,
+            one_delay=None,
+            groups=1,
+            weight_exp=0,
+        )
+    sizes = (int(np.prod(shapes[source])), int(np.prod(shapes[target])))
+    return synapses_of(graph, names[source], names[target], [part], sizes, dt, one_delay=None, weight_exp=0)

@@ -1,0 +1,92 @@
+"""A NIR graph as the readers see it: its nodes made one at a time, and one line for what is wrong with a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sdsnn_core.errors import FileError
+from sdsnn_core.network import Shape
+
+from .writer import import_nir
+
+KNOWN = ("Input", "Output", "Affine", "Linear", "Conv2d", "CubaLIF", "Delay")
+MALFORMED = (OSError, RuntimeError, KeyError, IndexError, ValueError, TypeError, MemoryError)
+WEIGHTS = ("Affine", "Linear", "Conv2d")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A NIR graph whose nodes are made when asked for; kinds: their type names."""
+
+    nodes: Mapping[str, Any]
+    kinds: Mapping[str, str]
+    edges: list[tuple[str, str]]
+    metadata: Mapping[str, Any]
+
+    def before(self, name: str) -> list[str]:
+        """Names of the nodes with an edge to `name`, in the order of the edges."""
+        return [a for a, b in self.edges if b == name]
+
+    def after(self, name: str) -> list[str]:
+        """Names of the nodes with an edge from `name`."""
+        return [b for a, b in self.edges if a == name]
+
+
+class _FileNodes(Mapping[str, Any]):
+    """The nodes of an open NIR file, read one at a time."""
+
+    def __init__(self, group: Any) -> None:
+        self._group = group
+
+    def __getitem__(self, name: str) -> Any:
+        nir = import_nir()
+        try:
+            return nir.dict2NIRNode(nir.serialization.hdf2dict(self._group[name]))
+        except (*MALFORMED, AssertionError, AttributeError) as error:
+            raise FileError(f"node {name!r}: cannot be read ({line_of(error)})") from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._group)
+
+    def __len__(self) -> int:
+        return len(self._group)
+
+
+def line_of(error: Exception) -> str:
+    """Return the message of an error as one line, or its class where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def text_of(value: Any) -> str:
+    """Return a text of an HDF5 file, which may come as bytes."""
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def open_graph(file: Any) -> Graph:
+    """Read everything but the nodes' arrays."""
+    root = file.get("node")
+    if root is None or "type" not in root or text_of(root["type"][()]) != "NIRGraph" or "nodes" not in root:
+        raise FileError("HDF5 file without a NIR graph (a group 'node' of type NIRGraph)")
+    kinds = {}
+    for name, group in root["nodes"].items():
+        if "type" not in group:
+            raise FileError(f"node {name!r}: has no type")
+        kinds[name] = text_of(group["type"][()])
+    edges = [(text_of(a), text_of(b)) for a, b in root["edges"][()]] if "edges" in root else []
+    given = (
+        {key: value[()] for key, value in root["metadata"].items() if hasattr(value, "dtype")}
+        if "metadata" in root
+        else {}
+    )
+    return Graph(_FileNodes(root["nodes"]), kinds, edges, given)
+
+
+def nir_shape(graph: Graph, name: str) -> Shape:
+    """Return the shape that an Input or CubaLIF node has in the file."""
+    node = graph.nodes[name]
+    shape = node.input_type["input"] if graph.kinds[name] == "Input" else np.shape(node.v_threshold)
+    return tuple(int(size) for size in shape)

@@ -1,0 +1,135 @@
+"""Our own NIR files: the floats, put in the order and under the names that our metadata keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from sdsnn_core.convolution import expand
+from sdsnn_core.errors import FileError, NetworkError, SdsnnError
+from sdsnn_core.network import (
+    Convolution,
+    Input,
+    Network,
+    Node,
+    Output,
+    Projection,
+)
+
+from .dialect import (
+    METADATA_KEY,
+    METADATA_VERSION,
+)
+from .graph import Graph, line_of, nir_shape, text_of
+from .parts import bias_of, convolution_of, population_of, synapses_of
+
+
+def with_metadata(graph: Graph) -> Network:
+    """Return the Network of a graph that carries our metadata. Raises FileError where they do not fit it."""
+    try:
+        hints = json.loads(text_of(graph.metadata[METADATA_KEY]))
+        if hints["version"] != METADATA_VERSION:
+            raise NetworkError(f"metadata: got version {hints['version']!r}, allowed {METADATA_VERSION}")
+        return _from_hints(graph, hints)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        if isinstance(error, SdsnnError):
+            raise
+        raise FileError(
+            f"metadata {METADATA_KEY!r} do not fit the graph ({type(error).__name__}: {line_of(error)}); allowed are "
+            "the writer's, or metadata=False to read the floats alone"
+        ) from error
+
+
+def _from_hints(graph: Graph, hints: Mapping[str, Any]) -> Network:
+    dt = float(hints["dt"])
+    _check_structure(graph, hints)
+    described = {entry["name"]: entry for entry in hints["nodes"]}
+    sizes = {name: int(np.prod(entry["shape"])) for name, entry in described.items() if "shape" in entry}
+    extra = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
+    projections: dict[str, Projection] = {}
+    for entry in hints["projections"]:
+        projections[entry["name"]] = _projection_from_hints(graph, entry, described, dt)
+        for _, weight_node in entry["parts"]:
+            target = entry["target"]
+            extra[target] += bias_of(
+                graph.nodes[weight_node], graph.nodes[target], dt, nir_shape(graph, target), f"node {weight_node!r}"
+            )
+    nodes: dict[str, Node] = {}
+    for name, entry in described.items():
+        if entry["kind"] == "Output":
+            nodes[name] = Output(entry["source"], entry["signal"])
+            continue
+        shape, there = tuple(entry["shape"]), nir_shape(graph, name)
+        if int(np.prod(there)) != sizes[name]:
+            raise NetworkError(f"node {name!r}: got shape {there}, the metadata allow {shape}")
+        if entry["kind"] == "Input":
+            nodes[name] = Input(shape, entry["max_value"])
+        else:
+            nodes[name] = population_of(graph.nodes[name], shape, dt, f"node {name!r}", extra[name], entry)
+    return Network(nodes, projections, hints["dt_s"], hints["provenance"])
+
+
+def _check_structure(graph: Graph, hints: Mapping[str, Any]) -> None:
+    """Raise NetworkError if nodes or edges are not those that were written."""
+    nodes = {entry["name"]: entry["kind"] for entry in hints["nodes"]}
+    edges = {(entry["source"], entry["name"]) for entry in hints["nodes"] if entry["kind"] == "Output"}
+    for entry in hints["projections"]:
+        for delay_node, weight_node in entry["parts"]:
+            chain = [node for node in (entry["source"], delay_node, weight_node, entry["target"]) if node is not None]
+            edges |= set(pairwise(chain))
+            nodes.update(dict.fromkeys(chain[1:-1], "weights or delay"))
+    for what, written, found in (("nodes", set(nodes), set(graph.kinds)), ("edges", edges, set(graph.edges))):
+        if written != found:
+            raise NetworkError(
+                f"{what} changed after sdsnn wrote the graph (added {sorted(found - written)[:3]}, removed "
+                f"{sorted(written - found)[:3]}); allowed are its own, or metadata=False to read the floats alone"
+            )
+
+
+def _projection_from_hints(
+    graph: Graph, entry: Mapping[str, Any], described: Mapping[str, Any], dt: float
+) -> Projection:
+    parts = [(delay_node, weight_node) for delay_node, weight_node in entry["parts"]]
+    source, target = entry["source"], entry["target"]
+    source_shape, target_shape = (tuple(described[name]["shape"]) for name in (source, target))
+    one_delay = entry["delays"] == "one"
+    if entry["kernel"]:
+        return convolution_of(
+            graph,
+            source,
+            target,
+            parts[0],
+            source_shape,
+            dt,
+            one_delay=one_delay,
+            groups=entry["groups"],
+            weight_exp=entry["weight_exp"],
+        )
+    sizes = (int(np.prod(source_shape)), int(np.prod(target_shape)))
+    is_synapses = entry["kind"] == "Synapses"
+    synapses = synapses_of(graph, source, target, parts, sizes, dt, one_delay=one_delay, weight_exp=entry["weight_exp"])
+    if is_synapses:
+        return synapses
+    # A convolution that had to be written as a matrix: it is one still if the matrix is the one it stands for.
+    own = graph.nodes[parts[0][1]].metadata[METADATA_KEY]
+    convolution = Convolution(
+        source,
+        target,
+        own["kernel"],
+        entry["stride"],
+        entry["padding"],
+        entry["dilation"],
+        entry["groups"],
+        own["delay"].reshape(-1)[0] if one_delay else own["delay"],
+        entry["weight_exp"],
+    )
+    made = expand(convolution, source_shape)
+    same = made.weight_exp == synapses.weight_exp and all(
+        np.array_equal(getattr(made, key), getattr(synapses, key)) for key in ("pre", "post", "weight")
+    )
+    made_delay, found_delay = (np.broadcast_to(s.delay, s.weight.shape) for s in (made, synapses))
+    return convolution if same and np.array_equal(made_delay, found_delay) else synapses

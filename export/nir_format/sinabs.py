@@ -1,0 +1,81 @@
+"""NIR for sinabs: LIF and IF with time constants in steps, as sinabs 2.0 reads them (sinabs/nir.py, layers/lif.py).
+
+sinabs takes tau for a number of steps, decays by exp(-1 / tau), ignores r and spikes from the threshold on; so
+
+    tau = -1 / ln(1 - b)    (b = 1: 2**-7, exp(-128) = 0 in float32; b = 0: 2**30)    v_threshold = theta + 0.1 LSB
+
+It has no current that decays (CubaLIF), no bias and no delays. Its neurons emit several spikes per step and subtract
+the threshold unless told otherwise after loading; docs/formats.md says how.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.files import atomic_path
+from sdsnn_core.network import DECAY_UNITY, NEVER_FIRES, Network, Population
+
+from .writer import import_nir, to_nir
+
+AT_ONCE: Final = 2.0**-7  # steps: forgets everything
+NEVER: Final = 2.0**30  # steps: forgets nothing
+
+
+def to_sinabs(network: Network) -> Any:
+    """Return `network` as a nir.NIRGraph for sinabs.
+
+    Raises UnsupportedNode for a population or projection that sinabs has no layer for, naming it.
+    """
+    nir = import_nir()
+    for name, projection in network.projections.items():
+        if projection.delay.any():
+            raise UnsupportedNode(f"projection {name!r}: got delays, which sinabs has not; allowed are none")
+        if projection.source == projection.target:
+            raise UnsupportedNode(
+                f"projection {name!r}: got a loop, which sinabs cannot read from NIR; allowed are none"
+            )
+    graph = to_nir(network)
+    for name, population in network.populations.items():
+        graph.nodes[name] = _neurons(nir, graph.nodes[name].v_threshold, population, f"population {name!r}")
+    return nir.NIRGraph(graph.nodes, graph.edges, type_check=False)
+
+
+def _neurons(nir: Any, threshold: Any, population: Population, where: str) -> Any:
+    for name, wrong, words in (
+        (
+            "current_decay",
+            population.current_decay != DECAY_UNITY,
+            "4096: a sinabs neuron read from NIR has no current",
+        ),
+        ("bias", population.bias != 0, "0: sinabs refuses v_leak"),
+        ("initial_voltage", population.initial_voltage != 0, "0: sinabs starts from 0"),
+        ("threshold", population.threshold == NEVER_FIRES, f"values below {NEVER_FIRES}: sinabs saturates nothing"),
+    ):
+        values = getattr(population, name)
+        if wrong.any():
+            raise UnsupportedNode(f"{where} {name}: got {values.min()}..{values.max()}, allowed is {words}")
+    decay = population.per_neuron("voltage_decay") / DECAY_UNITY
+    level = threshold.reshape(-1)
+    if (decay == decay[0]).all() and (level == level[0]).all():
+        decay, level = decay[:1], level[:1]
+    elif threshold.ndim > 1:  # sinabs 2.0.3 takes the truth of a whole array there
+        raise UnsupportedNode(f"{where}: got values that differ within an image, allowed is one for all its neurons")
+    zero = np.zeros(decay.shape)
+    if not decay.any():
+        return nir.IF(r=zero + 1, v_threshold=level, v_reset=zero)
+    tau = np.where(decay == 0, NEVER, AT_ONCE)
+    between = (decay > 0) & (decay < 1)
+    tau[between] = -1 / np.log1p(-decay[between])
+    return nir.LIF(tau=tau, r=zero + 1, v_leak=zero, v_threshold=level, v_reset=zero)
+
+
+def write_sinabs(network: Network, path: str | Path) -> Path:
+    """Write `to_sinabs(network)` to `path`, whole or not at all; return the path. Raises FileError besides."""
+    graph = to_sinabs(network)
+    with atomic_path(path) as temporary:
+        import_nir().write(temporary, graph)
+    return Path(path)

@@ -1,0 +1,1 @@
+"""Proof that every form of a network spikes the same: back ends, comparison, certificate."""

@@ -1,0 +1,226 @@
+"""Proof that every form of a network spikes the same, or the first place where two of them differ.
+
+The reference simulator is the oracle. Every back end runs the same input; each bin of each population is compared.
+The result is a certificate: what was compared (hashes of network and input), with which versions, how many bins, how
+many mismatches. A network is called verified only where every back end that ran agreed in every bin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core import reference
+from sdsnn_core.activity import Activity, prepare_inputs
+from sdsnn_core.errors import SdsnnError
+from sdsnn_core.network import NEVER_FIRES, Network
+from sdsnn_core.testing import first_difference
+
+from .traces import save_mismatch
+
+Spikes = Mapping[str, npt.NDArray[np.uint8]]
+Backend = Callable[[Network, Spikes], Mapping[str, npt.NDArray[np.uint8]]]
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """One back end against the reference.
+
+    bins: (sample, step, neuron) cells compared. mismatches: cells that differ. first: the earliest of them.
+    failed: why the back end could not run, or None. trace_file: the traces around the first mismatch, where saved.
+    """
+
+    backend: str
+    bins: int
+    mismatches: int
+    first: dict[str, Any] | None
+    seconds: float
+    failed: str | None = None
+    trace_file: str | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Certificate:
+    """What was compared and what came out; `as_dict` is the content of certificate.json (format 1).
+
+    skipped: back ends that took no part, with the reason. They neither verify nor fail.
+    """
+
+    network_sha256: str
+    input_sha256: str
+    n_samples: int
+    n_steps: int
+    comparisons: tuple[Comparison, ...]
+    versions: Mapping[str, str]
+    made: str
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verified(self) -> bool:
+        """Whether at least one back end ran, none failed and every bin agreed."""
+        return bool(self.comparisons) and all(c.failed is None and not c.mismatches for c in self.comparisons)
+
+    @property
+    def mismatches(self) -> int:
+        """Bins that differ from the reference, over all back ends."""
+        return sum(c.mismatches for c in self.comparisons)
+
+    @property
+    def bins(self) -> int:
+        """Bins compared, over all back ends."""
+        return sum(c.bins for c in self.comparisons)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "format": 1,
+            "verified": self.verified,
+            "oracle": "reference",
+            "network_sha256": self.network_sha256,
+            "input_sha256": self.input_sha256,
+            "n_samples": self.n_samples,
+            "n_steps": self.n_steps,
+            "bins": self.bins,
+            "mismatches": self.mismatches,
+            "versions": dict(self.versions),
+            "made": self.made,
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "skipped": dict(self.skipped),
+        }
+
+
+def verify(
+    network: Network,
+    spikes: npt.ArrayLike | Spikes,
+    backends: Mapping[str, Backend],
+    traces: Path | None = None,
+    skipped: Mapping[str, str] | None = None,
+) -> Certificate:
+    """Run `network` on the reference and on every back end, and compare every population they recorded.
+
+    spikes: as `prepare_inputs` takes them. backends: name -> function (network, spikes) -> population -> (samples,
+    steps, size) spikes. A back end that raises an SdsnnError is listed as failed; the certificate is then not
+    verified. traces: folder for `mismatch-<back end>.nir-data`, the traces around a first mismatch. skipped: back ends
+    that cannot run this network, with the reason. Populations that never fire may be left out by a back end.
+    """
+    inputs, n_samples, n_steps = prepare_inputs(network, spikes)
+    truth = reference.run(network, inputs, record=list(network.populations))
+    comparisons = tuple(_compare(name, run, network, inputs, truth, traces) for name, run in backends.items())
+    sha = hashlib.sha256()
+    for name, train in inputs.items():
+        sha.update(f"{name} {train.shape}".encode())
+        sha.update(train.tobytes())
+    return Certificate(
+        network.digest(),
+        sha.hexdigest(),
+        n_samples,
+        n_steps,
+        comparisons,
+        _versions(),
+        datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        dict(skipped or {}),
+    )
+
+
+def _compare(
+    name: str, run: Backend, network: Network, inputs: Spikes, truth: Activity, traces: Path | None
+) -> Comparison:
+    started = time.perf_counter()
+    try:
+        got = run(network, inputs)
+    except SdsnnError as error:
+        return Comparison(name, 0, 0, None, time.perf_counter() - started, failed=" ".join(str(error).split()))
+    seconds = time.perf_counter() - started
+    firing = {key for key, p in network.populations.items() if (p.threshold < NEVER_FIRES).any()}
+    unknown, missing = set(got) - set(truth.spikes), firing - set(got)
+    shapes = {key for key in set(got) & set(truth.spikes) if np.shape(got[key]) != truth.spikes[key].shape}
+    if unknown or missing or shapes:
+        return Comparison(
+            name, 0, 0, None, seconds,
+            failed=f"recorded other populations or shapes than the reference: {sorted(unknown | missing | shapes)}",
+        )  # fmt: skip
+    bins = sum(train.size for train in got.values())
+    mismatches = sum(int((np.asarray(train) != truth.spikes[key]).sum()) for key, train in got.items())
+    first = trace_file = None
+    if (place := first_difference(truth.spikes, got)) is not None:
+        node, sample, step, neuron = place
+        first = {
+            "node": node, "sample": sample, "step": step, "neuron": neuron,
+            "reference": int(truth.spikes[node][sample, step, neuron]), "here": int(got[node][sample, step, neuron]),
+        }  # fmt: skip
+        if traces is not None:
+            traces.mkdir(parents=True, exist_ok=True)
+            file = traces / f"mismatch-{name.replace(' ', '-')}.nir-data"
+            trace_file = str(save_mismatch(file, network, inputs, got, name, sample, step))
+    return Comparison(name, bins, mismatches, first, seconds, trace_file=trace_file)
+
+
+@lru_cache(maxsize=1)
+def _versions() -> Mapping[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("sdsnn", "numpy", "torch", "nir", "lava-nc", "lava-dl", "numba", "h5py"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return MappingProxyType(found)
+
+
+def nir_backend(path: Path) -> Backend:
+    """Return a back end that reads `path` back and runs what it says on the reference."""
+
+    def run(network: Network, spikes: Spikes) -> Mapping[str, npt.NDArray[np.uint8]]:
+        from ..nir_format.reader import read_nir
+
+        return reference.run(read_nir(path), spikes, record=list(network.populations)).spikes
+
+    return run
+
+
+def netx_file_backend(path: Path) -> Backend:
+    """Return a back end that reads the netx file `path` and runs what it says on the reference."""
+
+    def run(network: Network, spikes: Spikes) -> Mapping[str, npt.NDArray[np.uint8]]:
+        from ..netx.reader import read_netx
+
+        return reference.run(read_netx(path), spikes, record=list(network.populations)).spikes
+
+    return run
+
+
+def lava_backend(timeout_s: float = 300.0) -> Backend:
+    """Return a back end that runs Lava's fixed-point processes in a child process."""
+
+    def run(network: Network, spikes: Spikes) -> Mapping[str, npt.NDArray[np.uint8]]:
+        from ..lava.run import run_lava
+
+        activity: Activity = run_lava(network, spikes, record=list(network.populations), timeout_s=timeout_s)
+        return activity.spikes
+
+    return run
+
+
+def recorded_backend(trains: Mapping[str, npt.NDArray[np.uint8]]) -> Backend:
+    """Return a back end that has run already: what SLAYER's blocks emitted, for example."""
+    return lambda network, spikes: trains
+
+
+def read_certificate(path: Path) -> dict[str, Any]:
+    """Return the content of a certificate.json."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,83 @@
+"""The demo: handwritten digits through every room of the house, offline, up to the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from sdsnn.deploy.report.report import Report, make_report, write_report
+from sdsnn.export.pipeline import Exported, export_run
+from sdsnn.train.run.config import load_config
+from sdsnn.train.run.progress import Bars
+from sdsnn.train.run.run_folder import RunFolder
+from sdsnn.train.run.trainer import train
+from sdsnn_core.lava.compat import lava_available
+
+VERIFY_SAMPLES = 64  # Lava takes a tenth of a second for each
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Demo:
+    """What the demo made. seconds: from start to end."""
+
+    folder: Path
+    exported: Exported
+    report: Report
+    seconds: float
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the files worth looking at."""
+        names = (
+            "report.html",
+            "report.json",
+            "network.nir",
+            "certificate.json",
+            "history.jsonl",
+            "config.toml",
+            "best.pt",
+        )
+        return [str(self.folder / name) for name in names]
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the report's headline numbers, where they lie and how long they took."""
+        return {**self.report.data["summary"], "run": str(self.folder), "seconds": self.seconds}
+
+
+def free_folder(base: Path) -> Path:
+    """Return `base`, or the first of base-2, base-3, ... that is not there yet."""
+    candidate, number = base, 1
+    while candidate.exists():
+        number += 1
+        candidate = base.with_name(f"{base.name}-{number}")
+    return candidate
+
+
+def run_demo(
+    folder_path: Path,
+    *,
+    seed: int,
+    overrides: list[str],
+    bars: Bars,
+    stage: Callable[[str], AbstractContextManager[object]] = nullcontext,
+) -> Demo:
+    """Train on digits, export, verify, simulate the test split, place and price it; write the report.
+
+    bars: show the training. stage: called with what is being done next; the work happens inside its context.
+    """
+    started = time.perf_counter()
+    config = load_config("digits", [f"seed={seed}", *overrides])
+    folder = RunFolder.create(folder_path, config)
+    with bars:
+        train(config, folder, progress=bars)
+    with stage("exporting, and comparing SLAYER, the file read back and Lava with the reference"):
+        exported = export_run(folder, verify_samples=VERIFY_SAMPLES, lava=lava_available())
+    with stage("simulating the test split, placing and pricing it"):
+        report = make_report(folder.path)
+    write_report(report)
+    return Demo(folder.path, exported, report, time.perf_counter() - started)

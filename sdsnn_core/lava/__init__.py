@@ -1,0 +1,1 @@
+"""The one door to the archived Lava packages: import repairs, child processes, probes."""

@@ -1,0 +1,124 @@
+"""What a placement says: what binds, what would help, the network before pruning, JSON and the picture."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sdsnn.deploy.energy.dense_shapes import Before, unpruned_network
+from sdsnn.deploy.placement.chip import load_chip
+from sdsnn.deploy.placement.explain import explain, placement_lines, placement_tables, placement_to_json
+from sdsnn.deploy.placement.picture import core_grid, core_shares, save_placement_picture
+from sdsnn.deploy.placement.place import place
+from sdsnn.deploy.placement.types import Placement
+from sdsnn.deploy.testing import layers
+from sdsnn_core.convolution import expand
+from sdsnn_core.errors import FileError, NetworkError
+from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
+
+
+def test_what_binds_and_what_would_help() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.choice([-256, 254, 6], (300, 1024)) * (rng.random((300, 1024)) < 0.5)
+    network = Network(
+        {"input": Input((1024,)), "a": Population((300,), 1024, 128, 80), "output": Output("a")},
+        {"w": Synapses.from_dense("input", "a", matrix, 5)},
+    )
+    report = explain(network, load_chip("loihi1"), {"a": 600})
+    assert report.placement is not None
+    assert report.binding is not None
+    assert report.binding[0] == "synapse_bits"
+    # Without the limit on memory one core takes all 300 neurons and their 1024 axons.
+    assert report.placement.n_cores - report.binding[1] == 1
+    assert report.best_change is not None
+    assert report.best_change.cores < report.placement.n_cores
+    assert {change.title for change in report.changes} == {
+        "half of the weights of w pruned as well",
+        "no delays",
+        "weights of 4 bits, sign included",
+    }
+    assert isinstance(report.unpruned, Placement)
+    assert report.unpruned.n_cores > 2 * report.placement.n_cores
+    lines = "\n".join(placement_lines(report))
+    assert "the limit that binds: synaptic memory" in lines
+    assert f"{report.placement.n_cores} cores on 1 chip; lower bound" in lines
+    assert "unpruned network:" in lines
+    data = json.loads(json.dumps(placement_to_json(report)))
+    assert data["cores"] == len(data["per_core"]["core_idx"]) == report.placement.n_cores
+    assert data["binding"]["resource"] == "synapse_bits"
+    assert data["unpruned"]["cores"] == report.unpruned.n_cores
+    assert sum(data["per_core"]["neurons"]) == 300
+    assert [table.row_count for table in placement_tables(report)] == [7, 1, report.placement.n_cores]
+
+
+def test_what_was_not_tried_is_said() -> None:
+    lines = placement_lines(explain(layers(8, 4), load_chip("loihi1"), advice=False))
+    assert "which limit binds and what would help was not tried (asked so, or beyond 3,000,000 weights)" in lines
+
+
+def test_a_refusal_is_reported_with_what_would_help() -> None:
+    report = explain(layers(5000, 1), load_chip("loihi1"))
+    assert report.placement is None
+    assert report.refusal is not None
+    assert "needs 5,000, allowed 4,096" in report.refusal
+    data = placement_to_json(report)
+    assert not data["fits"]
+    assert data["best_change"]["cores"] == 1  # half of the weights gone, half of the axons gone
+
+
+def test_unpruned_network_is_full() -> None:
+    full = unpruned_network(layers(8, 4, 3, sparse=0.5), {"l0": 6})
+    assert full is not None
+    assert [p.n_weights for p in full.projections.values()] == [8 * 6, 6 * 3]
+    assert full.populations["l0"].size == 6
+    with pytest.raises(NetworkError, match="unpruned size of 'zz'"):
+        unpruned_network(layers(8, 4), {"zz": 6})
+    with pytest.raises(NetworkError, match="unpruned size of 'l0': got 3, the pruned network has 4"):
+        unpruned_network(layers(8, 4), {"l0": 3})
+
+
+def test_unpruned_convolution_from_what_export_tells() -> None:
+    # Two of three channels are left of a 1-3-2 stack; export.json holds the shapes that were.
+    kernel, second = np.full((2, 1, 3, 3), 2), np.full((2, 2, 3, 3), 2)
+    now = Network(
+        {
+            "input": Input((1, 7, 7)),
+            "a": Population((2, 4, 4), 0, 0, 1),
+            "b": Population((2, 4, 4), 0, 0, 1),
+            "output": Output("b"),
+        },
+        {
+            "c": Convolution("input", "a", kernel, stride=(2, 2), padding=(1, 1)),
+            "d": Convolution("a", "b", second, padding=(1, 1)),
+        },
+    )
+    told = {
+        "nodes": {"input": {"shape": [1, 7, 7]}, "a": {"shape": [3, 4, 4]}, "b": {"shape": [2, 4, 4]}},
+        "projections": {"c": {"kernel": [3, 1, 3, 3], "groups": 1}, "d": {"kernel": [2, 3, 3, 3], "groups": 1}},
+    }
+    before = Before.of_export(told)
+    full = unpruned_network(now, before)
+    assert full is not None
+    for name, p in full.projections.items():
+        wires = expand(p, full.nodes[p.source].shape)  # type: ignore[arg-type, union-attr]
+        assert before.connections(now, name) == wires.n_weights
+        fan_out = np.bincount(wires.pre, minlength=full.size_of(p.source))
+        assert before.fan_out(now, name).tolist() == fan_out[: now.size_of(p.source)].tolist()
+    assert unpruned_network(now, {"a": 48}) is None  # which channels went, and their kernel, is not known
+    with pytest.raises(NetworkError, match=r"export.json: KeyError\('nodes'\) where shapes before pruning"):
+        Before.of_export({})
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg"])
+def test_picture(tmp_path, ending: str) -> None:
+    placement = place(layers(64, 3000, 1500, sparse=0.01), "loihi1")
+    path = tmp_path / f"cores{ending}"
+    save_placement_picture(placement, path)
+    assert path.stat().st_size > 5000
+    assert core_grid(placement).shape == (placement.n_cores, 3)
+    assert len({tuple(row) for row in core_grid(placement).tolist()}) == placement.n_cores
+    shares, binding = core_shares(placement)
+    assert 0 < shares.min() <= shares.max() <= 1
+    assert set(binding) <= set(placement.use)
+    with pytest.raises(FileError, match=r"got ending '.gif', allowed .png, .svg, .pdf"):
+        save_placement_picture(placement, tmp_path / "x.gif")

@@ -1,0 +1,386 @@
+"""`sdsnn simulate`: every form of data, what it counts, and what it says about a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import types
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from sdsnn.cli.app import guarded
+from sdsnn.cli.commands import COMMANDS
+from sdsnn.deploy.engine import Engine
+from sdsnn.deploy.simulate import targets
+from sdsnn.deploy.simulate.recordings import EVENT_TYPE
+from sdsnn.deploy.simulate.samples import open_samples
+from sdsnn.deploy.simulate.simulation import predict, read_network, simulate
+from sdsnn.export.nir_format.writer import write_nir
+from sdsnn.export.verify.certificate import verify
+from sdsnn.train.data.load import load_data
+from sdsnn.train.run.config import load_config
+from sdsnn.train.run.run_folder import RunFolder
+from sdsnn_core import reference
+from sdsnn_core.activity import Activity
+from sdsnn_core.errors import FileError, NetworkError
+from sdsnn_core.network import NEVER_FIRES, Input, Network, Output, Population, Synapses
+
+SHAPE, CLASSES, STEPS = (2, 4, 3), 3, 9
+
+
+@pytest.fixture
+def network() -> Network:
+    weight = np.random.default_rng(0).integers(-60, 120, (CLASSES, 24)) * 2
+    nodes = {"input": Input(SHAPE), "pop": Population((CLASSES,), 1024, 410, 300), "output": Output("pop")}
+    return Network(nodes, {"wire": Synapses.from_dense("input", "pop", weight)})
+
+
+@pytest.fixture
+def spikes() -> np.ndarray:
+    return (np.random.default_rng(1).random((7, STEPS, *SHAPE)) < 0.2).astype(np.uint8)
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return np.array([0, 1, 2, 2, 1, 0, 1])
+
+
+def as_events(sample: np.ndarray, width: int = 1000) -> np.ndarray:
+    """Return the events of (steps, C, H, W) bins, several in no order within a bin."""
+    t, p, y, x = np.nonzero(sample)
+    events = np.zeros(len(t), EVENT_TYPE)
+    events["t"], events["p"], events["y"], events["x"] = t * width + 7 * x, p, y, x
+    return events[np.random.default_rng(2).permutation(len(events))]
+
+
+def sdsnn(*arguments: object) -> Any:
+    app = typer.Typer()
+    app.command()(guarded(COMMANDS["simulate"]))
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def forms(tmp_path: Path, spikes: np.ndarray, labels: np.ndarray) -> Callable[[str], tuple[Path, bool, bool]]:
+    """Write the samples in one of the forms; return (path, whether it has labels, whether it is events)."""
+
+    def write(form: str) -> tuple[Path, bool, bool]:
+        path = tmp_path / form
+        events = [as_events(sample) for sample in spikes]
+        if form.endswith(".npz") and "events" not in form:
+            save = np.savez_compressed if "packed" in form else np.savez
+            key = {"x.npz": "x"}.get(form, "spikes")
+            array = spikes.astype(np.float32) if "float" in form else spikes
+            save(path, **{key: array}, **({} if "bare" in form else {"y" if key == "x" else "labels": labels}))
+            return path, "bare" not in form, False
+        if form == "spikes.npy":
+            np.save(path, spikes.astype(bool))
+            return path, False, False
+        if form == "events.npz":
+            offsets = np.cumsum([0, *map(len, events)])
+            np.savez(path, events=np.concatenate(events), offsets=offsets, labels=labels)
+            return path, True, True
+        path.mkdir()
+        for index, (sample, label) in enumerate(zip(events, labels, strict=True)):
+            folder = path / ("zero", "one", "two")[label] if form == "named" else path / str(label)
+            if form == "flat":
+                folder = path
+            folder.mkdir(exist_ok=True)
+            if form == "bin":
+                (folder / f"{index}.bin").write_bytes(packed(sample))
+            elif form == "fields":
+                np.savez(folder / f"{index}.npz", **{name: sample[name] for name in "xytp"})
+            elif form == "bins":
+                np.savez(folder / f"{index}.npz", spikes=spikes[index])
+            else:
+                np.save(folder / f"{index}.npy", sample)
+        return path, form != "flat", form != "bins"
+
+    return write
+
+
+def packed(events: np.ndarray) -> bytes:
+    """Return events in N-MNIST's format."""
+    t = events["t"].astype(np.int64)
+    high = (events["p"].astype(np.int64) << 7) | (t >> 16)
+    return np.stack([events["x"], events["y"], high, (t >> 8) & 255, t & 255], 1).astype(np.uint8).tobytes()
+
+
+FORMS = ["spikes.npz", "packed.npz", "x.npz", "bare.npz", "float.npz", "spikes.npy", "events.npz", "named", "numbered",
+         "flat", "bin", "fields", "bins"]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_data_gives_the_same_counts(
+    form: str, forms: Any, network: Network, spikes: np.ndarray, labels: np.ndarray
+) -> None:
+    path, labelled, events = forms(form)
+    found = open_samples(path)
+    assert len(found) == 7
+    assert (found.labels is not None) == labelled
+    result = simulate(network, found, found.labels, n_steps=STEPS, bin_width=1000 if events else None)
+    expected = reference.run(network, spikes)
+    wanted = predict(network, expected)
+    order = np.arange(7)
+    if labelled and path.is_dir():  # class by class
+        rank = labels if form != "named" else np.array([2, 0, 1])[labels]  # one, two, zero
+        order = np.argsort(rank, kind="stable")
+        np.testing.assert_array_equal(result.labels, rank[order])
+    np.testing.assert_array_equal(result.predictions, wanted[order])
+    assert result.spikes == {n: pytest.approx(expected.counts[n].sum() / 7) for n in ("input", "pop")}
+    assert result.events == {"wire": pytest.approx(expected.events["wire"].sum() / 7)}
+    assert result.steps == 7 * STEPS
+    assert result.seconds > 0
+    if labelled and not path.is_dir():
+        assert result.accuracy == pytest.approx((wanted == labels).mean())
+        confusion = np.zeros((CLASSES, CLASSES), int)
+        np.add.at(confusion, (labels, wanted), 1)
+        np.testing.assert_array_equal(result.confusion, confusion)
+    if form == "named":
+        assert found.classes == ("one", "two", "zero")
+    again = simulate(network, found, n_steps=STEPS, bin_width=1000 if events else None)
+    np.testing.assert_array_equal(again.predictions, result.predictions)
+
+
+def test_tensors_pairs_and_tonic_like_data_sets(network: Network, spikes: np.ndarray, labels: np.ndarray) -> None:
+    plain = simulate(network, spikes, labels)
+    tensors = simulate(network, ((torch.from_numpy(s), int(label)) for s, label in zip(spikes, labels, strict=True)))
+    pairs = simulate(
+        network, ((as_events(s), y) for s, y in zip(spikes, labels, strict=True)), n_steps=STEPS, bin_width=1000
+    )
+    for other in (tensors, pairs):
+        assert {**other.to_json(), **TIMES} == {**plain.to_json(), **TIMES}
+
+
+TIMES = dict.fromkeys(("seconds", "samples_per_second", "steps_per_second", "events_per_second"), 0)
+
+
+@pytest.mark.parametrize("target", ["reference", "engine"])
+def test_targets_agree_also_on_voltages_and_samples_of_different_length(target: str, spikes: np.ndarray) -> None:
+    weight = np.random.default_rng(0).integers(-60, 120, (CLASSES, 24)) * 2
+    nodes = {"input": Input((24,)), "pop": Population((CLASSES,), 0, 40, NEVER_FIRES), "out": Output("pop", "voltage")}
+    network = Network(nodes, {"wire": Synapses.from_dense("input", "pop", weight)})
+    cut = [sample[: 4 + i].reshape(4 + i, 24) for i, sample in enumerate(spikes[:5])]
+    result = simulate(network, cut, target=target, n_steps=12)
+    for sample, predicted in zip(cut, result.predictions, strict=True):
+        voltage = reference.run(network, sample, 12, record_state=["pop"]).voltage["pop"]
+        assert predicted == np.argmax(voltage[0].sum(axis=0))
+    assert result.steps == 60
+
+
+def test_memory_limit_bounds_the_samples_taken_at_once(network: Network, spikes: np.ndarray) -> None:
+    engine = Engine(network)
+    many = np.concatenate([spikes] * 6)
+    taken, seen = 0, []
+
+    def samples() -> Any:
+        nonlocal taken
+        for sample in many:
+            taken += 1
+            yield sample
+
+    limit = engine.memory.work_bytes(STEPS) + 5 * (engine.memory.sample_bytes(STEPS, [], []) + 24 * STEPS)
+    sizes = []
+    for part in engine.stream(samples(), memory_limit=limit, n_threads=1):
+        sizes.append(part.n_samples)
+        seen.append(taken - sum(sizes))
+    assert sum(sizes) == len(many)
+    assert set(sizes[:-1]) == {5}
+    assert max(seen) <= 1  # one sample is looked at before it is known that it does not fit
+    whole = simulate(network, many)
+    assert simulate(network, many, memory_limit=limit, n_threads=1).spikes == whole.spikes
+    with pytest.raises(NetworkError, match=r"need .* MiB, the limit is .* MiB; record less"):
+        simulate(network, many, memory_limit=engine.memory.work_bytes(STEPS))
+
+
+def test_the_command_prints_tables_and_json(
+    tmp_path: Path, network: Network, spikes: np.ndarray, labels: np.ndarray
+) -> None:
+    write_nir(network, tmp_path / "network.nir")
+    np.savez(tmp_path / "data.npz", spikes=spikes, labels=labels)
+    answer = sdsnn(tmp_path / "network.nir", tmp_path / "data.npz", "--json", "--quiet")
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.output.splitlines()[-1])
+    activity = reference.run(network, spikes)
+    assert found["accuracy"] == pytest.approx((predict(network, activity) == labels).mean())
+    assert found["samples"] == 7
+    assert found["steps_per_sample"] == STEPS
+    assert found["synaptic_operations_per_inference"] == pytest.approx(activity.synaptic_operations())
+    assert found["spikes_per_inference"]["pop"] == pytest.approx(activity.counts["pop"].sum() / 7)
+    assert np.sum(found["confusion"]) == 7
+    assert found["network_sha256"] == network.digest()
+    assert f"accuracy {found['accuracy']:.2%}" in answer.output
+    assert "synaptic events into it" in answer.output
+    few = sdsnn(tmp_path / "network.nir", tmp_path / "data.npz", "--json", "--samples", 3, "--target", "reference")
+    assert json.loads(few.output.splitlines()[-1])["predictions"] == found["predictions"][:3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["n.nir", "none.npz"], "no such file or folder"),
+        (["n.nir", "n.nir"], r"the ending is '.nir', allowed is an .npz or .npy"),
+        (["n.nir"], "none given for"),
+        (["n.txt", "good.npz"], "allowed is a network file that ends in .nir or .net"),
+        (["n.nir", "good.npz", "--target", "spinnaker"], "target: got 'spinnaker', allowed engine, reference, lava"),
+        (["n.nir", "wide.npz"], "input 'input': got shape .*, allowed"),
+        (["n.nir", "big.npz"], r"input 'input': got values 0..7, allowed integers 0..1"),
+        (["n.nir", "half.npz"], r"got values 0.0..0.5, allowed integers"),
+        (["n.nir", "text.npz"], "spikes is <U1"),
+        (["n.nir", "short.npz"], r"labels is int64 \(2,\), allowed are integers \(7,\)"),
+        (["n.nir", "damaged.npz"], "not an .npz file, or it is damaged"),
+        (["n.nir", "other.npz"], "got arrays z, allowed is spikes"),
+        (["n.nir", "noends.npz"], "events but no offsets"),
+        (["n.nir", "badends.npz"], "offsets must rise from 0 to the"),
+        (["n.nir", "events.npy"], r"need the duration of a step in the unit of their t \(bin_width, --bin-width\)"),
+        (["n.nir", "events.npy", "--bin-width", "-1"], "bin width must be positive"),
+        (["n.nir", "outside.npy", "--bin-width", "1000"], "field 'x' has 0..9, allowed 0..2"),
+        (["n.nir", "good.npz", "--sensor", "2,4"], "three numbers C,H,W"),
+        (["n.nir", "empty"], "has no recordings"),
+        (["n.nir", "mixed"], "recordings lie beside the folder 'a'"),
+        (["n.nir", "cut", "--bin-width", "1000"], "7 bytes, which are not whole events"),
+        (["n.nir", "good.npz", "--memory", "1", "--steps", "1000000"], "MiB; record less"),
+        (["empty", "good.npz"], "`sdsnn export` makes it"),
+    ],
+)
+def test_a_users_mistake_is_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    network: Network,
+    spikes: np.ndarray,
+    labels: np.ndarray,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_nir(network, "n.nir")
+    events = as_events(spikes[0])
+    outside = events.copy()
+    outside["x"][np.argmax(outside["x"])] = 9
+    np.savez("good.npz", spikes=spikes, labels=labels)
+    np.savez("wide.npz", spikes=spikes[:, :, :, :, :2])
+    np.savez("big.npz", spikes=spikes * 7)
+    np.savez("half.npz", spikes=spikes * 0.5)
+    np.savez("text.npz", spikes=np.full((2, 3, 4), "a"))
+    np.savez("short.npz", spikes=spikes, labels=labels[:2])
+    np.savez("other.npz", z=labels)
+    np.savez("noends.npz", events=events)
+    np.savez("badends.npz", events=events, offsets=[0, 3])
+    Path("damaged.npz").write_bytes(Path("good.npz").read_bytes()[:300])
+    np.save("events.npy", events)
+    np.save("outside.npy", outside)
+    for folder in ("empty", "mixed/a", "cut/0"):
+        Path(folder).mkdir(parents=True)
+    np.save("mixed/1.npy", events)
+    np.save("mixed/a/1.npy", events)
+    Path("cut/0/1.bin").write_bytes(b"1234567")
+    answer = sdsnn(*arguments)
+    assert answer.exit_code == 2
+    lines = answer.output.strip().splitlines()
+    assert len(lines) == 1, answer.output
+    assert lines[0].startswith("sdsnn: ")
+    assert re.search(message, lines[0]), lines[0]
+
+
+def test_an_archive_that_ends_too_early_says_so(tmp_path: Path, spikes: np.ndarray) -> None:
+    path = tmp_path / "short.npz"
+    np.savez(tmp_path / "whole.npz", spikes=spikes)
+    with zipfile.ZipFile(tmp_path / "whole.npz") as whole, zipfile.ZipFile(path, "w") as cut:
+        cut.writestr("spikes.npy", whole.read("spikes.npy")[:-5])
+    with pytest.raises(FileError, match=r"spikes is damaged \(it ends too early\)"):
+        list(open_samples(path))
+
+
+def test_a_damaged_archive_says_so(tmp_path: Path, spikes: np.ndarray) -> None:
+    path = tmp_path / "packed.npz"
+    np.savez_compressed(path, spikes=spikes)
+    raw = bytearray(path.read_bytes())
+    raw[200:240] = b"?" * 40
+    path.write_bytes(raw)
+    with pytest.raises(FileError, match="spikes is damaged"):
+        list(open_samples(path))
+
+
+def test_a_run_folder_brings_its_network_and_its_test_split(tmp_path: Path) -> None:
+    config = load_config("digits", ["seed=3", "data.n_steps=6"])
+    folder = RunFolder.create(tmp_path / "run", config)
+    weight = np.random.default_rng(0).integers(-60, 120, (10, 64)) * 2
+    nodes = {"input": Input((64,)), "pop": Population((10,), 1024, 410, 300), "output": Output("pop")}
+    network = Network(nodes, {"wire": Synapses.from_dense("input", "pop", weight)})
+    write_nir(network, folder.network_file)
+    test = load_data(config.data, 3).test
+    answer = sdsnn(folder.path, "--json")
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.output.splitlines()[-1])
+    predicted = predict(network, reference.run(network, np.asarray(test.spikes)))
+    assert found["predictions"] == predicted.tolist()
+    assert found["accuracy"] == pytest.approx((predicted == test.labels).mean())
+
+
+def test_library_messages(network: Network, spikes: np.ndarray, labels: np.ndarray) -> None:
+    with pytest.raises(NetworkError, match="got no samples"):
+        simulate(network, [])
+    with pytest.raises(NetworkError, match=r"labels: got shape \(3,\), allowed \(7,\)"):
+        simulate(network, spikes, labels[:3])
+    with pytest.raises(NetworkError, match="labels: got -1, allowed 0 and more"):
+        simulate(network, spikes, labels - 1)
+    for target in ("engine", "reference"):
+        with pytest.raises(NetworkError, match="got 2 samples as one"):
+            simulate(network, [spikes[:2]], target=target)
+    two = Network(
+        {**network.nodes, "more": Input((2,))}, {**network.projections, "w": Synapses("more", "pop", [0], [0], [2])}
+    )
+    with pytest.raises(NetworkError, match="allowed is one"):
+        simulate(two, spikes)
+    with pytest.raises(FileError, match=r"ends in .nir or .net"):
+        read_network("network.onnx")
+
+
+def test_labels_beyond_the_outputs_widen_the_confusion(network: Network, spikes: np.ndarray) -> None:
+    result = simulate(network, spikes, np.full(7, 5))
+    assert result.confusion is not None
+    assert result.confusion.shape == (6, 6)
+    assert result.confusion[5].sum() == 7
+    assert result.accuracy == 0
+
+
+def test_a_target_of_ones_own_and_what_it_measured(
+    network: Network, spikes: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(targets.TARGETS, "mine", "mine_for_a_test:run")
+    module = types.ModuleType("mine_for_a_test")
+
+    def run(network: Network, samples: Any, options: targets.Options) -> Any:
+        for x in targets.portions(network, samples, options, 4):
+            activity: Activity = reference.run(network, x)
+            options.measured["power_w"] = 0.25
+            yield activity
+
+    monkeypatch.setattr(module, "run", run, raising=False)
+    monkeypatch.setitem(sys.modules, "mine_for_a_test", module)
+    mine, engine = simulate(network, spikes, target="mine"), simulate(network, spikes)
+    assert mine.spikes == engine.spikes
+    assert mine.to_json()["measured"] == {"power_w": 0.25}
+    assert "measured" not in engine.to_json()
+
+
+def test_the_engine_is_a_back_end_of_verify(network: Network, spikes: np.ndarray) -> None:
+    from sdsnn.cli.extra_backends import run_engine
+
+    certificate = verify(network, spikes, {"engine": run_engine})
+    assert certificate.verified
+    assert certificate.bins == 7 * STEPS * CLASSES
+
+
+def test_progress_counts_all_samples(network: Network, spikes: np.ndarray) -> None:
+    seen: list[int] = []
+    simulate(network, spikes, progress=seen.append, target="reference")
+    assert seen == [1, 2, 3, 4, 5, 6, 7]

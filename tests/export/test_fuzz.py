@@ -1,0 +1,43 @@
+"""Some hundred random networks through every form; `make fuzz` runs as many as one likes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdsnn.deploy.engine import run as run_engine
+from sdsnn.export.fuzz import draw_case, fuzz
+from sdsnn_core.lava.compat import lava_available
+
+
+def engine(network, spikes):
+    return run_engine(network, spikes, record=list(network.populations), n_threads=1).spikes
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_random_networks_spike_alike_in_every_form(tmp_path: Path) -> None:
+    tally = fuzz(120, seed=11, lava_every=40 if lava_available() else 0, extra={"engine": engine}, folder=tmp_path)
+    assert tally.failures == []
+    assert tally.kinds == {"slayer": 40, "any": 40, "chain": 40}
+    assert tally.backends["netx file"][0] > 50
+    assert tally.lines()[-1] == f"networks 120, bins {tally.bins}, mismatches 0"
+    assert tally.bins > 100_000
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_back_end_that_is_wrong_is_counted_and_its_network_kept(tmp_path: Path) -> None:
+    def silent(network, spikes):
+        return {name: np.zeros_like(train) for name, train in engine(network, spikes).items()}
+
+    tally = fuzz(3, seed=11, first=1, extra={"silent": silent}, folder=tmp_path)
+    assert tally.mismatches > 0
+    assert all("silent" in line for line in tally.failures)
+    number = tally.failures[0].split()[1]
+    assert {"network.nir", "mismatch-silent.nir-data"} <= {path.name for path in (tmp_path / number).iterdir()}
+
+
+def test_a_number_draws_the_same_network_again() -> None:
+    assert draw_case(3, 7).network.digest() == draw_case(3, 7).network.digest()
+    assert draw_case(3, 7).network.digest() != draw_case(4, 7).network.digest()

@@ -1,0 +1,42 @@
+"""Data: the code emits what it should, and splits share nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdsnn.train.data.encoding import accumulate
+from sdsnn.train.data.load import load_data, split_indices
+from sdsnn.train.run.config import DataConfig
+
+
+@given(st.integers(0, 16), st.integers(1, 64))
+def test_rate_code_emits_the_rounded_share_evenly(value: int, n_steps: int) -> None:
+    train = accumulate(np.array([[value]]), n_steps, 16)[0, :, 0]
+    assert train.max(initial=0) <= 1
+    assert int(train.sum()) == int(np.floor(value / 16 * n_steps + 0.5))
+    if train.sum() > 1:
+        gaps = np.diff(np.flatnonzero(train))
+        assert np.ptp(gaps) <= 1
+
+
+def test_splits_are_disjoint_complete_stratified_and_seeded() -> None:
+    labels = np.random.default_rng(0).integers(0, 10, 1000)
+    parts = split_indices(labels, 0.15, 0.2, seed=3)
+    joined = np.concatenate(parts)
+    assert len(np.unique(joined)) == len(joined) == 1000
+    for part, share in zip(parts, (0.65, 0.15, 0.2), strict=True):
+        np.testing.assert_allclose(np.bincount(labels[part]) / np.bincount(labels), share, atol=0.02)
+    for a, b in zip(parts, split_indices(labels, 0.15, 0.2, seed=3), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(parts[2], split_indices(labels, 0.15, 0.2, seed=4)[2])
+
+
+def test_digits_are_whole() -> None:
+    data = load_data(DataConfig(), seed=0)
+    assert (data.shape, data.n_classes) == ((64,), 10)
+    assert len(data.train) + len(data.validation) + len(data.test) == 1797
+    assert data.test.spikes.shape[1:] == (16, 64)
+    assert data.test.spikes.max() == 1
+    assert data.test.spikes.dtype == np.uint8

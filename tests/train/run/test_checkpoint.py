@@ -1,0 +1,105 @@
+"""Checkpoints: damage of any kind is found, the last good one is used, a full disk leaves what was there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sdsnn.train.run import checkpoint
+from sdsnn.train.run.checkpoint import load_checkpoint, load_newest, previous, save_checkpoint
+from sdsnn_core.errors import FileError
+
+
+def state(value: int) -> dict:
+    return {"format": 1, "value": value, "weights": torch.arange(1000.0) * value}
+
+
+def test_the_last_good_checkpoint_stays(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    for value in (1, 2, 3):
+        save_checkpoint(path, state(value))
+    assert load_checkpoint(path)["value"] == 3
+    assert load_checkpoint(previous(path))["value"] == 2
+    assert sorted(os.listdir(tmp_path)) == ["c.pt", "c.pt.previous"]
+
+
+def test_any_changed_byte_is_found(rng: np.random.Generator, tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, state(1))
+    content = path.read_bytes()
+    for position in [0, 30, *rng.integers(0, len(content), 60).tolist()]:
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(FileError, match=r"corrupt or not a checkpoint|not a checkpoint of sdsnn") as caught:
+            load_checkpoint(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_damaged_newest_is_answered_by_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, state(1))
+    save_checkpoint(path, state(2))
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.warns(RuntimeWarning, match=r"checksum does not match\); going on from .*previous"):
+        assert load_newest(path)["value"] == 1
+    previous(path).write_bytes(b"")
+    with pytest.raises(FileError, match=r"c\.pt: corrupt"):
+        load_newest(path)
+
+
+def test_pickled_code_is_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return (os.mkdir, (str(tmp_path / "ran"),))
+
+    torch.save({"format": 1, "evil": Evil()}, tmp_path / "c.pt")
+    with pytest.raises(FileError, match="corrupt or not a checkpoint"):
+        load_checkpoint(tmp_path / "c.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_full_disk_is_one_line_and_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, state(1))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(FileError, match=r"c\.pt: cannot write \(No space left on device\)"):
+        save_checkpoint(path, state(2))
+    monkeypatch.undo()
+    assert load_checkpoint(path)["value"] == 1
+    assert os.listdir(tmp_path) == ["c.pt"]
+
+
+def test_training_on_a_disk_that_fills_up_ends_in_one_line_and_goes_on_later(tmp_path: Path) -> None:
+    """Files may grow to 100 kB only: config and history fit, the checkpoint does not."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "from sdsnn.cli.app import main; main()"
+    )
+    run = tmp_path / "run"
+    more = ["--set", "optimiser.epochs=2", "--set", "model.hidden=[256]", "--set", "optimiser.fused=false"]
+    first = subprocess.run(
+        [sys.executable, "-c", code, "train", "digits", "--run", str(run), "--quiet", *more],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert first.returncode == 2, first.stderr
+    assert first.stderr.count("\n") == 1
+    assert "cannot write (File too large)" in first.stderr
+    assert not list(run.glob("*.tmp")) + list(run.glob(".*.tmp"))
+    again = subprocess.run(
+        [sys.executable, "-m", "sdsnn", "train", "--resume", str(run), "--quiet"],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr

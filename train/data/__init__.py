@@ -1,0 +1,1 @@
+"""Data sets: readers, encodings, augmentation, caching, prefetching."""

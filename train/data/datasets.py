@@ -1,0 +1,140 @@
+"""The data sets that `data.name` can name: one entry each. Readers are imported when a set is loaded.
+
+A set of your own needs no entry: `data.name = "package.module:function"` names a function
+(DataConfig, seed, download) -> DataSet, and `data.name = "folder"` reads events or arrays from files.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from sdsnn_core.errors import ConfigError, FileError
+
+if TYPE_CHECKING:
+    from ..run.config import DataConfig, RunConfig
+    from .load import DataSet
+
+Loader = Callable[["DataConfig", int, bool], "DataSet"]
+
+
+@final
+@dataclass(frozen=True)
+class Entry:
+    """load: module in this folder and function. folders: names looked for under $SDSNN_DATA. get: what, from where."""
+
+    load: str
+    about: str
+    folders: tuple[str, ...] = ()
+    get: str = ""
+
+
+DATA_SETS = {
+    "digits": Entry("images:digits", "1,797 handwritten digits, 8 x 8, with scikit-learn"),
+    "mnist": Entry(
+        "images:mnist", "60,000 + 10,000 handwritten digits, 28 x 28", ("mnist", "MNIST"),
+        "mnist.npz (x_train, y_train, x_test, y_test) or the four IDX files of MNIST; --download takes it from openml "
+        "(mnist_784)",
+    ),
+    "fashion_mnist": Entry(
+        "images:fashion_mnist", "60,000 + 10,000 garments, 28 x 28", ("fashion_mnist", "FashionMNIST"),
+        "fashion_mnist.npz (x_train, y_train, x_test, y_test) or the four IDX files of Fashion-MNIST; --download takes "
+        "it from openml (Fashion-MNIST)",
+    ),
+    "cifar10": Entry(
+        "images:cifar10", "50,000 + 10,000 colour images, 32 x 32", ("cifar10", "cifar-10-batches-py"),
+        "cifar10.npz (x_train, y_train, x_test, y_test; images (n, 32, 32, 3) uint8); --download takes it from openml "
+        "(CIFAR_10)",
+    ),
+    "nmnist": Entry(
+        "events:nmnist", "MNIST in front of an event camera, 34 x 34 x 2", ("nmnist", "NMNIST", "nmnist_1100"),
+        "folders Train/<digit>/*.bin and Test/<digit>/*.bin (https://www.garrickorchard.com/datasets/n-mnist); "
+        "--download takes them with tonic",
+    ),
+    "dvs_gesture": Entry(
+        "events:dvs_gesture", "11 gestures, 128 x 128 x 2", ("dvs_gesture", "DVSGesture"),
+        "folders ibmGestureTrain and ibmGestureTest of user*/<class>.npy, as tonic unpacks them "
+        "(https://research.ibm.com/interactive/dvsgesture/); --download takes them with tonic",
+    ),
+    "shd": Entry(
+        "events:shd", "20 spoken digits, 700 channels", ("shd", "SHD"),
+        "shd_train.h5 and shd_test.h5 (https://zenkelab.org/datasets); --download takes them with tonic",
+    ),
+    "ssc": Entry(
+        "events:ssc", "35 spoken words, 700 channels", ("ssc", "SSC"),
+        "ssc_train.h5, ssc_valid.h5 and ssc_test.h5 (https://zenkelab.org/datasets); --download takes them with tonic",
+    ),
+    "cifar10_dvs": Entry(
+        "events:cifar10_dvs", "10,000 CIFAR-10 images before an event camera, 128 x 128 x 2",
+        ("cifar10_dvs", "CIFAR10DVS"),
+        "folders airplane to truck of *.aedat4 files, as tonic unpacks them "
+        "(https://doi.org/10.6084/m9.figshare.4724671); --download takes them with tonic",
+    ),
+    "folder": Entry(
+        "folder:folder", "your own events or arrays", (),
+        "data.directory: train.npz and test.npz with `spikes` and `labels`, or <class>/<file> of events (docs/data.md)",
+    ),
+}  # fmt: skip
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it can name a data set. Raises ValueError saying what is allowed."""
+    if name not in DATA_SETS and ":" not in name:
+        raise ValueError(f"got {name!r}, allowed are {', '.join(DATA_SETS)} or package.module:function")
+    return name
+
+
+def find(name: str) -> Loader:
+    """Return the loader of a data set, by name or import path. Raises ConfigError where there is none."""
+    path = f"{__package__}.{DATA_SETS[name].load}" if name in DATA_SETS else name
+    loader: Loader = import_object(path, "data.name")
+    return loader
+
+
+def import_object(path: str, key: str) -> Any:
+    """Return what `package.module:attribute` names. Raises ConfigError naming `key` where that fails."""
+    module, _, attribute = path.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # where the user's own modules lie; the `sdsnn` command does not look there
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError([f"{key}: got {path!r}, which cannot be imported ({error})"]) from None
+
+
+def data_home() -> Path:
+    """Return where data sets without a directory of their own are looked for and downloaded to."""
+    given = os.environ.get("SDSNN_DATA")
+    return Path(given) if given else Path.home() / ".cache" / "sdsnn" / "data"
+
+
+def locate(config: DataConfig) -> Path:
+    """Return the directory of a data set: `data.directory`, or a folder of $SDSNN_DATA, whether it exists or not."""
+    if config.directory is not None:
+        return Path(config.directory).expanduser()
+    folders = DATA_SETS[config.name].folders or (config.name,)
+    return next((found for name in folders if (found := data_home() / name).is_dir()), data_home() / folders[0])
+
+
+def with_directory(config: RunConfig) -> RunConfig:
+    """Return the configuration with the directory of its data written down, if that exists, so that a run finds it."""
+    data = config.data
+    if data.directory is not None or data.name not in DATA_SETS or not DATA_SETS[data.name].folders:
+        return config
+    found = locate(data)
+    if not found.is_dir():
+        return config
+    return config.model_copy(update={"data": data.model_copy(update={"directory": str(found.resolve())})})
+
+
+def missing(config: DataConfig, directory: Path, what: str) -> FileError:
+    """Return the error of a data set that is not there: what is missing where, what to get and from where."""
+    return FileError(
+        f"data {config.name}: {directory} {what}; needed: {DATA_SETS[config.name].get}; "
+        "name its place with data.directory or its parent with SDSNN_DATA"
+    )

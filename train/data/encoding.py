@@ -1,0 +1,52 @@
+"""Grey levels as spikes: rate, latency and direct coding, none of them random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..run.config import DataConfig
+from .load import Bins
+
+Encode = Callable[[npt.NDArray[Any]], Bins]
+
+
+def encoder(config: DataConfig, full: float) -> tuple[Encode, int]:
+    """Return (values in 0..full, shape (n, *shape)) -> bins (n, steps, *shape), and the largest value of a bin."""
+    if config.coding == "rate":
+        return lambda values: accumulate(values, config.n_steps, full), 1
+    if config.coding == "latency":
+        return lambda values: latency(values, config.n_steps, full), 1
+    return lambda values: direct(values, config.n_steps, full, config.levels), config.levels
+
+
+def accumulate(values: npt.NDArray[Any], n_steps: int, full: float) -> Bins:
+    """Rate code: every step adds value / full to an accumulator that emits at 1.
+
+    values: (n, *shape) in 0..full. Returns (n, n_steps, *shape) uint8; a channel emits round(n_steps * value / full)
+    spikes, spread evenly. The accumulator starts at one half, so that emission is centred.
+    """
+    level = values[:, None].astype(np.float64) / full
+    steps = np.arange(n_steps + 1).reshape(1, -1, *(1,) * (values.ndim - 1))
+    return np.diff(np.floor(level * steps + 0.5), axis=1).astype(np.uint8)
+
+
+def latency(values: npt.NDArray[Any], n_steps: int, full: float) -> Bins:
+    """Latency code: one spike per channel, the earlier the larger its value; none for a value of zero.
+
+    values: (n, *shape) in 0..full. The spike falls into step round((1 - value / full) * (n_steps - 1)).
+    """
+    when = np.rint((1 - values.astype(np.float64) / full) * (n_steps - 1))
+    when[values == 0] = -1
+    steps = np.arange(n_steps).reshape(1, -1, *(1,) * (values.ndim - 1))
+    spikes: Bins = (when[:, None] == steps).astype(np.uint8)
+    return spikes
+
+
+def direct(values: npt.NDArray[Any], n_steps: int, full: float, levels: int) -> Bins:
+    """Direct code: a graded spike of round(levels * value / full) in every step, for chips that take those."""
+    graded = np.rint(values.astype(np.float64) * levels / full).astype(np.uint8)
+    return np.repeat(graded[:, None], n_steps, axis=1)

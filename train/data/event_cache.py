@@ -1,0 +1,196 @@
+"""Events as bins of 0 and 1, made once and kept on disk as indices of the bins that hold a spike.
+
+A folder of the cache holds `bins.npy` (uint32: step * size + channel of every spike, samples one after another),
+`offsets.npy` (int64: where each sample starts), `labels.npy` and `about.json`, which says what was binned and how. It
+appears whole or not at all, and its name is a hash of everything that decides its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.errors import FileError
+from sdsnn_core.network import Shape
+
+from ..run.config import DataConfig
+from .load import Bins, Indices
+
+Events = npt.NDArray[Any]
+"""Structured array with fields x, y, t (microseconds) and p; y and p may be absent."""
+
+_FORMAT = 1
+
+
+@final
+@dataclass(frozen=True)
+class Recording:
+    """One recording. source: file or position, as an error names it. read: gives its events."""
+
+    source: str
+    label: int
+    read: Callable[[], Events]
+
+
+@final
+@dataclass(frozen=True)
+class Sensor:
+    """Width, height and polarities. from_first: time counts from a recording's first event, not from zero."""
+
+    width: int
+    height: int
+    polarities: int
+    from_first: bool = False
+
+    def shape(self, downsample: int) -> Shape:
+        """Return (polarities, height, width) after downsampling, or (width,) of a row of channels."""
+        width = math.ceil(self.width / downsample)
+        if self.height == 1 and self.polarities == 1:
+            return (width,)
+        return (self.polarities, math.ceil(self.height / downsample), width)
+
+
+def bins_of(events: Events, sensor: Sensor, config: DataConfig, source: str) -> npt.NDArray[np.uint32]:
+    """Return the sorted bins that hold at least one of the events; events after the last step are left out.
+
+    Raises FileError for events outside the sensor.
+    """
+    names = events.dtype.names or ()
+    zero = np.zeros(len(events), np.int64)
+    x, y, p, t = (events[name].astype(np.int64) if name in names else zero for name in ("x", "y", "p", "t"))
+    for name, values, size in (("x", x, sensor.width), ("y", y, sensor.height), ("p", p, sensor.polarities)):
+        if len(values) and (values.min() < 0 or values.max() >= size):
+            raise FileError(
+                f"data {source}: {name} in {values.min()}..{values.max()}, allowed are 0..{size - 1} of its sensor"
+            )
+    if sensor.from_first and len(t):
+        t = t - t.min()
+    step = np.floor(t / config.step_us).astype(np.int64)
+    if len(step) and step.min() < 0:
+        raise FileError(f"data {source}: has events before time 0 ({t.min()} us)")
+    shape = sensor.shape(config.downsample)
+    rows = (p * shape[1] + y // config.downsample) * shape[2] if len(shape) == 3 else zero
+    channel = rows + x // config.downsample
+    inside = step < config.n_steps
+    return np.unique(step[inside] * math.prod(shape) + channel[inside]).astype(np.uint32)
+
+
+@final
+class EventBins:
+    """The recordings of a cache folder."""
+
+    def __init__(self, folder: Path, n_steps: int, shape: Shape) -> None:
+        try:
+            self.bins = np.load(folder / "bins.npy", mmap_mode="r")
+            self.offsets = np.load(folder / "offsets.npy")
+            self.labels: npt.NDArray[np.int64] = np.load(folder / "labels.npy")
+        except (OSError, ValueError, EOFError) as error:
+            raise FileError(f"cache {folder}: damaged ({error}); remove the folder to have it made anew") from None
+        if len(self.offsets) != len(self.labels) + 1 or self.offsets[-1] != len(self.bins):
+            raise FileError(f"cache {folder}: damaged (its files do not fit); remove the folder to have it made anew")
+        self.n_steps, self.shape = n_steps, shape
+
+    def make(self, chosen: Indices) -> Bins:
+        """Return the bins (n, steps, *shape) of some recordings."""
+        size = self.n_steps * math.prod(self.shape)
+        flat = np.zeros((len(chosen), size), np.uint8)
+        for row, sample in zip(flat, chosen, strict=True):
+            row[self.bins[self.offsets[sample] : self.offsets[sample + 1]]] = 1
+        return flat.reshape(len(chosen), self.n_steps, *self.shape)
+
+
+def cached(
+    config: DataConfig, sensor: Sensor, recordings: Sequence[Recording], signature: Sequence[object]
+) -> EventBins:
+    """Return the recordings as bins, from the cache or binned now.
+
+    signature: what tells these files from others (names, sizes, times of change).
+    """
+    shape = sensor.shape(config.downsample)
+    if config.n_steps * math.prod(shape) > np.iinfo(np.uint32).max:
+        raise FileError(f"data {config.name}: {config.n_steps} steps of {math.prod(shape)} channels are too many bins")
+    about = {
+        "format": _FORMAT,
+        "data": config.name,
+        "n_steps": config.n_steps,
+        "step_us": config.step_us,
+        "downsample": config.downsample,
+        "denoise_us": config.denoise_us,
+        "sensor": [sensor.width, sensor.height, sensor.polarities, sensor.from_first],
+        "files": hashlib.sha256(json.dumps([list(signature)], default=str).encode()).hexdigest(),
+    }
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_home(config) / f"{config.name.replace(':', '.')}-{key}"
+    if not folder.is_dir():
+        _fill(folder, config, sensor, recordings, about)
+    return EventBins(folder, config.n_steps, shape)
+
+
+def cache_home(config: DataConfig) -> Path:
+    """Return the folder of the cache: `data.cache`, $SDSNN_CACHE or ~/.cache/sdsnn/bins."""
+    given = config.cache or os.environ.get("SDSNN_CACHE")
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "sdsnn" / "bins"
+
+
+def _fill(
+    folder: Path, config: DataConfig, sensor: Sensor, recordings: Sequence[Recording], about: dict[str, Any]
+) -> None:
+    """Bin all recordings into a folder beside `folder` and rename it."""
+    from rich.console import Console
+    from rich.progress import track
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise FileError(f"cache {folder.parent}: cannot be written ({error.strerror}); see data.cache") from None
+    try:
+        offsets, total = [0], 0
+        console = Console(stderr=True)
+        with open(aside / "bins", "wb") as file:
+            for recording in track(
+                recordings, f"binning {config.name}", console=console, disable=not sys.stderr.isatty()
+            ):
+                bins = bins_of(_denoised(recording.read(), sensor, config), sensor, config, recording.source)
+                bins.tofile(file)
+                total += len(bins)
+                offsets.append(total)
+        bins = np.fromfile(aside / "bins", np.uint32)
+        np.save(aside / "bins.npy", bins)
+        (aside / "bins").unlink()
+        np.save(aside / "offsets.npy", np.array(offsets, np.int64))
+        np.save(aside / "labels.npy", np.array([recording.label for recording in recordings], np.int64))
+        (aside / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+        try:
+            os.replace(aside, folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process was faster, with the same content
+                raise
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"cache {folder}: cannot be written ({error.strerror or error}); see data.cache") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _denoised(events: Events, sensor: Sensor, config: DataConfig) -> Events:
+    """Return the events that have another one beside them within `denoise_us` before them (tonic's Denoise)."""
+    if not config.denoise_us or sensor.height == 1:
+        return events
+    from tonic.transforms import Denoise
+
+    kept: Events = Denoise(filter_time=config.denoise_us)(events)
+    return kept

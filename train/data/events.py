@@ -1,0 +1,264 @@
+"""Event data sets from their local files: N-MNIST, DVS-Gesture, SHD, SSC, CIFAR10-DVS.
+
+The files are those that tonic downloads; tonic reads the formats, and here they are checked first, since tonic's
+data sets start to download where something is missing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdsnn_core.errors import FileError, MissingDependency
+
+from ..run.config import DataConfig
+from .augment import KEYS, varies, vary
+from .datasets import DATA_SETS, locate, missing
+from .event_cache import EventBins, Events, Recording, Sensor, cached
+from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices
+
+_XYTP = np.dtype([("x", np.int64), ("y", np.int64), ("t", np.int64), ("p", np.int64)])
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def event_set(config: DataConfig, bins: EventBins, n_classes: int, parts: tuple[Indices, Indices, Indices]) -> DataSet:
+    """Return binned recordings as a data set, its training split varied where the configuration asks for it."""
+
+    def varied(chosen: Indices, rng: np.random.Generator) -> Bins:
+        return vary(bins.make(parts[0][chosen]), config, rng)
+
+    if varies(config) and len(bins.shape) != 3:
+        raise FileError(f"data {config.name}: has no rows and columns to vary; allowed is 0 for {KEYS}")
+    train, validation, test = (
+        Split(LazySpikes(part, bins.n_steps, bins.shape, bins.make), bins.labels[part]) for part in parts
+    )
+    augment = varied if varies(config) else None
+    return DataSet(config.name, bins.shape, n_classes, train, validation, test, augment, step_s=config.step_us * 1e-6)
+
+
+def split_of(config: DataConfig, bins: EventBins, counts: Sequence[int], seed: int) -> tuple[Indices, Indices, Indices]:
+    """Return the splits of recordings that come as (train, test) or (train, validation, test) parts of these sizes."""
+    ends = np.cumsum(counts)
+    if len(counts) == 3:
+        return np.arange(ends[0]), np.arange(ends[0], ends[1]), np.arange(ends[1], ends[2])
+    train, validation, _ = split_indices(bins.labels[: ends[0]], config.validation_fraction, 0.0, seed)
+    return train, validation, np.arange(ends[0], ends[1])
+
+
+def nmnist(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return N-MNIST, shape (2, 34, 34): (polarity, y, x), polarity 1 where it got brighter."""
+    directory = _directory(config, ("Train", "Test"), download, _download_nmnist)
+    parts = [_class_files(directory / part, ".bin", [str(digit) for digit in range(10)]) for part in ("Train", "Test")]
+    recordings = [Recording(str(path), label, functools.partial(_read_bin, path)) for p in parts for path, label in p]
+    bins = cached(config, Sensor(34, 34, 2), recordings, file_signature(directory, [r.source for r in recordings]))
+    return event_set(config, bins, 10, split_of(config, bins, [len(part) for part in parts], seed))
+
+
+def _read_bin(path: Path) -> Events:
+    from tonic.io import read_mnist_file
+
+    if path.stat().st_size % 5:
+        raise FileError(f"data {path}: {path.stat().st_size} bytes, which are not whole events of 5; cut off?")
+    events: Events = read_mnist_file(str(path), dtype=_XYTP)
+    return events
+
+
+def dvs_gesture(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return DVS-Gesture, shape (2, 128, 128) over downsample: 11 gestures of 29 people, users 24 to 29 held out."""
+    folders = ("ibmGestureTrain", "ibmGestureTest")
+    directory = _directory(config, folders, download, _download_gesture)
+    parts = []
+    for folder in folders:
+        files = sorted((directory / folder).glob("user*/*.npy"))
+        named = [(path, int(path.stem)) for path in files if path.stem.isdigit() and int(path.stem) < 11]
+        if not named:
+            raise missing(config, directory / folder, "has no user*/<class>.npy")
+        parts.append(named)
+    recordings = [
+        Recording(str(path), label, functools.partial(_read_gesture, path)) for part in parts for path, label in part
+    ]
+    sensor = Sensor(128, 128, 2, from_first=True)
+    bins = cached(config, sensor, recordings, file_signature(directory, [r.source for r in recordings]))
+    return event_set(config, bins, 11, split_of(config, bins, [len(part) for part in parts], seed))
+
+
+def _read_gesture(path: Path) -> Events:
+    """Read (n, 4) numbers: x, y, polarity, time in milliseconds."""
+    table = load_array(path)
+    if table.ndim != 2 or table.shape[1] != 4 or table.dtype.kind not in "iuf":
+        raise FileError(f"data {path}: shape {table.shape} and dtype {table.dtype}, needed is (n, 4): x, y, p, t in ms")
+    events = np.zeros(len(table), _XYTP)
+    for column, name in enumerate(("x", "y", "p")):
+        events[name] = table[:, column]
+    events["t"] = table[:, 3].astype(np.int64) * 1000
+    return events
+
+
+def shd(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return the Spiking Heidelberg Digits: 700 channels over downsample, 20 classes."""
+    return _heidelberg(config, seed, download, ("shd_train.h5", "shd_test.h5"), 20)
+
+
+def ssc(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return the Spiking Speech Commands: 700 channels over downsample, 35 classes, with a validation split."""
+    return _heidelberg(config, seed, download, ("ssc_train.h5", "ssc_valid.h5", "ssc_test.h5"), 35)
+
+
+def _heidelberg(config: DataConfig, seed: int, download: bool, names: tuple[str, ...], n_classes: int) -> DataSet:
+    import h5py
+
+    directory = _directory(config, names, download, functools.partial(_download_heidelberg, names=names))
+    recordings: list[Recording] = []
+    counts, files = [], []
+    try:
+        for name in names:
+            path = directory / name
+            try:
+                file = h5py.File(path, "r")
+            except OSError as error:
+                raise FileError(f"data {path}: not an HDF5 file or cut off ({_line(error)})") from None
+            files.append(file)
+            absent = [key for key in ("spikes/times", "spikes/units", "labels") if key not in file]
+            if absent:
+                raise FileError(f"data {path}: has no {', '.join(absent)}")
+            labels = np.asarray(file["labels"]).astype(np.int64)
+            if not len(labels) or labels.min() < 0 or labels.max() >= n_classes:
+                raise FileError(f"data {path}: needed are labels in 0..{n_classes - 1} for at least one recording")
+            counts.append(len(labels))
+            recordings += [
+                Recording(f"{path} [{index}]", int(label), functools.partial(_read_heidelberg, file, index))
+                for index, label in enumerate(labels)
+            ]
+        signature = file_signature(directory, [str(directory / name) for name in names])
+        bins = cached(config, Sensor(700, 1, 1), recordings, signature)
+    finally:
+        for file in files:
+            file.close()
+    return event_set(config, bins, n_classes, split_of(config, bins, counts, seed))
+
+
+def _read_heidelberg(file: Any, index: int) -> Events:
+    times, units = file["spikes/times"][index], file["spikes/units"][index]
+    events = np.zeros(len(times), _XYTP)
+    events["t"] = np.floor(times.astype(np.float64) * 1e6)
+    events["x"] = units
+    return events
+
+
+def cifar10_dvs(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return CIFAR10-DVS, shape (2, 128, 128) over downsample. It has no test split of its own: the seed makes one."""
+    directory = _directory(config, CIFAR_CLASSES, download, _download_cifar10_dvs)
+    files = _class_files(directory, ".aedat4", CIFAR_CLASSES)
+    recordings = [Recording(str(path), label, functools.partial(read_aedat4, path)) for path, label in files]
+    sensor = Sensor(128, 128, 2, from_first=True)
+    bins = cached(config, sensor, recordings, file_signature(directory, [r.source for r in recordings]))
+    parts = split_indices(bins.labels, config.validation_fraction, config.test_fraction, seed)
+    return event_set(config, bins, 10, parts)
+
+
+def read_aedat4(path: Path) -> Events:
+    """Read the events of an .aedat4 file through tonic, which needs the package aedat."""
+    try:
+        import aedat  # noqa: F401
+    except ImportError:
+        raise MissingDependency("reading .aedat4 files needs the package aedat: pip install aedat") from None
+    from tonic.io import read_aedat4 as read
+
+    try:
+        table = read(str(path))
+    except BaseException as error:
+        # A damaged file may also end in tonic's plain Exception, or in a panic of aedat's Rust, a BaseException.
+        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
+            raise
+        raise FileError(f"data {path}: not an .aedat4 file of events ({_line(error)})") from None
+    events = np.zeros(len(table), _XYTP)
+    for ours, theirs in zip(("t", "x", "y", "p"), table.dtype.names, strict=True):
+        events[ours] = table[theirs]
+    return events
+
+
+def load_array(path: Path) -> Any:
+    """Read an .npy file of plain numbers."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FileError(f"data {path}: not an .npy file of plain arrays ({_line(error)})") from None
+
+
+def file_signature(directory: Path, files: Sequence[str]) -> list[object]:
+    """Return what tells these files from others: their names under `directory`, sizes and times of change."""
+    stats = [Path(file).stat() for file in files]
+    names = [str(Path(file).relative_to(directory)) for file in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, stats, strict=True)]
+
+
+def _class_files(folder: Path, suffix: str, classes: Sequence[str]) -> list[tuple[Path, int]]:
+    """Return (file, label) of <class>/*<suffix>, sorted. Raises FileError for a class without files."""
+    found: list[tuple[Path, int]] = []
+    for label, name in enumerate(classes):
+        files = sorted((folder / name).glob(f"*{suffix}"))
+        if not files:
+            raise FileError(f"data {folder / name}: has no *{suffix} files; needed is one folder for each class")
+        found += [(path, label) for path in files]
+    return found
+
+
+def _directory(config: DataConfig, needed: Sequence[str], download: bool, fetch: Callable[[Path], Path]) -> Path:
+    """Return the directory that holds what is needed, downloading it if that was asked for."""
+    given = locate(config)
+    # tonic makes a folder of its own, such as NMNIST, in the one that it is given.
+    for directory in (given, *(given / name for name in DATA_SETS[config.name].folders)):
+        if all((directory / name).exists() for name in needed):
+            return directory
+    directory = given
+    if download:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            directory = fetch(directory)
+        except (OSError, RuntimeError) as error:
+            raise FileError(f"data {config.name}: the download to {directory} failed ({_line(error)})") from None
+    absent = [name for name in needed if not (directory / name).exists()]
+    if absent:
+        what = f"has no {', '.join(absent)}" if directory.is_dir() else "does not exist"
+        raise missing(config, directory, what)
+    return directory
+
+
+def _download_nmnist(directory: Path) -> Path:
+    from tonic.datasets import NMNIST
+
+    for train in (True, False):
+        found = NMNIST(str(directory), train=train)
+    return Path(found.location_on_system)
+
+
+def _download_gesture(directory: Path) -> Path:
+    from tonic.datasets import DVSGesture
+
+    for train in (True, False):
+        found = DVSGesture(str(directory), train=train)
+    return Path(found.location_on_system)
+
+
+def _download_heidelberg(directory: Path, names: tuple[str, ...]) -> Path:
+    from tonic.datasets import SHD, SSC
+
+    if len(names) == 2:
+        found = [SHD(str(directory), train=train) for train in (True, False)]
+    else:
+        found = [SSC(str(directory), split=split) for split in ("train", "valid", "test")]
+    return Path(found[0].location_on_system)
+
+
+def _download_cifar10_dvs(directory: Path) -> Path:
+    from tonic.datasets import CIFAR10DVS
+
+    return Path(CIFAR10DVS(str(directory)).location_on_system)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,133 @@
+"""Data of the user's own: arrays of spikes, or one file of events per recording in a folder per class."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.errors import FileError
+from sdsnn_core.spike_files import read_spikes
+
+from ..run.config import DataConfig
+from .augment import KEYS, varies
+from .datasets import locate, missing
+from .event_cache import Events, Recording, Sensor, cached
+from .events import event_set, file_signature, load_array, read_aedat4, split_of
+from .load import Bins, DataSet, Indices, Split, split_indices
+
+_SUFFIXES = (".npy", ".bin", ".aedat4")
+_FIELDS = ("x", "y", "t", "p")
+
+
+def folder(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return what lies in `data.directory`.
+
+    Either train.npz and perhaps test.npz of `spikes` (n, steps, *shape) and `labels` (n,), or events as
+    <class>/<file>, perhaps below train/ and test/. Without a test part the seed makes one.
+    """
+    if config.directory is None:
+        raise FileError("data folder: got no data.directory, needed is the folder of your recordings (docs/data.md)")
+    directory = locate(config)
+    if not directory.is_dir():
+        raise missing(config, directory, "does not exist")
+    return _arrays(config, directory, seed) if (directory / "train.npz").is_file() else _events(config, directory, seed)
+
+
+def _arrays(config: DataConfig, directory: Path, seed: int) -> DataSet:
+    files = [path for name in ("train.npz", "test.npz") if (path := directory / name).is_file()]
+    loaded = [_read(path) for path in files]
+    shapes = {spikes.shape[1:] for spikes, _ in loaded}
+    if len(shapes) > 1:
+        raise FileError(
+            f"data {directory}: train.npz and test.npz have samples of shapes {sorted(shapes)}; needed: one"
+        )
+    spikes, labels = (np.concatenate(parts) for parts in zip(*loaded, strict=True))
+    if len(files) == 1:
+        parts = split_indices(labels, config.validation_fraction, config.test_fraction, seed)
+    else:
+        n_train = len(loaded[0][1])
+        train, validation, _ = split_indices(labels[:n_train], config.validation_fraction, 0.0, seed)
+        parts = (train, validation, np.arange(n_train, len(labels)))
+    if config.noise or varies(config):
+        raise FileError(f"data folder: arrays are taken as they are; allowed is 0 for data.noise, {KEYS}")
+    train_split, validation_split, test_split = (Split(spikes[part], labels[part]) for part in parts)
+    largest = max(int(spikes.max()), 1)
+    return DataSet(
+        config.name, spikes.shape[2:], int(labels.max()) + 1,
+        train_split, validation_split, test_split, input_max=largest,
+    )  # fmt: skip
+
+
+def _read(path: Path) -> tuple[Bins, npt.NDArray[np.int64]]:
+    spikes, labels = read_spikes(path)
+    if labels is None:
+        raise FileError(f"data {path}: has no labels; needed are `spikes` and `labels`")
+    if spikes.ndim not in (3, 5) or not spikes.size:
+        raise FileError(
+            f"data {path}: spikes of shape {spikes.shape}; "
+            "needed is (n, steps, channels) or (n, steps, channels, height, width)"
+        )
+    bins = spikes.astype(np.uint8)
+    if not np.array_equal(bins, spikes):
+        raise FileError(f"data {path}: spikes in {spikes.min()}..{spikes.max()}; needed are whole numbers in 0..255")
+    if labels.min() < 0:
+        raise FileError(f"data {path}: a label of {labels.min()}; allowed are 0, 1, 2, ...")
+    return bins, labels
+
+
+def _events(config: DataConfig, directory: Path, seed: int) -> DataSet:
+    if config.sensor is None or min(config.sensor) < 1:
+        raise FileError("data folder: events need data.sensor = [width, height, polarities], each at least 1")
+    split = (directory / "train").is_dir() and (directory / "test").is_dir()
+    tops = [directory / "train", directory / "test"] if split else [directory]
+    classes = sorted(path.name for path in tops[0].iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not classes:
+        raise missing(config, tops[0], "has neither train.npz nor a folder for each class")
+    recordings, counts = [], []
+    for top in tops:
+        odd = sorted({path.name for path in top.iterdir() if path.is_dir()} - set(classes))
+        if odd:
+            raise FileError(f"data {top}: has classes {', '.join(odd)}, which {tops[0]} has not")
+        files = [
+            (path, label)
+            for label, name in enumerate(classes)
+            for path in sorted((top / name).glob("*"))
+            if path.suffix in _SUFFIXES
+        ]
+        counts.append(len(files))
+        recordings += [Recording(str(path), label, functools.partial(_read_events, path)) for path, label in files]
+    if not recordings:
+        raise FileError(f"data {directory}: its folders hold no files of events; allowed are {', '.join(_SUFFIXES)}")
+    sensor = Sensor(*config.sensor, from_first=True)
+    bins = cached(config, sensor, recordings, file_signature(directory, [r.source for r in recordings]))
+    if split:
+        parts: tuple[Indices, Indices, Indices] = split_of(config, bins, counts, seed)
+    else:
+        parts = split_indices(bins.labels, config.validation_fraction, config.test_fraction, seed)
+    return event_set(config, bins, len(classes), parts)
+
+
+def _read_events(path: Path) -> Events:
+    """Read .npy (fields x, y, t, p, or (n, 4) numbers in that order), .bin as N-MNIST has them, or .aedat4."""
+    if path.suffix == ".aedat4":
+        return read_aedat4(path)
+    if path.suffix == ".bin":
+        from tonic.io import read_mnist_file
+
+        kinds = np.dtype([(name, np.int64) for name in _FIELDS])
+        events: Events = read_mnist_file(str(path), dtype=kinds)
+        return events
+    table: Events = load_array(path)
+    if table.dtype.names is not None:
+        if not {"x", "t"} <= set(table.dtype.names):
+            raise FileError(f"data {path}: has fields {', '.join(table.dtype.names)}; needed are x and t, may be y, p")
+        return table
+    if table.ndim != 2 or table.shape[1] != 4:
+        raise FileError(f"data {path}: shape {table.shape}; needed is (n, 4): x, y, t in microseconds, p")
+    result = np.zeros(len(table), [(name, np.int64) for name in _FIELDS])
+    for column, name in enumerate(_FIELDS):
+        result[name] = table[:, column]
+    return result

@@ -1,0 +1,193 @@
+"""Images as spikes: scikit-learn's digits; MNIST, Fashion-MNIST and CIFAR-10 from local files or openml."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.errors import FileError
+from sdsnn_core.files import atomic_path
+from sdsnn_core.network import Shape
+
+from ..run.config import DataConfig
+from .augment import varies, vary
+from .datasets import locate, missing
+from .encoding import encoder
+from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices
+
+Images = npt.NDArray[Any]
+Labels = npt.NDArray[np.int64]
+_SMALL = 2**26  # bytes
+_KEYS = ("x_train", "y_train", "x_test", "y_test")
+_IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def image_set(
+    config: DataConfig,
+    images: Images,
+    labels: Labels,
+    full: float,
+    parts: tuple[Indices, Indices, Indices],
+    picture: Shape | None = None,
+) -> DataSet:
+    """Return images (n, *shape) of grey levels 0..full as a data set that encodes what a batch asks for.
+
+    picture: shape whose last two axes are rows and columns, for shifts, where `shape` has none.
+    """
+    encode, input_max = encoder(config, full)
+    shape = images.shape[1:]
+    picture = picture or shape
+
+    def make(chosen: Indices) -> Bins:
+        return encode(images[chosen])
+
+    def varied(chosen: Indices, rng: np.random.Generator) -> Bins:
+        pixels = images[parts[0][chosen]]
+        if config.noise:
+            pixels = np.clip(np.rint(pixels + rng.normal(0, config.noise, pixels.shape)), 0, full)
+        if varies(config):
+            pictures = pixels.reshape(len(pixels), *picture).astype(np.float32)
+            pixels = np.clip(vary(pictures, config, rng), 0, full).reshape(pixels.shape)
+        return encode(pixels)
+
+    # What is small is encoded once; otherwise each batch is encoded when it is asked for.
+    small = len(labels) * config.n_steps * math.prod(shape) <= _SMALL
+    lazy = [LazySpikes(part, config.n_steps, shape, make) for part in parts]
+    train, validation, test = (
+        Split(spikes[:] if small else spikes, labels[part]) for spikes, part in zip(lazy, parts, strict=True)
+    )
+    n_classes = int(labels.max()) + 1
+    augment = varied if config.noise or varies(config) else None
+    return DataSet(config.name, shape, n_classes, train, validation, test, augment, input_max)
+
+
+def digits(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return scikit-learn's 1,797 handwritten digits: 8 x 8 pixels of 17 grey levels, as 64 channels."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    labels = labels.astype(np.int64)
+    parts = split_indices(labels, config.validation_fraction, config.test_fraction, seed)
+    return image_set(config, images, labels, 16, parts, picture=(8, 8))
+
+
+def mnist(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return MNIST: 28 x 28 pixels of 256 grey levels, shape (1, 28, 28)."""
+    return _openml(config, seed, download, "mnist_784", 1, (28, 28))
+
+
+def fashion_mnist(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return Fashion-MNIST: 28 x 28 pixels of 256 grey levels, shape (1, 28, 28)."""
+    return _openml(config, seed, download, "Fashion-MNIST", 1, (28, 28))
+
+
+def cifar10(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return CIFAR-10: 32 x 32 pixels of three colours with 256 levels, shape (3, 32, 32)."""
+    return _openml(config, seed, download, "CIFAR_10", 1, (32, 32, 3))
+
+
+def _openml(
+    config: DataConfig, seed: int, download: bool, openml_name: str, version: int, pixel_shape: tuple[int, ...]
+) -> DataSet:
+    """Return a set with a test split of its own, from its directory; validation is taken from the training images."""
+    directory = locate(config)
+    archive = directory / f"{config.name}.npz"
+    if archive.is_file():
+        arrays = _read_npz(archive)
+    elif all(_idx_file(directory, name) is not None for name in _IDX):
+        arrays = [_read_idx(_idx_file(directory, name)) for name in _IDX]
+    elif download:
+        _download(archive, openml_name, version, pixel_shape)
+        arrays = _read_npz(archive)
+    else:
+        raise missing(config, directory, "has neither" if directory.is_dir() else "does not exist")
+    checked = [_check(directory, arrays[at], arrays[at + 1], pixel_shape) for at in (0, 2)]
+    images = np.concatenate([pair[0] for pair in checked])
+    labels = np.concatenate([pair[1] for pair in checked])
+    n_train = len(checked[0][1])
+    train, validation, _ = split_indices(labels[:n_train], config.validation_fraction, 0.0, seed)
+    test = np.arange(n_train, len(labels))
+    return image_set(config, images, labels, 255, (train, validation, test))
+
+
+def _check(directory: Path, images: Images, labels: Images, pixel_shape: tuple[int, ...]) -> tuple[Images, Labels]:
+    """Return images (n, channels, height, width) uint8 and labels (n,) int64, or raise FileError saying what is off."""
+    if images.shape[1:] != pixel_shape or images.dtype != np.uint8:
+        raise FileError(
+            f"data {directory}: images of shape {images.shape} and dtype {images.dtype}, "
+            f"needed is (n, {', '.join(map(str, pixel_shape))}) uint8"
+        )
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not len(labels):
+        raise FileError(
+            f"data {directory}: labels of shape {labels.shape} and dtype {labels.dtype}, "
+            f"needed is one integer for each of {len(images)} images"
+        )
+    if labels.min() < 0 or labels.max() > 9:
+        raise FileError(f"data {directory}: labels in {labels.min()}..{labels.max()}, allowed are 0..9")
+    channels_first = images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1)
+    return channels_first, labels.astype(np.int64)
+
+
+def _read_npz(path: Path) -> list[Images]:
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            absent = [key for key in _KEYS if key not in archive.files]
+            if absent:
+                raise FileError(f"data {path}: has {', '.join(archive.files)}; needed are {', '.join(_KEYS)}")
+            return [archive[key] for key in _KEYS]
+    except FileError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise FileError(f"data {path}: not an .npz file of plain arrays ({error})") from None
+
+
+def _idx_file(directory: Path, name: str) -> Path | None:
+    """Return where an IDX file lies: plain or gzipped, with `-idx` or `.idx`."""
+    for variant in (name, name.replace("-idx", ".idx")):
+        for folder in (directory, directory / "raw"):
+            for path in (folder / variant, folder / f"{variant}.gz"):
+                if path.is_file():
+                    return path
+    return None
+
+
+def _read_idx(path: Path | None) -> Images:
+    """Read an IDX file of unsigned bytes: two zero bytes, type 8, number of axes, sizes in big-endian 32 bits, data."""
+    assert path is not None
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise FileError(f"data {path}: cannot be read ({error})") from None
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise FileError(f"data {path}: not an IDX file of unsigned bytes")
+    sizes = np.frombuffer(content, ">u4", content[3], 4) if len(content) >= 4 + 4 * content[3] else np.zeros(0)
+    values = np.frombuffer(content, np.uint8, offset=4 + 4 * len(sizes))
+    if not len(sizes) or int(np.prod(sizes)) != len(values):
+        raise FileError(f"data {path}: cut off, {len(values)} bytes of data where {sizes.tolist()} are announced")
+    return values.reshape([int(size) for size in sizes])
+
+
+def _download(archive: Path, name: str, version: int, pixel_shape: tuple[int, ...]) -> None:
+    """Fetch a set from openml with scikit-learn and write it as `archive`. The last 10,000 images are the test set."""
+    from sklearn.datasets import fetch_openml
+
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        images, labels = fetch_openml(
+            name, version=version, return_X_y=True, as_frame=False, parser="liac-arff", data_home=str(archive.parent)
+        )
+    except (OSError, ValueError) as error:
+        raise FileError(f"data {archive}: openml did not give {name} ({error})") from None
+    if len(pixel_shape) == 3:  # openml's CIFAR-10 has the colours first
+        images = np.moveaxis(images.reshape(-1, pixel_shape[2], *pixel_shape[:2]), 1, -1)
+    pixels, classes = images.reshape(-1, *pixel_shape).astype(np.uint8), labels.astype(np.int64)
+    with atomic_path(archive) as aside, open(aside, "wb") as file:
+        np.savez_compressed(
+            file, x_train=pixels[:-10_000], y_train=classes[:-10_000], x_test=pixels[-10_000:], y_test=classes[-10_000:]
+        )

@@ -1,0 +1,114 @@
+"""Data sets as spikes: bins of (samples, steps, *shape) with labels, in three splits that the seed decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.errors import FileError
+from sdsnn_core.network import Shape
+
+from ..run.config import DataConfig
+
+Indices = npt.NDArray[np.int64]
+Bins = npt.NDArray[np.uint8]
+
+
+@final
+class LazySpikes:
+    """Spikes that are made when they are asked for; behaves as the (n, steps, *shape) uint8 array it stands for.
+
+    make: (indices into the source) -> their bins. chosen: the source's indices of these samples, in order.
+    """
+
+    def __init__(self, chosen: Indices, n_steps: int, shape: Shape, make: Callable[[Indices], Bins]) -> None:
+        self.chosen = chosen
+        self.make = make
+        self.shape = (len(chosen), n_steps, *shape)
+        self.dtype = np.dtype(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, key: slice | Indices) -> Bins:
+        return self.make(self.chosen[key])
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+
+Spikes = Bins | LazySpikes
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Split:
+    """spikes: (n, steps, *shape) uint8 bins, indexed by slices and index arrays. labels: (n,) int64."""
+
+    spikes: Spikes
+    labels: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Three disjoint splits. The test split is looked at once, by the checkpoint that validation chose.
+
+    shape: (channels,) or (channels, height, width) of a bin. input_max: largest value of a bin; 1 means plain spikes.
+    augment: (indices into the training split, generator) -> their spikes, varied; None where nothing is varied.
+    step_s: seconds that a bin covers, of recordings; None where steps have no length of their own, as with images.
+    """
+
+    name: str
+    shape: Shape
+    n_classes: int
+    train: Split
+    validation: Split
+    test: Split
+    augment: Callable[[Indices, np.random.Generator], Bins] | None = None
+    input_max: int = 1
+    step_s: float | None = None
+
+    def training_spikes(self, chosen: Indices, rng: np.random.Generator) -> Bins:
+        """Return the spikes of some training samples, varied by `rng` where the configuration asks for it."""
+        return self.train.spikes[chosen] if self.augment is None else self.augment(chosen, rng)
+
+
+def load_data(config: DataConfig, seed: int, *, download: bool = False) -> DataSet:
+    """Load and encode a data set. The same config, seed and files give the same spikes and splits.
+
+    download: fetch what is missing. Raises FileError naming what to get and from where otherwise.
+    """
+    from .datasets import find
+
+    data = find(config.name)(config, seed, download)
+    empty = [name for name in ("train", "validation", "test") if not len(getattr(data, name))]
+    if empty:
+        raise FileError(
+            f"data {config.name}: no recordings are left for {', '.join(empty)}; "
+            "needed are more of each class, or another data.validation_fraction or data.test_fraction"
+        )
+    return data
+
+
+def split_indices(
+    labels: npt.NDArray[np.int64], validation: float, test: float, seed: int
+) -> tuple[Indices, Indices, Indices]:
+    """Return (train, validation, test) indices, with every class in its proportion, shuffled by `seed`."""
+    rng = np.random.default_rng([seed, 0x5D])
+    parts: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        n_test, n_validation = round(test * len(members)), round(validation * len(members))
+        parts[2].append(members[:n_test])
+        parts[1].append(members[n_test : n_test + n_validation])
+        parts[0].append(members[n_test + n_validation :])
+    train, valid, held_out = (np.sort(np.concatenate(part)) for part in parts)
+    return train, valid, held_out

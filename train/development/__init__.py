@@ -1,0 +1,1 @@
+"""Masks bound to SLAYER modules, and the Developer that moves them."""

@@ -1,0 +1,53 @@
+"""What development remembers of a layer from epoch to epoch: its rate, its past, ranges and habits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from sdsnn_core.development import ranges, regeneration
+
+from .masks import MaskedLayer
+
+
+@final
+class Memory:
+    """percent: P, of the layer's units. history: bool (units,), those that have been removed once.
+
+    ranges: one state per synapse, none before the first epoch has passed. regeneration: one state per synapse.
+    """
+
+    def __init__(self, layer: MaskedLayer, percent: float) -> None:
+        self.name = layer.name
+        self.percent = percent
+        self.history = torch.zeros_like(layer.unit_gate)
+        self.ranges: list[ranges.RangeState] = []
+        self.regeneration = [
+            regeneration.init_regeneration(regeneration.absent_groups(synapse.mask, synapse.kernelwise))
+            for synapse in layer.synapses
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values."""
+        return {
+            "name": self.name,
+            "percent": self.percent,
+            "history": self.history.clone(),
+            "ranges": [_copied(state._asdict()) for state in self.ranges],
+            "regeneration": [_copied(state._asdict()) for state in self.regeneration],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to a saved state of the same layer."""
+        device = self.history.device
+        self.percent = float(state["percent"])
+        self.history = state["history"].clone().to(device)
+        self.ranges = [ranges.RangeState(**_copied(item, device)) for item in state["ranges"]]
+        self.regeneration = [regeneration.RegenerationState(**_copied(item, device)) for item in state["regeneration"]]
+
+
+def _copied(state: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
+    return {name: value.to(device, copy=True) for name, value in state.items()}

@@ -1,0 +1,38 @@
+"""What the history tells of a layer's structure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdsnn_core.development.ranges import RangeState
+
+from .masks import MaskedLayer
+
+_QUANTILES = (0.1, 0.5, 0.9)
+_SAMPLES = 2**16
+
+
+def structure_of(layer: MaskedLayer, alive: Tensor) -> dict[str, Any]:
+    """Return a layer's name, kind and counts. alive: bool (units,), with enough incoming synapses."""
+    present = sum(int(synapse.present.sum()) for synapse in layer.synapses)
+    total = sum(synapse.mask.numel() for synapse in layer.synapses)
+    return {
+        "layer": layer.name,
+        "kind": layer.kind,
+        "units": layer.n_units,
+        "alive_units": int((alive & layer.unit_gate).sum()),
+        "synapses": present,
+        "absent": total - present,
+        "masked": total - sum(int(synapse.mask.sum()) for synapse in layer.synapses),
+    }
+
+
+def range_quantiles(ranges: Sequence[RangeState]) -> dict[str, float]:
+    """Return quantiles of a layer's upper bounds; of a large layer, those of evenly spaced synapses."""
+    values = torch.cat([state.upper.flatten() for state in ranges])
+    values = values[:: max(1, values.numel() // _SAMPLES)]
+    return {str(q): float(values.kthvalue(max(1, round(q * values.numel()))).values) for q in _QUANTILES}

@@ -1,0 +1,1 @@
+"""The fused passes as Triton kernels, for CUDA tensors."""

@@ -1,0 +1,1 @@
+"""A training run: configuration, trainer, process group, checkpoints, run folder, logs."""

@@ -1,0 +1,288 @@
+"""The configuration of a run: a TOML file, overrides from the command line, and every mistake told at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomli_w
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError, model_validator
+
+from sdsnn_core.development.config import DevelopmentConfig
+from sdsnn_core.errors import ConfigError, FileError
+
+from ..data.datasets import check_name
+from .config_training import Fraction, HardwareConfig, LogConfig, OptimiserConfig, Section
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+class DataConfig(Section):
+    """What to train on, and how it becomes spikes. Which keys a set reads: docs/data.md."""
+
+    name: Annotated[str, AfterValidator(check_name)] = "digits"
+    directory: str | None = Field(None, description="where the files are; None: a folder of $SDSNN_DATA")
+    n_steps: int = Field(16, ge=1, le=10_000, description="time steps that carry input")
+    coding: Literal["rate", "latency", "direct"] = Field("rate", description="images: grey levels to spikes")
+    levels: int = Field(15, ge=1, le=255, description="direct coding: largest graded spike")
+    noise: float = Field(0.0, ge=0, description="training only: standard deviation of pixel noise, in grey levels")
+    shift: int = Field(0, ge=0, le=64, description="training only: largest random move of the picture, in pixels")
+    rotate: float = Field(0.0, ge=0, le=180, description="training only: largest random turn, in degrees")
+    zoom: float = Field(0.0, ge=0, lt=1, description="training only: largest random change of height and of width")
+    elastic: float = Field(0.0, ge=0, description="training only: random smooth bending, root mean square in pixels")
+    step_us: float = Field(1000.0, gt=0, description="events: duration of a time step in microseconds")
+    downsample: int = Field(1, ge=1, le=64, description="events: pixels (or channels) that become one, per axis")
+    denoise_us: float = Field(0.0, ge=0, description="events: those without a neighbour this recent go; 0 keeps all")
+    sensor: tuple[int, int, int] | None = Field(None, description="folder of events: width, height, polarities")
+    validation_fraction: float = Field(0.15, gt=0, lt=0.5)
+    test_fraction: float = Field(0.2, gt=0, lt=0.5, description="of sets that have no test split of their own")
+    cache: str | None = Field(None, description="where binned events are kept; None: $SDSNN_CACHE or ~/.cache/sdsnn")
+    workers: int = Field(1, ge=0, le=64, description="threads that prepare batches ahead; 0 prepares them in line")
+
+
+class NeuronConfig(Section):
+    """CUBA neuron, in SLAYER's float units."""
+
+    threshold: float = Field(1.25, gt=0, le=2047)
+    current_decay: Fraction = 0.25
+    voltage_decay: Fraction = 0.03
+    tau_grad: float = Field(0.01, gt=0, description="surrogate gradient: its width, in hundreds of thresholds")
+    scale_grad: float = Field(10.0, gt=0, description="surrogate gradient: its integral, in tenths")
+
+
+class NeuronChanges(Section):
+    """What the neurons of one layer have different from `model.neuron`."""
+
+    threshold: float | None = Field(None, gt=0, le=2047)
+    current_decay: Fraction | None = None
+    voltage_decay: Fraction | None = None
+    tau_grad: float | None = Field(None, gt=0)
+    scale_grad: float | None = Field(None, gt=0)
+
+
+_LAYER_NEEDS = {"dense": ("out",), "recurrent": ("out",), "conv": ("out", "kernel"), "pool": ("kernel",), "flatten": ()}
+_LAYER_MAY = {
+    "dense": ("weight_scale", "weight_norm", "delay", "neuron"),
+    "recurrent": ("weight_scale", "weight_norm", "delay", "neuron"),
+    "conv": ("stride", "padding", "groups", "weight_scale", "weight_norm", "delay", "neuron"),
+    "pool": ("weight_scale", "delay", "neuron"),
+    "flatten": (),
+}
+
+
+class LayerConfig(Section):
+    """One SLAYER block. What is not given is as in `model`; a Flatten before dense layers is put in by itself."""
+
+    kind: Literal["dense", "conv", "pool", "flatten", "recurrent"]
+    out: int | None = Field(None, ge=1, description="neurons, or channels of a convolution")
+    kernel: int | None = Field(None, ge=1)
+    stride: int | None = Field(None, ge=1)
+    padding: int | None = Field(None, ge=0)
+    groups: int | None = Field(None, ge=1)
+    weight_scale: float | None = Field(None, gt=0)
+    weight_norm: bool | None = None
+    delay: bool | None = None
+    neuron: NeuronChanges | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> LayerConfig:
+        needed, allowed = _LAYER_NEEDS[self.kind], _LAYER_MAY[self.kind]
+        given = [name for name in type(self).model_fields if name != "kind" and getattr(self, name) is not None]
+        problems = [f"a {self.kind} layer needs {name}" for name in needed if name not in given]
+        odd = [name for name in given if name not in (*needed, *allowed)]
+        if odd:
+            problems.append(
+                f"a {self.kind} layer has no {', '.join(odd)}; allowed are {', '.join((*needed, *allowed))}"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class ModelConfig(Section):
+    """A feed-forward chain of CUBA blocks behind the input, and a dense readout of one neuron per class.
+
+    hidden: sizes of dense layers. layers: blocks of any kind instead. factory: `package.module:function` that makes
+    the network, (input shape, number of classes) -> module with `blocks` in order; the other keys are then not read.
+    """
+
+    factory: str | None = None
+
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
+    layers: tuple[LayerConfig, ...] = ()
+    neuron: NeuronConfig = NeuronConfig()
+    weight_scale: float = Field(1.0, gt=0, description="factor on the initial weights")
+    weight_norm: bool = False
+    delay: bool = Field(False, description="trainable axonal delays on hidden layers")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _layers_or_hidden(cls, tables: Any) -> Any:
+        if isinstance(tables, Mapping) and tables.get("layers"):
+            if tables.get("hidden"):
+                raise ValueError("got both hidden and layers; allowed is one of them")
+            return {**tables, "hidden": ()}
+        return tables
+
+
+class RunConfig(Section):
+    """Everything that decides a run, apart from the versions of what it runs on."""
+
+    seed: int = Field(0, ge=0)
+    threads: int = Field(0, ge=0, description="CPU threads for torch; 0 leaves its own choice")
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    development: DevelopmentConfig = Field(default_factory=DevelopmentConfig)
+    hardware: HardwareConfig = HardwareConfig()
+    log: LogConfig = LogConfig()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain tables, without keys whose value is None (TOML has no null)."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, BaseModel):
+                value = {name: getattr(value, name) for name in type(value).model_fields}
+            elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+                value = {spec.name: getattr(value, spec.name) for spec in dataclasses.fields(value)}
+            if isinstance(value, Mapping):
+                return {key: plain(item) for key, item in value.items() if item is not None}
+            return [plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+        result: dict[str, Any] = plain(self)
+        return result
+
+    def to_toml(self) -> str:
+        """Return the configuration as TOML that `load_config` reads back to an equal one."""
+        return tomli_w.dumps(self.as_dict())
+
+
+def parse_toml(text: str) -> RunConfig:
+    """Return the configuration that `to_toml` wrote; keys that came later take their defaults."""
+    return parse_config(tomllib.loads(text))
+
+
+def deciding(config: RunConfig) -> RunConfig:
+    """Return the configuration without what changes no result, or its rounding only.
+
+    That is where files lie, threads and logs, on how many devices of which kind, and in how many parts a batch is
+    computed. A run may go on with other values of these.
+    """
+    data = config.data.model_copy(update={"directory": None, "cache": None, "workers": 1})
+    optimiser = config.optimiser.model_copy(update={"accumulate": 1})
+    hardware = HardwareConfig(precision=config.hardware.precision)
+    changes = {"data": data, "optimiser": optimiser, "hardware": hardware, "threads": 0, "log": LogConfig()}
+    return config.model_copy(update=changes)
+
+
+def recipe_path(name: str) -> Path:
+    """Return the path of a shipped recipe. Raises FileError naming those that exist."""
+    path = RECIPES / f"{name}.toml"
+    if not path.is_file():
+        raise FileError(f"recipe {name!r}: not shipped; shipped are {', '.join(shipped_recipes())}")
+    return path
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that come with sdsnn."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a TOML file, or a shipped recipe by its name, and apply `key=value` overrides.
+
+    Keys are dotted (`optimiser.epochs=60`), values are TOML (a bare word is a string). Raises FileError where the
+    file cannot be read, and ConfigError with every unknown key and bad value in one message.
+    """
+    path = Path(source)
+    if not path.suffix and not path.exists():
+        path = recipe_path(str(source))
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileError(
+            f"config {path}: no such file; give a TOML file or one of {', '.join(shipped_recipes())}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"config {path}: cannot be read ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise FileError(f"config {path}: not TOML ({error})") from None
+    problems = []
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not equals or not all(key.strip().split(".")):
+            problems.append(f"--set {item}: expected key=value, as in optimiser.epochs=60")
+        else:
+            problems += _set(tables, key.strip().split("."), _value(text.strip()))
+    return parse_config(tables, problems)
+
+
+def parse_config(tables: Mapping[str, Any], problems: Sequence[str] = ()) -> RunConfig:
+    """Check plain tables and return the configuration. `problems`: what is known to be wrong already."""
+    found = list(problems)
+    try:
+        config = TypeAdapter(RunConfig).validate_python(tables)
+    except ValidationError as error:
+        found += [_explain(item) for item in error.errors()]
+    if found:
+        raise ConfigError(found)
+    return config
+
+
+def _set(tables: dict[str, Any], keys: list[str], value: Any) -> list[str]:
+    table = tables
+    for depth, key in enumerate(keys[:-1]):
+        below = table.setdefault(key, {})
+        if not isinstance(below, dict):
+            return [f"--set {'.'.join(keys)}: {'.'.join(keys[: depth + 1])} is a value, not a table"]
+        table = below
+    table[keys[-1]] = value
+    return []
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "value_error":  # a check of ours, which says what came by itself
+        return f"{where}: {item['ctx']['error']}"
+    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{where}: unknown key; known there are {', '.join(_known(item['loc'][:-1]))}"
+    try:
+        given = json.dumps(item["input"], default=str)
+    except ValueError:
+        given = repr(item["input"])
+    return f"{where}: got {given}, {item['msg'][0].lower()}{item['msg'][1:]}"
+
+
+def _known(location: Sequence[Any]) -> list[str]:
+    kind: Any = RunConfig
+    for part in location:
+        if isinstance(part, int):  # an item of a list: its own keys
+            continue
+        fields = kind.model_fields if hasattr(kind, "model_fields") else {}
+        if part not in fields:
+            break
+        inner = [
+            item
+            for item in (fields[part].annotation, *get_args(fields[part].annotation))
+            if isinstance(item, type) and (dataclasses.is_dataclass(item) or hasattr(item, "model_fields"))
+        ]
+        kind = inner[0] if inner else kind
+    if dataclasses.is_dataclass(kind):
+        return sorted(spec.name for spec in dataclasses.fields(kind))
+    return sorted(kind.model_fields)

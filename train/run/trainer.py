@@ -1,0 +1,297 @@
+"""Training: epochs of gradient descent, each followed by one step of structural development."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol, final
+
+import numpy as np
+import torch
+
+from sdsnn_core.errors import ConfigError, FileError
+
+from ..data.load import DataSet, load_data
+from ..data.prefetch import Ahead
+from ..development.developer import Developer
+from ..slayer.evaluate import Evaluation, evaluate, to_slayer
+from ..slayer.losses import Loss, build_loss
+from ..slayer.models import BlockNetwork, build_model, cast_before_neurons
+from ..slayer.operations import synaptic_operations
+from .checkpoint import load_checkpoint, load_newest, previous, save_checkpoint
+from .config import RunConfig, deciding, parse_toml
+from .logs import Logs
+from .optimiser import adam
+from .processes import Team, assemble
+from .run_folder import RunFolder
+from .step import Part, Stepper
+
+
+class Progress(Protocol):
+    """What the loop tells about its progress."""
+
+    def batch(self, epoch: int, batch: int, n_batches: int, loss: float) -> None:
+        """Tell that a batch is done."""
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        """Tell that an epoch is done; `line` is what the history holds."""
+
+
+class Silent:
+    """A progress that tells nothing."""
+
+    def batch(self, epoch: int, batch: int, n_batches: int, loss: float) -> None:
+        """Do nothing."""
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        """Do nothing."""
+
+
+class Trainer:
+    """One run: model, optimiser and development, and how far they have come; in each process of a team."""
+
+    def __init__(self, config: RunConfig, team: Team | None = None) -> None:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.config = config
+        self.team = team or Team()
+        self.data: DataSet = self.team.machine_by_machine(lambda: load_data(config.data, config.seed))
+        torch.manual_seed(config.seed)
+        self.model: BlockNetwork = build_model(config.model, self.data.shape, self.data.n_classes)
+        settings = config.optimiser
+        if settings.fused:
+            from ..fused import fuse
+
+            fuse(self.model)
+        if config.hardware.precision != "32-true":
+            cast_before_neurons(self.model)
+        self.model.to(self.team.device)
+        self.optimiser = adam(self.model.parameters(), settings)
+        self.loss: Loss = build_loss(settings, self.team.device)
+        sample = torch.zeros(1, *self.data.shape, 1, device=self.team.device)
+        self.developer = Developer.of_model(self.model, sample, config.development, settings.epochs)
+        self.stepper = Stepper(self.model, self.optimiser, self.loss, self.developer, config, self.team)
+        self.accuracy: float | None = None  # on validation, of the newest epoch
+        self.epochs_done = 0
+        self.best: dict[str, Any] = {}
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the schedule's value in `epoch`: a linear rise over the warm-up, then half a cosine."""
+        settings = self.config.optimiser
+        if epoch < settings.warmup_epochs:
+            return settings.learning_rate * (epoch + 1) / (settings.warmup_epochs + 1)
+        left = max(settings.epochs - settings.warmup_epochs, 1)
+        phase = (1 + math.cos(math.pi * (epoch - settings.warmup_epochs) / left)) / 2
+        return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * phase
+
+    def run_epoch(self, progress: Progress) -> dict[str, Any]:
+        """Train one epoch, develop the structure, evaluate on the validation split; return the history line."""
+        epoch, started = self.epochs_done, time.perf_counter()
+        size = self.config.optimiser.batch_size
+        # Everything random in an epoch hangs on (seed, epoch) alone, so that a resumed run repeats it exactly.
+        rng = np.random.default_rng([self.config.seed, epoch])
+        order = rng.permutation(len(self.data.train))
+        rate = self.learning_rate(epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        n_batches = math.ceil(len(order) / size)
+        batches = [np.sort(order[batch * size : (batch + 1) * size]) for batch in range(n_batches)]
+        done = torch.zeros(2, n_batches, dtype=torch.float64)  # loss and right answers of every batch
+
+        def prepare(batch: int) -> tuple[list[Part], list[list[int]]]:
+            parts, seeds = [], []
+            for number, samples in self.stepper.own_parts(len(batches[batch])):
+                chosen = batches[batch][samples]
+                seed = [self.config.seed, epoch, batch, *([number] if number else [])]
+                spikes = to_slayer(self.data.training_spikes(chosen, np.random.default_rng(seed)))
+                parts.append((spikes, torch.from_numpy(self.data.train.labels[chosen])))
+                seeds.append(seed)
+            return parts, seeds
+
+        prepared = Ahead(prepare, n_batches, self.config.data.workers)
+        for batch, (parts, seeds) in enumerate(prepared):
+            done[0, batch], done[1, batch] = self.stepper.step(parts, len(batches[batch]), seeds)
+            here = sum(len(labels) for _, labels in parts)
+            progress.batch(epoch, batch, n_batches, float(done[0, batch]) / max(here, 1))
+        self.team.add_up([done])
+        total, right = sum(done[0].tolist()), int(done[1].sum())
+        trained = time.perf_counter() - started
+        layers = self.developer.after_epoch(epoch, self.optimiser, self.accuracy)
+        self.epochs_done = epoch + 1
+        self.team.agree(self.digest(), f"weights and structure in epoch {epoch}")
+        seen = evaluate(self.model, self.data.validation, self.loss, team=self.team)
+        self.accuracy = seen.accuracy
+        operations = synaptic_operations(list(self.model.blocks), self.developer.layers, seen.sent)
+        self.developer.operations = sum(operations)
+        measures = self.developer.measures()
+        return {
+            "epoch": epoch,
+            "loss": total / len(order),
+            "train_accuracy": right / len(order),
+            "validation_loss": seen.loss,
+            "validation_accuracy": seen.accuracy,
+            "spike_rates": seen.rates,
+            "learning_rate": rate,
+            "synaptic_operations": operations,
+            "connection_sparsity": measures.sparsity,
+            "synapse_memory": measures.memory,
+            "held": self.developer.held,
+            "settled": self.developer.settled(epoch),
+            "layers": layers,
+            "seconds": time.perf_counter() - started,
+            "waiting": prepared.waited / max(trained, 1e-9),
+        }
+
+    def digest(self) -> str:
+        """Return what tells these weights, masks and running means from others; empty in a team of one."""
+        if self.team.size == 1:
+            return ""
+        found = hashlib.sha256()
+        for name, value in _without_state(self.model.state_dict()).items():
+            found.update(name.encode() + value.cpu().numpy().tobytes())
+        return found.hexdigest()
+
+    def stops(self) -> bool:
+        """Return whether the run is over: all epochs done, or no better one for `patience` of them."""
+        settings, last = self.config.optimiser, self.epochs_done - 1
+        if self.epochs_done >= settings.epochs:
+            return True
+        if settings.patience is None or last < 0 or not self.developer.settled(last):
+            return False
+        return bool(last - self.best["epoch"] >= settings.patience)
+
+    def score(self, line: dict[str, Any]) -> list[float]:
+        """Return what validation goes by, the most important first: settled structure, once there is any."""
+        return [int(line["settled"]), line["validation_accuracy"], -line["validation_loss"]]
+
+    def is_best(self, line: dict[str, Any]) -> bool:
+        """Return whether validation prefers this epoch."""
+        return not self.best or self.score(line) >= self.best["score"]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the rest of the run depends on, as tensors and plain values."""
+        return {
+            "format": 1,
+            "epochs_done": self.epochs_done,
+            "config": self.config.to_toml(),
+            "model": _without_state(self.model.state_dict()),
+            "optimiser": self.optimiser.state_dict(),
+            "developer": self.developer.state_dict(),
+            "accuracy": self.accuracy,
+            "best": self.best,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state. Raises ConfigError if it belongs to another configuration."""
+        saved, ours = deciding(parse_toml(state["config"])), deciding(self.config)
+        if saved != ours:
+            pairs = zip(saved.to_toml().splitlines(), ours.to_toml().splitlines(), strict=False)
+            changed = next((f"{a!r} against {b!r}" for a, b in pairs if a != b), "its length")
+            raise ConfigError([f"checkpoint: was made with another configuration; the first difference is {changed}"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.developer.load_state_dict(state["developer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise FileError(f"checkpoint: does not fit the network of its configuration ({reason})") from None
+        self.accuracy = state["accuracy"]
+        self.epochs_done = int(state["epochs_done"])
+        self.best = dict(state["best"])
+
+
+def _without_state(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Return a state_dict with the neurons at rest and for one sample, as in a model that is newly built.
+
+    Recurrent blocks keep the last batch in buffers; it is put to rest before every batch and belongs to no result.
+    """
+    names = ("spike_state", "current_state", "voltage_state")
+    return {
+        name: torch.zeros_like(value[:1]) if name.rpartition(".")[2] in names else value
+        for name, value in tensors.items()
+    }
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """The chosen epoch and how its model does on the test split, which nothing before has looked at."""
+
+    trainer: Trainer
+    folder: RunFolder
+    best_epoch: int
+    validation_accuracy: float
+    test: Evaluation
+
+
+def train(
+    config: RunConfig,
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    team: Team | None = None,
+) -> TrainResult:
+    """Train to the end and return the checkpoint that validation chose, evaluated on the test split.
+
+    After every epoch the history grows by a line and checkpoint.pt is replaced; interrupted at any moment, the run
+    goes on with resume=True from its last complete epoch to the same result. team: from `assemble`, which is called
+    here if it was not before; its leader alone reads and writes the folder.
+    """
+    team = team or assemble(config.hardware)
+    told = progress or Silent()
+    trainer = Trainer(config, team)
+
+    def begin() -> dict[str, Any] | None:
+        if resume:
+            folder.remove_leftovers()
+            if folder.checkpoint_file.exists() or previous(folder.checkpoint_file).exists():
+                return load_newest(folder.checkpoint_file)
+        save_checkpoint(folder.checkpoint_file, trainer.state())
+        return None
+
+    state = team.from_leader(begin)
+    if state is not None:
+        trainer.load_state(state)
+
+    def past() -> list[dict[str, Any]]:
+        if state is not None:
+            folder.cut_history(trainer.epochs_done)
+        return folder.history() if state is not None else []
+
+    for line in team.from_leader(past):
+        told.epoch(line)
+    with Logs(config.log, folder, trainer.epochs_done, writes=team.leader) as logs:
+        while not trainer.stops():
+            line = trainer.run_epoch(told)
+            better = trainer.is_best(line)
+            if better:
+                trainer.best = {"epoch": line["epoch"], "score": trainer.score(line)}
+            team.from_leader(functools.partial(_keep, trainer, folder, line, better, logs))
+            told.epoch(line)
+    return _chosen(folder, Trainer(config, team), team.from_leader(lambda: load_checkpoint(folder.best_file)))
+
+
+def _keep(trainer: Trainer, folder: RunFolder, line: dict[str, Any], better: bool, logs: Logs) -> None:
+    """Write down what an epoch has come to."""
+    if better:
+        save_checkpoint(folder.best_file, trainer.state())
+    folder.append_history(line)
+    save_checkpoint(folder.checkpoint_file, trainer.state())
+    logs.epoch(line)
+
+
+def load_best(folder: RunFolder) -> TrainResult:
+    """Rebuild the model of the epoch that validation chose, on the CPU, and evaluate it on the test split."""
+    return _chosen(folder, Trainer(folder.config()), load_checkpoint(folder.best_file))
+
+
+def _chosen(folder: RunFolder, trainer: Trainer, state: dict[str, Any]) -> TrainResult:
+    trainer.load_state(state)
+    test = evaluate(trainer.model, trainer.data.test, trainer.loss, team=trainer.team)
+    trainer.model.to("cpu")  # where lowering and export take it
+    return TrainResult(trainer, folder, int(state["best"]["epoch"]), float(state["best"]["score"][1]), test)

@@ -1,0 +1,1 @@
+"""SLAYER models: building them, losses, evaluation, and lowering them to a Network."""

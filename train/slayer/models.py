@@ -1,0 +1,182 @@
+"""Networks of SLAYER blocks from a configuration."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, cast
+
+import torch
+
+from sdsnn_core.errors import ConfigError
+from sdsnn_core.lava.compat import import_slayer
+from sdsnn_core.network import Shape
+
+from ..data.datasets import import_object
+from ..run.config import LayerConfig, ModelConfig
+
+
+class BlockNetwork(torch.nn.Module):
+    """A chain of SLAYER blocks, kept in order in `blocks`.
+
+    forward takes (batch, *shape, steps) float32 spikes and returns the spikes of the last block in the same layout.
+    """
+
+    def __init__(self, blocks: list[torch.nn.Module]) -> None:
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(blocks)
+
+    def forward(self, spikes: torch.Tensor) -> torch.Tensor:
+        """Run all blocks over all steps."""
+        for block in self.blocks:
+            spikes = block(spikes)
+        return spikes
+
+
+def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> BlockNetwork:
+    """Build the network that `config` describes; weights are drawn from torch's global generator.
+
+    Raises ConfigError where a layer does not fit what is in front of it.
+    """
+    if config.factory is not None:
+        return _made_by_user(config.factory, input_shape, n_classes)
+    layers = config.layers or tuple(LayerConfig(kind="dense", out=size) for size in config.hidden)
+    # Delays sit on hidden layers only: nothing behind the readout could carry them.
+    readout = LayerConfig(kind="dense", out=n_classes, delay=False)
+    blocks: list[torch.nn.Module] = []
+    sample = torch.zeros(1, *input_shape, 1)  # SLAYER makes shapes and delays on the first forward pass
+
+    def put(block: torch.nn.Module) -> None:
+        nonlocal sample
+        with torch.no_grad():
+            sample = block(sample)
+        blocks.append(block)
+
+    for index, layer in enumerate((*layers, readout)):
+        where = f"model.layers.{index}" if index < len(layers) else "the readout"
+        if layer.kind in ("dense", "recurrent") and sample.dim() > 3:
+            put(import_slayer().block.cuba.Flatten())
+        try:
+            put(_block(config, layer, tuple(sample.shape[1:-1])))
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError([f"{where}: a {layer.kind} layer does not fit its input: {_line(error)}"]) from None
+        if not sample.numel():
+            raise ConfigError([f"{where}: nothing is left of its input, the output has shape {_shape(sample)}"])
+    return BlockNetwork(blocks)
+
+
+def cast_before_neurons(model: BlockNetwork) -> None:
+    """Let neurons have float32 input whatever precision the synapses compute in: their arithmetic is exact in it."""
+
+    def cast(_neuron: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(value.float() for value in inputs)
+
+    for block in model.blocks:
+        neuron = getattr(block, "neuron", None)
+        if neuron is not None:
+            neuron.register_forward_pre_hook(cast)
+
+
+def _made_by_user(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork:
+    """Return what a user's factory makes, run once. Raises ConfigError where it makes something else."""
+    made = import_object(path, "model.factory")(input_shape, n_classes)
+    blocks = getattr(made, "blocks", None)
+    if not isinstance(made, torch.nn.Module) or not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
+        problem = f"model.factory: {path} made a {type(made).__name__}, needed is a module with a ModuleList `blocks`"
+        raise ConfigError([problem])
+    try:
+        output, passed = _watched(made, blocks, torch.zeros(1, *input_shape, 2))
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError([f"model.factory: what {path} made does not take {input_shape}: {_line(error)}"]) from None
+    if tuple(output.shape) != (1, n_classes, 2):
+        problem = f"model.factory: what {path} made gives shape {tuple(output.shape[1:-1])}, needed is ({n_classes},)"
+        raise ConfigError([problem])
+    if not passed:
+        problem = (
+            f"model.factory: the forward of what {path} made is not its blocks one after another; "
+            "allowed are chains: evaluation and export take `blocks` in order"
+        )
+        raise ConfigError([problem])
+    for block in blocks:
+        neuron = getattr(block, "neuron", None)
+        if neuron is not None:  # as in `_block`
+            neuron.threshold_eps = max(neuron.threshold_eps, 1 / neuron.s_scale)
+    return cast("BlockNetwork", made)  # all that is used of one is `blocks` and what a module has
+
+
+def _watched(made: Any, blocks: torch.nn.ModuleList, sample: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """Return what the network gives, and whether every block gets what the one before it gave.
+
+    Looked at in evaluation, where dropout between blocks passes its input on; before it once as it is, which lets
+    SLAYER's norms learn their shapes.
+    """
+    given: list[Any] = [sample]
+    passed = True
+
+    def watch(index: int) -> Any:
+        def hook(_block: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            nonlocal passed
+            passed = passed and len(given) == index + 1 and len(inputs) == 1 and inputs[0] is given[-1]
+            given.append(output)
+
+        return hook
+
+    with torch.no_grad():
+        made(sample)
+    handles = [block.register_forward_hook(watch(index)) for index, block in enumerate(blocks)]
+    was_training = made.training
+    try:
+        with torch.no_grad():
+            output = made.eval()(sample)
+    finally:
+        made.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return output, passed and len(given) == len(blocks) + 1 and output is given[-1]
+
+
+def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Module:
+    """Return one block. shape: of its input, without batch and steps."""
+    cuba = import_slayer().block.cuba
+    if layer.kind == "flatten":
+        block: torch.nn.Module = cuba.Flatten()
+        return block
+    if layer.kind in ("conv", "pool") and len(shape) != 3:
+        raise ValueError(f"got shape {shape}, allowed is (channels, height, width)")
+    neuron: dict[str, Any] = {**config.neuron.model_dump(), "requires_grad": False}
+    if layer.neuron is not None:
+        neuron.update(layer.neuron.model_dump(exclude_none=True))
+    more: dict[str, Any] = {
+        "weight_scale": config.weight_scale if layer.weight_scale is None else layer.weight_scale,
+        "weight_norm": config.weight_norm if layer.weight_norm is None else layer.weight_norm,
+        "delay": config.delay if layer.delay is None else layer.delay,
+    }
+    with warnings.catch_warnings():  # SLAYER still uses the old form of weight normalisation
+        warnings.filterwarnings("ignore", message=".*weight_norm")
+        if layer.kind == "pool":
+            # One input spike passes a pool if its weight exceeds the threshold: SLAYER's own default is 1.1 of it.
+            scale = 1.1 * neuron["threshold"] if layer.weight_scale is None else layer.weight_scale
+            delay = bool(layer.delay)
+            made = cuba.Pool(neuron, layer.kernel, weight_scale=scale, delay=delay)
+        elif layer.kind == "conv":
+            if shape[0] % (layer.groups or 1):
+                raise ValueError(f"got {shape[0]} channels in {layer.groups} groups, allowed are groups of equal size")
+            made = cuba.Conv(
+                neuron, shape[0], layer.out, layer.kernel,
+                stride=layer.stride or 1, padding=layer.padding or 0, groups=layer.groups or 1, **more,
+            )  # fmt: skip
+        else:
+            kind = cuba.Recurrent if layer.kind == "recurrent" else cuba.Dense
+            made = kind(neuron, math.prod(shape), layer.out, **more)
+    # One state unit instead of 0.01: the same `v > threshold`, also above 64 and in the CUDA kernel.
+    made.neuron.threshold_eps = 1 / made.neuron.s_scale
+    result: torch.nn.Module = made
+    return result
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _shape(sample: torch.Tensor) -> tuple[int, ...]:
+    return tuple(sample.shape[1:-1])

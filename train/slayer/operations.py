@@ -1,0 +1,73 @@
+"""Synaptic operations of a SLAYER model: how many present synapses the spikes of a run cross.
+
+One operation is one spike meeting one synapse whose deployed weight (quantised and masked) is not zero; a graded input
+spike counts once, whatever its value. These are `Activity.events` of the network that the model is lowered to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..development.masks import MaskedLayer
+
+
+def arrivals(values: Tensor) -> Tensor:
+    """Return how many spikes each unit sent: (batch, *shape, steps) -> (*shape,) float64."""
+    return (values != 0).sum(-1).sum(0, dtype=torch.float64)
+
+
+def synaptic_operations(
+    blocks: Sequence[torch.nn.Module], layers: Sequence[MaskedLayer], sent: Sequence[Tensor]
+) -> list[float]:
+    """Return the operations of every block of a chain; 0 where a block has no synapses.
+
+    layers: the masked layers among the blocks. sent: `arrivals` of the input and of every block's output, one more
+    than there are blocks.
+    """
+    assert len(sent) == len(blocks) + 1, (len(sent), len(blocks))
+    masked = {id(layer.block): layer for layer in layers}
+    return [
+        _operations(block, masked.get(id(block)), before, after)
+        for block, before, after in zip(blocks, sent[:-1], sent[1:], strict=True)
+    ]
+
+
+def _operations(block: Any, layer: MaskedLayer | None, before: Tensor, after: Tensor) -> float:
+    if layer is None:
+        return float((_fan_out_of_pool(block, before) * before).sum()) if type(block).__name__ == "Pool" else 0.0
+    # The second synapse of a recurrent block hears the block's own spikes.
+    total = torch.zeros((), dtype=torch.float64, device=before.device)
+    for synapse, spikes in zip(layer.synapses, (before, after), strict=False):
+        present = synapse.present
+        if synapse.kernelwise:
+            total = total + (_fan_out_of_conv(synapse.synapse, present, spikes) * spikes).sum()
+        else:
+            total = total + (present.flatten(1).sum(0) * spikes.flatten()).sum()
+    return float(total)
+
+
+def _fan_out_of_conv(synapse: Any, present: Tensor, like: Tensor) -> Tensor:
+    """Return how many synapses leave each input of a convolution: the gradient of its sum, with weights of one."""
+    with torch.enable_grad():
+        probe = torch.zeros(1, *like.shape, 1, dtype=torch.float64, device=like.device, requires_grad=True)
+        out = torch.nn.functional.conv3d(
+            probe, present.double(), None, synapse.stride, synapse.padding, synapse.dilation, synapse.groups
+        )
+        (gradient,) = torch.autograd.grad(out.sum(), probe)
+    return gradient.reshape(like.shape)
+
+
+def _fan_out_of_pool(block: Any, like: Tensor) -> Tensor:
+    """Return in how many windows of a pool each input lies."""
+    with torch.enable_grad():
+        probe = torch.zeros(1, *like.shape, 1, device=like.device, requires_grad=True)
+        (gradient,) = torch.autograd.grad(block.synapse(probe).sum(), probe)
+    weight: Tensor = block.synapse.weight.detach()
+    hook = block.synapse.pre_hook_fx
+    largest: Tensor = (weight if hook is None else hook(weight)).abs().max()
+    # A weight that quantises to zero makes no synapse.
+    return (gradient.abs() / torch.where(largest > 0, largest, 1.0)).round().reshape(like.shape).double()
