@@ -299,7 +299,7 @@ def start_caller(place: Place, job: str) -> subprocess.Popen[bytes]:
         import sys, tempfile
         sys.path.insert(0, {str(place.folder)!r})
         tempfile.tempdir = {str(place.temporary)!r}
-        from sdsnn_core import lava_child
+        from sdsnn_core.lava import child as lava_child
         lava_child._new_token = lambda: {place.shm!r}
         lava_child.run_in_child("jobs_of_test:{job}", {{"ready": {str(place.ready)!r}}}, 300)
     """

@@ -59,7 +59,7 @@ def test_another_start_method_is_answered(method: str) -> None:
         assert multiprocessing.get_start_method() == {method!r}
     """)
     assert said.startswith(f"lava: got multiprocessing start method '{method}', allowed 'fork'")
-    assert "lava_child" in said
+    assert "sdsnn_core.lava.child" in said
 
 
 @needs_lava
@@ -82,7 +82,7 @@ def test_lava_is_quiet_and_its_warnings_only(tmp_path: Any) -> None:
     said = fresh(f"""
         import sys, warnings
         sys.pycache_prefix = {str(tmp_path)!r}
-        from sdsnn_core import lava_compat
+        from sdsnn_core.lava import compat as lava_compat
         lava_compat.import_lava("lava.proc.lif.models")
         lava_compat.import_lava("lava.proc.sparse.models")
         with lava_compat._quiet():

@@ -157,7 +157,7 @@ import sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from sdsnn.train.fused import triton_kernels
+from sdsnn.train.fused.triton import kernels as triton_kernels
 
 for kernel in (triton_kernels.forward_kernel, triton_kernels.backward_kernel):
     types = {name: "i32" for name in kernel.arg_names}
