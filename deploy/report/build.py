@@ -102,18 +102,20 @@ def _row(quantity: str, unit: str, before: float | None, after: float | None) ->
 
 
 def structure(history: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return series over epochs: accuracies, loss, and per layer the units alive and the synapses."""
+    """Return series over epochs: accuracies, loss, operations, and per layer the units alive and the synapses."""
     if not history:
         return None
     layers: dict[str, dict[str, list[Any]]] = {}
     for line in history:
         for layer in line.get("layers") or []:
             name = _layer_name(layer)
-            series = layers.setdefault(name, {"units": [], "alive_units": [], "synapses": []})
-            for key, values in series.items():
+            of_layer = layers.setdefault(name, {"units": [], "alive_units": [], "synapses": []})
+            for key, values in of_layer.items():
                 values.append(layer.get(key))
     keys = ("epoch", "loss", "train_accuracy", "validation_accuracy", "connection_sparsity", "seconds")
-    return {**{key: [line.get(key) for line in history] for key in keys}, "layers": layers}
+    series = {key: [line.get(key) for line in history] for key in keys}
+    operations = [sum(line["synaptic_operations"]) if line.get("synaptic_operations") else None for line in history]
+    return {**series, "synaptic_operations": operations, "layers": layers}
 
 
 def _layer_name(layer: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -116,23 +117,43 @@ def _structure(report: dict[str, Any]) -> str:
     found = report["structure"]
     if found is None:
         return missing("history", report["absent"].get("history.jsonl", ""))
-    epochs, layers = found["epoch"], found["layers"]
+    layers, chosen = found["layers"], report["summary"]["epoch"]
+    absent = [None if share is None else 100 * share for share in found["connection_sparsity"]]
     accuracies = {"training": found["train_accuracy"], "validation": found["validation_accuracy"]}
-    alive = {name: layer["alive_units"] for name, layer in layers.items()}
-    synapses = {name: layer["synapses"] for name, layer in layers.items()}
+
+    known = sorted(v for v in found["validation_accuracy"] if v is not None)
+    least = known[len(known) // 2] - 0.1 if known else 0.0
+    late = [None if v is None or v < least else v for v in found["validation_accuracy"]]
+    zoomed: dict[str, Any] = {"scale": 100, "y_range": (100 * max(least, known[0]), 100 * known[-1])} if known else {}
+
+    def over_epochs(series: Mapping[str, Sequence[float | None]], label: str, caption: str, **options: Any) -> str:
+        return figure(line_chart(found["epoch"], series, "epoch", label, mark=chosen, **options), caption)
+
     plots = [
-        (line_chart(epochs, accuracies, "epoch", "accuracy (%)", scale=100, y_range=(0, 100)), "Accuracy."),
-        (line_chart(epochs, {"loss": found["loss"]}, "epoch", "loss (mean per sample)"), "Training loss."),
-        (
-            line_chart(epochs, alive, "epoch", "units alive (neurons or channels)"),
+        over_epochs(accuracies, "accuracy (%)", "Accuracy.", scale=100, y_range=(0, 100)),
+        over_epochs({"loss": found["loss"]}, "loss (mean per sample)", "Training loss."),
+        over_epochs(
+            {name: layer["alive_units"] for name, layer in layers.items()},
+            "units alive (neurons or channels)",
             "Units alive in each layer.",
         ),
-        (
-            line_chart(epochs, synapses, "epoch", "synapses present"),
+        over_epochs(
+            {name: layer["synapses"] for name, layer in layers.items()},
+            "synapses present",
             "Synapses present in each layer, a convolution's kernel once.",
         ),
+        over_epochs(
+            {"operations": found["synaptic_operations"]},
+            "synaptic operations (per inference)",
+            "Synaptic operations of one inference, mean over the validation split.",
+        ),
+        figure(
+            line_chart(absent, {"validation": late}, "absent synapses (% of dense)", "accuracy (%)", **zoomed),
+            "Validation accuracy against sparsity, epoch by epoch; epochs far below the median are left out.",
+        ),
     ]
-    return columns(*(figure(drawing, caption) for drawing, caption in plots))
+    note = "" if chosen is None else f'<p class="muted">Dashed: epoch {chosen}, chosen on the validation split.</p>'
+    return columns(*plots) + note
 
 
 def _before_after(report: dict[str, Any]) -> str:

@@ -60,7 +60,7 @@ def opening(width: float, height: float, label: str) -> str:
     )
 
 
-def axes(frame: Frame, x_label: str, y_label: str, *, integer_x: bool = False) -> list[str]:
+def axes(frame: Frame, x_label: str, y_label: str, integer_x: bool = False) -> list[str]:
     """Return grid lines, numbers, axes and their labels."""
     bottom, left = frame.height - BOTTOM, LEFT
     parts = []
@@ -95,36 +95,53 @@ def legend(names: Mapping[str, int]) -> str:
 
 
 def line_chart(
-    x: Sequence[float],
-    series: dict[str, Sequence[float | None]],
+    x: Sequence[float | None],
+    series: Mapping[str, Sequence[float | None]],
     x_label: str,
     y_label: str,
     *,
     y_range: tuple[float, float] | None = None,
     scale: float = 1.0,
-    width: float = 520,
-    height: float = 260,
+    mark: float | None = None,
 ) -> str:
-    """Return lines over x; gaps where a value is None. scale: values are multiplied by it, 100 for percent."""
-    series = {name: [None if v is None else v * scale for v in line] for name, line in series.items()}
-    values = [v for line in series.values() for v in line if v is not None]
-    if not values or not len(x):
+    """Draw lines over x, in the order of the points, as inline SVG.
+
+    Args:
+        x: place of each point; a point without one is a gap.
+        series: name -> value at each point; None is a gap.
+        x_label: what x is, with its unit.
+        y_label: what the values are, with their unit.
+        y_range: ends of the vertical axis; the default is from 0 or the least value to the greatest.
+        scale: factor of all values, 100 for percent.
+        mark: x of a dashed vertical line.
+
+    Returns:
+        The drawing with its legend; empty where there is no value.
+    """
+    lines = {
+        name: [None if at is None or v is None else (at, v * scale) for at, v in zip(x, values, strict=True)]
+        for name, values in series.items()
+    }
+    points = [point for line in lines.values() for point in line if point is not None]
+    if not points:
         return ""
-    low, high = y_range or (min(0.0, min(values)), max(values))
-    frame = Frame(width, height, x[0], x[-1] if x[-1] > x[0] else x[0] + 1, low, high if high > low else low + 1)
-    parts = [opening(width, height, f"{y_label} over {x_label}"), *axes(frame, x_label, y_label, integer_x=True)]
-    for i, (name, line) in enumerate(series.items()):
+    xs, ys = zip(*points, strict=True)
+    left, right = min(xs), max(xs)
+    low, high = y_range or (min(0.0, *ys), max(ys))
+    frame = Frame(520, 260, left, right if right > left else left + 1, low, high if high > low else low + 1)
+    whole = all(value == int(value) for value in xs)
+    parts = [opening(frame.width, frame.height, f"{y_label} over {x_label}"), *axes(frame, x_label, y_label, whole)]
+    if mark is not None and left <= mark <= right:
+        parts.append(f'<path class="mark" d="M{frame.x(mark):.1f} {TOP:g}V{frame.height - BOTTOM:g}"/>')
+    for i, (name, line) in enumerate(lines.items()):
         path, pen = "", "M"
-        for at, value in zip(x, line, strict=True):
-            if value is None:
-                pen = "M"
-                continue
-            path += f"{pen}{frame.x(at):.1f} {frame.y(value):.1f}"
-            pen = "L"
+        for point in line:
+            path += "" if point is None else f"{pen}{frame.x(point[0]):.1f} {frame.y(point[1]):.1f}"
+            pen = "M" if point is None else "L"
         parts.append(
             f'<path class="line" stroke="{COLOURS[i % len(COLOURS)]}" d="{path}"><title>{escape(name)}</title></path>'
         )
-    return "".join(parts) + "</svg>" + legend({name: i for i, name in enumerate(series)})
+    return "".join(parts) + "</svg>" + legend({name: i for i, name in enumerate(lines)})
 
 
 def raster(layers: dict[str, tuple[int, Sequence[tuple[int, int]]]], n_steps: int, dt_s: float) -> str:

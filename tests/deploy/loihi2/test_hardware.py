@@ -124,7 +124,7 @@ def simulate(folder: Path, *, stand_in: bool) -> subprocess.CompletedProcess[str
     command = [
         sys.executable,
         "-m",
-        "sdsnn_core",
+        "sdsnn",
         "simulate",
         "network.nir",
         "data.npz",

@@ -57,7 +57,14 @@ def history_line(epoch: int) -> dict[str, Any]:
     ]
     accuracy = 0.5 + epoch / 10
     numbers = {"epoch": epoch, "loss": 2 - epoch / 3, "train_accuracy": accuracy, "validation_accuracy": accuracy}
-    return {**numbers, "connection_sparsity": epoch / 20, "seconds": 0.1, "layers": layers}
+    operations = [300.0 - 10 * epoch, 50.0]
+    return {
+        **numbers,
+        "connection_sparsity": epoch / 20,
+        "synaptic_operations": operations,
+        "seconds": 0.1,
+        "layers": layers,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +145,34 @@ def test_numbers_are_those_of_the_reference(run: Path) -> None:
     assert rows["units in dense0"] == (16, 12)
     assert rows["synapses"] == (64 * 16 + 16 * 10, kept)
     assert data["structure"]["layers"]["dense0"]["alive_units"] == [16, 15, 14, 13]
+    assert data["structure"]["synaptic_operations"] == [350.0, 340.0, 330.0, 320.0]
     assert data["placement"]["unpruned"]["cores"] == 1
+
+
+def test_the_page_draws_learning_curves_and_structure(run: Path) -> None:
+    page = make_report(run).html
+    drawn = page.split("<h2>Structure over training</h2>")[1].split("</section>")[0]
+    labels = re.findall(r'aria-label="([^"]+)"', drawn)
+    assert labels == [
+        "accuracy (%) over epoch",
+        "loss (mean per sample) over epoch",
+        "units alive (neurons or channels) over epoch",
+        "synapses present over epoch",
+        "synaptic operations (per inference) over epoch",
+        "accuracy (%) over absent synapses (% of dense)",
+    ]
+    assert "Dashed: epoch 3, chosen on the validation split." in drawn
+    assert drawn.count('class="mark"') == 5
+    lines = dict(re.findall(r'd="(M[^"]+)"><title>([^<]+)</title>', drawn)[i][::-1] for i in range(3))
+    # Accuracies of 0.5 to 0.8 in four epochs: four points, evenly apart, on a straight line.
+    points = [tuple(map(float, pair.split())) for pair in re.split("[ML]", lines["validation"]) if pair]
+    assert len(points) == 4
+    assert np.ptp(np.diff(np.array(points), axis=0), axis=0).max() < 0.2
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["synaptic_operations"]
+    (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert make_report(run, samples=0).data["structure"]["synaptic_operations"] == [None] * 4
 
 
 def test_the_page_stands_alone_and_says_it_all(run: Path) -> None:
