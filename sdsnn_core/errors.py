@@ -8,7 +8,7 @@
       MissingDependency (ImportError)          an optional package is not installed
       BackendError      (RuntimeError)         a back end failed or ran past its time limit
 
-A message says where, what came, and what is allowed.
+Every message has one form, `WHERE: expected X, got Y`, on one line.
 """
 
 
@@ -42,3 +42,20 @@ class MissingDependency(SdsnnError, ImportError):
 
 class BackendError(SdsnnError, RuntimeError):
     """A back end failed, or ran past its time limit."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error as one line.
+
+    Args:
+        error: Any exception. Messages of other libraries are cut at 200 characters, ours are kept whole.
+
+    Returns:
+        The message with every run of white space as one space, or the name of the type where the message is empty.
+
+    Example:
+        >>> one_line(ValueError("bad\n  value"))
+        'bad value'
+    """
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if isinstance(error, SdsnnError) else line[:200]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, final
 
-from sdsnn_core.errors import FileError, SdsnnError
+from sdsnn_core.errors import FileError, SdsnnError, one_line
 
 if TYPE_CHECKING:
     from sdsnn_core.network import Network
@@ -108,7 +108,7 @@ def _of_network(path: Path, read: Callable[[Path], Network], rule: str, help_: s
     except FileError:
         raise
     except SdsnnError as error:
-        reason = " ".join(str(error).split()).removeprefix(f"{path}: ")
+        reason = one_line(error).removeprefix(f"{path}: ")
         return [Finding(rule, "error", path.name, reason, help_)]
 
 
@@ -127,4 +127,4 @@ def _check_run(path: Path) -> list[Finding]:
     except SdsnnError as error:
         if any(finding.severity == "error" for finding in found):
             return found
-        return [*found, Finding("lowering", "error", str(path), " ".join(str(error).split()), "see docs/formats.md")]
+        return [*found, Finding("lowering", "error", str(path), one_line(error), "see docs/formats.md")]

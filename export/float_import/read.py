@@ -10,11 +10,11 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
+from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode, one_line
 from sdsnn_core.network import Network
 from sdsnn_core.spike_files import read_spikes
 
-from ..nir_format.graph import MALFORMED, line_of
+from ..nir_format.graph import MALFORMED
 from ..nir_format.reader import from_nir
 from ..nir_format.writer import import_nir
 from .graph import FloatGraph, read_graph
@@ -83,7 +83,7 @@ def read_nir_graph(path: Path) -> Any:
         # Without NIR's own type check, which refuses kernels that are not square and what some tools write.
         return import_nir().read(path, type_check=False)
     except (*MALFORMED, AssertionError, AttributeError) as error:
-        raise FileError(f"{path}: cannot be read as NIR ({line_of(error)})") from error
+        raise FileError(f"{path}: cannot be read as NIR ({one_line(error)})") from error
 
 
 def _import(graph: Any, dt: float, writer: str | None, calibrate: Path | None, seed: int) -> Imported:

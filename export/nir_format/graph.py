@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sdsnn_core.errors import FileError
+from sdsnn_core.errors import FileError, one_line
 from sdsnn_core.network import Shape
 
 from .writer import import_nir
@@ -47,18 +47,13 @@ class _FileNodes(Mapping[str, Any]):
         try:
             return nir.dict2NIRNode(nir.serialization.hdf2dict(self._group[name]))
         except (*MALFORMED, AssertionError, AttributeError) as error:
-            raise FileError(f"node {name!r}: cannot be read ({line_of(error)})") from error
+            raise FileError(f"node {name!r}: cannot be read ({one_line(error)})") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._group)
 
     def __len__(self) -> int:
         return len(self._group)
-
-
-def line_of(error: Exception) -> str:
-    """Return the message of an error as one line, or its class where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def text_of(value: Any) -> str:

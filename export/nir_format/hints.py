@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sdsnn_core.convolution import expand
-from sdsnn_core.errors import FileError, NetworkError, SdsnnError
+from sdsnn_core.errors import FileError, NetworkError, SdsnnError, one_line
 from sdsnn_core.network import (
     Convolution,
     Input,
@@ -24,7 +24,7 @@ from .dialect import (
     METADATA_KEY,
     METADATA_VERSION,
 )
-from .graph import Graph, line_of, nir_shape, text_of
+from .graph import Graph, nir_shape, text_of
 from .parts import bias_of, convolution_of, population_of, synapses_of
 
 
@@ -39,7 +39,7 @@ def with_metadata(graph: Graph) -> Network:
         if isinstance(error, SdsnnError):
             raise
         raise FileError(
-            f"metadata {METADATA_KEY!r} do not fit the graph ({type(error).__name__}: {line_of(error)}); allowed are "
+            f"metadata {METADATA_KEY!r} do not fit the graph ({type(error).__name__}: {one_line(error)}); allowed are "
             "the writer's, or metadata=False to read the floats alone"
         ) from error
 

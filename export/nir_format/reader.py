@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
+from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode, one_line
 from sdsnn_core.network import Network
 
 from .dialect import METADATA_KEY
 from .floats import floats_alone
-from .graph import KNOWN, MALFORMED, Graph, line_of, open_graph
+from .graph import KNOWN, MALFORMED, Graph, open_graph
 from .hints import with_metadata
 
 
@@ -41,7 +41,7 @@ def read_nir(path: str | Path, *, dt: float | None = None, metadata: bool = True
     except SdsnnError as error:
         raise type(error)(f"{path}: {error}") from error
     except MALFORMED as error:
-        raise FileError(f"{path}: damaged HDF5 file ({line_of(error)})") from error
+        raise FileError(f"{path}: damaged HDF5 file ({one_line(error)})") from error
 
 
 def from_nir(graph: Any, *, dt: float | None = None, metadata: bool = True) -> Network:

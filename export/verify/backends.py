@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.errors import NetworkError, UnsupportedNode
+from sdsnn_core.errors import NetworkError, UnsupportedNode, one_line
 from sdsnn_core.lava.compat import lava_available
 from sdsnn_core.network import Network
 
@@ -43,7 +43,7 @@ def write_netx_file(network: Network, path: Path) -> NetxFile:
         try:
             return NetxFile(write_netx(network, path, loader=loader), loader, reasons[0] if reasons else None)
         except (NetworkError, UnsupportedNode) as error:
-            reasons.append(" ".join(str(error).split()))
+            reasons.append(one_line(error))
     path.unlink(missing_ok=True)
     return NetxFile(None, None, reasons[-1])
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from sdsnn_core import reference
 from sdsnn_core.activity import Activity, prepare_inputs
-from sdsnn_core.errors import SdsnnError
+from sdsnn_core.errors import SdsnnError, one_line
 from sdsnn_core.network import NEVER_FIRES, Network
 from sdsnn_core.testing import first_difference
 
@@ -144,7 +144,7 @@ def _compare(
     try:
         got = run(network, inputs)
     except SdsnnError as error:
-        return Comparison(name, 0, 0, None, time.perf_counter() - started, failed=" ".join(str(error).split()))
+        return Comparison(name, 0, 0, None, time.perf_counter() - started, failed=one_line(error))
     seconds = time.perf_counter() - started
     firing = {key for key, p in network.populations.items() if (p.threshold < NEVER_FIRES).any()}
     unknown, missing = set(got) - set(truth.spikes), firing - set(got)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sdsnn_core.errors import FileError, MissingDependency
+from sdsnn_core.errors import FileError, MissingDependency, one_line
 
 from ..run.config import DataConfig
 from .augment import KEYS, varies, vary
@@ -120,7 +120,7 @@ def _heidelberg(config: DataConfig, seed: int, download: bool, names: tuple[str,
             try:
                 file = h5py.File(path, "r")
             except OSError as error:
-                raise FileError(f"data {path}: not an HDF5 file or cut off ({_line(error)})") from None
+                raise FileError(f"data {path}: not an HDF5 file or cut off ({one_line(error)})") from None
             files.append(file)
             absent = [key for key in ("spikes/times", "spikes/units", "labels") if key not in file]
             if absent:
@@ -174,7 +174,7 @@ def read_aedat4(path: Path) -> Events:
         # A damaged file may also end in tonic's plain Exception, or in a panic of aedat's Rust, a BaseException.
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
             raise
-        raise FileError(f"data {path}: not an .aedat4 file of events ({_line(error)})") from None
+        raise FileError(f"data {path}: not an .aedat4 file of events ({one_line(error)})") from None
     events = np.zeros(len(table), _XYTP)
     for ours, theirs in zip(("t", "x", "y", "p"), table.dtype.names, strict=True):
         events[ours] = table[theirs]
@@ -186,7 +186,7 @@ def load_array(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"data {path}: not an .npy file of plain arrays ({_line(error)})") from None
+        raise FileError(f"data {path}: not an .npy file of plain arrays ({one_line(error)})") from None
 
 
 def file_signature(directory: Path, files: Sequence[str]) -> list[object]:
@@ -220,7 +220,7 @@ def _directory(config: DataConfig, needed: Sequence[str], download: bool, fetch:
             directory.mkdir(parents=True, exist_ok=True)
             directory = fetch(directory)
         except (OSError, RuntimeError) as error:
-            raise FileError(f"data {config.name}: the download to {directory} failed ({_line(error)})") from None
+            raise FileError(f"data {config.name}: the download to {directory} failed ({one_line(error)})") from None
     absent = [name for name in needed if not (directory / name).exists()]
     if absent:
         what = f"has no {', '.join(absent)}" if directory.is_dir() else "does not exist"
@@ -258,7 +258,3 @@ def _download_cifar10_dvs(directory: Path) -> Path:
     from tonic.datasets import CIFAR10DVS
 
     return Path(CIFAR10DVS(str(directory)).location_on_system)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from sdsnn_core.errors import BackendError, ConfigError, MissingDependency, SdsnnError
+from sdsnn_core.errors import BackendError, ConfigError, MissingDependency, SdsnnError, one_line
 
 from .config_training import HardwareConfig
 
@@ -119,8 +119,9 @@ class FabricTeam(Team):
         try:
             yield
         except RuntimeError as error:  # what torch raises where another process has gone
-            reason = " ".join(str(error).split())[:160]
-            raise BackendError(f"process {self.rank}: lost the others ({reason}); go on with --resume") from None
+            raise BackendError(
+                f"process {self.rank}: lost the others ({one_line(error)}); go on with --resume"
+            ) from None
 
     def _all_or_none(self, work: Callable[[], Any]) -> Any:
         """Do the work; an error of any process ends all: it is raised where it happened, the others end quietly."""
@@ -174,9 +175,8 @@ def assemble(config: HardwareConfig) -> Team:
         )
         fabric.launch()
     except (RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise BackendError(
-            f"hardware: {devices} processes on each of {nodes} machines did not meet ({reason})"
+            f"hardware: {devices} processes on each of {nodes} machines did not meet ({one_line(error)})"
         ) from None
     if fabric.world_size > 1:
         atexit.register(_part)

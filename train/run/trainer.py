@@ -12,7 +12,7 @@ from typing import Any, Protocol, final
 import numpy as np
 import torch
 
-from sdsnn_core.errors import ConfigError, FileError
+from sdsnn_core.errors import ConfigError, FileError, one_line
 
 from ..data.load import DataSet, load_data
 from ..data.prefetch import Ahead
@@ -197,8 +197,7 @@ class Trainer:
             self.optimiser.load_state_dict(state["optimiser"])
             self.developer.load_state_dict(state["developer"])
         except (RuntimeError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise FileError(f"checkpoint: does not fit the network of its configuration ({reason})") from None
+            raise FileError(f"checkpoint: does not fit the network of its configuration ({one_line(error)})") from None
         self.accuracy = state["accuracy"]
         self.epochs_done = int(state["epochs_done"])
         self.best = dict(state["best"])

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 
-from sdsnn_core.errors import ConfigError
+from sdsnn_core.errors import ConfigError, one_line
 from sdsnn_core.lava.compat import import_slayer
 from sdsnn_core.network import Shape
 
@@ -59,7 +59,7 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> Bloc
         try:
             put(_block(config, layer, tuple(sample.shape[1:-1])))
         except (RuntimeError, ValueError) as error:
-            raise ConfigError([f"{where}: a {layer.kind} layer does not fit its input: {_line(error)}"]) from None
+            raise ConfigError([f"{where}: a {layer.kind} layer does not fit its input: {one_line(error)}"]) from None
         if not sample.numel():
             raise ConfigError([f"{where}: nothing is left of its input, the output has shape {_shape(sample)}"])
     return BlockNetwork(blocks)
@@ -87,7 +87,7 @@ def _made_by_user(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork
     try:
         output, passed = _watched(made, blocks, torch.zeros(1, *input_shape, 2))
     except (RuntimeError, ValueError) as error:
-        raise ConfigError([f"model.factory: what {path} made does not take {input_shape}: {_line(error)}"]) from None
+        raise ConfigError([f"model.factory: what {path} made does not take {input_shape}: {one_line(error)}"]) from None
     if tuple(output.shape) != (1, n_classes, 2):
         problem = f"model.factory: what {path} made gives shape {tuple(output.shape[1:-1])}, needed is ({n_classes},)"
         raise ConfigError([problem])
@@ -172,10 +172,6 @@ def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Mo
     made.neuron.threshold_eps = 1 / made.neuron.s_scale
     result: torch.nn.Module = made
     return result
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _shape(sample: torch.Tensor) -> tuple[int, ...]:
