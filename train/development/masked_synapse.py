@@ -16,6 +16,7 @@ from torch import Tensor
 from sdsnn_core.errors import UnsupportedNode
 
 from ..fused.sparse import Pattern
+from ..slayer.hooks import MaskingHook
 from .quantiser import fits, quantise_masked, scale_of
 
 _SQUARES = ("exp_avg_sq", "max_exp_avg_sq")  # Adam's averages of squared gradients
@@ -44,7 +45,7 @@ class _Mask(torch.autograd.Function):
         return gradient * present, None, None, None, None
 
 
-class MaskedHook(torch.nn.Module):
+class MaskedHook(torch.nn.Module, MaskingHook):
     """A synapse's quantiser with a mask behind it; stands in for SLAYER's `pre_hook_fx`.
 
     mask: bool buffer of the weight's shape. absent_gradient: abs(dL/dw) at absent synapses, summed over the backward

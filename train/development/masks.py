@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sdsnn_core.errors import UnsupportedNode
 
+from ..slayer.hooks import SpikeGate
 from .masked_synapse import MaskedHook, MaskedSynapse
 
 __all__ = ["MaskedHook", "MaskedLayer", "MaskedSynapse", "attach_masks", "synapses_of"]
@@ -31,10 +32,8 @@ class _Gate(torch.autograd.Function):
         return grad_outputs[0], None
 
 
-class _GateSpikes:
+class _GateSpikes(SpikeGate):
     """Forward hook of a block's neuron: silences the units whose gate is closed."""
-
-    steps_alike = True  # a fused neuron may hand over its spikes a step late
 
     def __init__(self, block: Any) -> None:
         self.block = block

@@ -10,6 +10,7 @@ import torch
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.lava.compat import import_slayer
 
+from ..slayer.hooks import SpikeGate
 from .functions import Constants, fire, integrate, shift
 from .layout import layout_of, steps_first, steps_last
 from .recurrent import Loop, finish
@@ -117,7 +118,7 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
         None where that is not the same, or has to be asked of a call per step; then nothing has changed but what every
         call of `forward` does before it starts.
         """
-        gates = [getattr(hook, "gate", None) for hook in self._forward_hooks.values()]
+        gates = [hook.gate if isinstance(hook, SpikeGate) else None for hook in self._forward_hooks.values()]
         usual = self.drop is None and self.norm is None and self.graded_spike is False and self.requires_grad is False
         if not usual or len(gates) > 1 or None in gates or self.persistent_state is not True:
             return None
@@ -144,8 +145,8 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
     def can_be_late(self, input: torch.Tensor) -> bool:
         """Return whether `late` can be asked for: the same as shifting what a call without it returns.
 
-        Not where somebody keeps or looks at the spikes of the last step. Hooks that say `steps_alike` do the same at
-        each step, so that they may see the shifted spikes.
+        Not where somebody keeps or looks at the spikes of the last step. A `SpikeGate` does the same at each
+        step and may therefore see the shifted spikes.
         """
         if not self._can_be_late() or not self._can_fuse(input):
             return False
@@ -155,7 +156,7 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
     def _can_be_late(self) -> bool:
         if self.persistent_state is True or self.drop is not None or self.norm is not None:
             return False
-        return all(getattr(hook, "steps_alike", False) for hook in self._forward_hooks.values())
+        return all(isinstance(hook, SpikeGate) for hook in self._forward_hooks.values())
 
     def _constants(self) -> Constants:
         return Constants(

@@ -15,10 +15,11 @@ from torch.nn.functional import conv3d
 from sdsnn_core.lava.compat import import_slayer
 
 from ..slayer import autocast
+from ..slayer.hooks import MaskingHook
 from .events import look_at
 from .exact import input_bound, sums_are_exact
 from .layout import steps_first, steps_last
-from .sparse import Pattern, SparseSums
+from .sparse import SparseSums
 from .sums import ConvSums, MatrixSums, PoolSums, Sums, add
 
 Tensor = torch.Tensor
@@ -101,7 +102,8 @@ class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
         if weight[0].numel() != input.shape[1:-1].numel():
             return None
         memory = steps_first(input)
-        pattern = _pattern(self.pre_hook_fx, image)
+        hook = self.pre_hook_fx
+        pattern = hook.pattern(image) if isinstance(hook, MaskingHook) else None
         if pattern is not None:
             listed = weight.reshape(-1).index_select(0, pattern.places)
             exact = sums_are_exact(listed, input_bound(memory), pattern.offsets)
@@ -118,12 +120,6 @@ class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
             return conv3d(input, weight)
         result = conv3d(input.reshape(input.shape[0], -1, 1, 1, input.shape[-1]), weight)
         return result.reshape(input.shape[0], -1, input.shape[-1])
-
-
-def _pattern(hook: Any, image: bool) -> Pattern | None:
-    """Return where a hook that masks leaves synapses, if they are few and the others have no gradient."""
-    find = getattr(hook, "pattern", None)
-    return None if find is None else find(image)
 
 
 class Pool(_Planned, _layer.Pool):  # type: ignore[misc]
