@@ -5,6 +5,7 @@
 # make fuzz       N random networks through every back end (N=1000, SEED=0)
 # make lint       formatting, linting, types
 # make check      lint and test
+# make lock      resolve the versions in locks/ again, one file per Python (needs uv; UPGRADE=1 takes the newest)
 # make clean      remove what was built, .venv included
 
 PYTHON ?= python3
@@ -12,14 +13,14 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 STAMP := .venv/.complete-$(VERSION)
 BIN := .venv/bin
-# Small matrices: one thread per process is faster, and leaves the other cores to others.
+# The matrices are small: one thread per process is faster, and other processes keep their cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: .venv demo test test-slow fuzz lint format check clean
+.PHONY: .venv demo test test-slow fuzz lint format check lock clean
 
 .venv: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt scripts/install.py
+$(STAMP): pyproject.toml $(wildcard locks/*.txt) scripts/install.py
 	@$(PYTHON) scripts/install.py .venv --stamp $(STAMP)
 
 demo: $(STAMP)
@@ -50,6 +51,9 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 check: lint test
+
+lock:
+	$(PYTHON) scripts/lock.py $(if $(UPGRADE),--upgrade)
 
 clean:
 	rm -rf .venv build dist sdsnn.egg-info .ide .pytest_cache .mypy_cache .ruff_cache .hypothesis

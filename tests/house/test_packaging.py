@@ -13,6 +13,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from sdsnn_core.lava.compat import LAVA_VERSIONS
 
@@ -29,6 +31,7 @@ ROOMS = {
     "export": "sdsnn.export",
     "deploy": "sdsnn.deploy",
 }
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 needs_build = pytest.mark.skipif(
     importlib.util.find_spec("build") is None, reason="the package `build` is not installed"
@@ -132,42 +135,60 @@ def test_one_console_script() -> None:
     assert {script.name: script.value for script in scripts} == {"sdsnn": "sdsnn.cli.app:main"}
 
 
-def normal(name: str) -> str:
-    """Return the name of a distribution as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def lock_of(python: str) -> Path:
+    return ROOT / "locks" / f"py{python.replace('.', '')}.txt"
 
 
-def applies(marker: str) -> bool:
-    """Tell whether a marker as `python_version < '3.11'` holds here."""
-    parts = re.match(r"\s*python_version (<|>=) '3\.(\d+)'$", marker)
-    assert parts or not marker, marker
-    return parts is None or (sys.version_info < (3, int(parts[2]))) == (parts[1] == "<")
-
-
-def pins() -> dict[str, str]:
-    """Return what constraints.txt pins for this Python."""
-    found = {}
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
-        pin, _, marker = line.partition(";")
-        if not line.startswith("#") and applies(marker):
-            name, _, version = pin.strip().partition("==")
-            assert version, line
-            assert normal(name) not in found, f"{name} is pinned twice"
-            found[normal(name)] = version
+def pins(python: str) -> dict[str, str]:
+    """Return what the lock of a Python such as '3.10' pins."""
+    found: dict[str, str] = {}
+    for line in lock_of(python).read_text().splitlines():
+        if not line.startswith("#"):
+            name, version = re.fullmatch(r"([a-z0-9-]+)==(\d[\w.]*)", line).groups()  # type: ignore[union-attr]
+            assert name not in found, f"{name} is pinned twice"
+            found[name] = version
     return found
+
+
+def test_each_python_has_its_lock() -> None:
+    named = [word.rpartition(" ")[2] for word in PROJECT["project"]["classifiers"] if " :: 3." in word]
+    assert named == list(PYTHONS)
+    assert sorted(ROOT.glob("locks/*")) == [lock_of(python) for python in PYTHONS]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_each_lock_fits_what_the_project_asks_for(python: str) -> None:
+    """Every requirement, of the extras of CI too, has a pin within its range; marker by marker, for that Python."""
+    pinned = pins(python)
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = ("dev", "lava", "neurobench", "readers", "aedat", "distributed", "tensorboard")
+    lines = [*PROJECT["project"]["dependencies"], *(line for extra in wanted for line in extras[extra])]
+    for requirement in map(Requirement, lines):
+        if requirement.name != "sdsnn" and (
+            requirement.marker is None or requirement.marker.evaluate({"python_version": python})
+        ):
+            assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_each_lock_pins_the_torch_that_its_lava_allows(python: str) -> None:
+    """Without a local label such as +cpu, so that every build of the release fits."""
+    pinned = pins(python)
+    assert ("lava-nc" in pinned) == (python == "3.10")
+    assert pinned["torch"] == ("2.3.1" if python == "3.10" else "2.13.0")
+    assert pinned["numpy"].partition(".")[0] == ("1" if python == "3.10" else "2")
 
 
 def needed_by(name: str, extras: set[str], found: set[str]) -> None:
     """Add what distribution `name` pulls in, and what that pulls in, to `found`."""
-    packaging = pytest.importorskip("packaging.requirements")
     try:
         lines = importlib.metadata.requires(name) or []
     except importlib.metadata.PackageNotFoundError:
         return
     for line in lines:
-        requirement = packaging.Requirement(line)
+        requirement = Requirement(line)
         marker = requirement.marker
-        key = normal(requirement.name)
+        key = canonicalize_name(requirement.name)
         here = marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
         if here and key not in found:
             found.add(key)
@@ -175,13 +196,11 @@ def needed_by(name: str, extras: set[str], found: set[str]) -> None:
 
 
 def test_every_package_that_comes_with_it_is_pinned() -> None:
-    """The GPU libraries are torch's own affair: it names their versions."""
     found: set[str] = set()
     needed_by("sdsnn", {"dev", "lava"}, found)
     assert {"torch", "numpy", "pytest", "networkx"} <= found
-    of_torch = re.compile(r"nvidia-|cuda-|triton$|setuptools$")
-    installed = {name for name in found if not of_torch.match(name) and is_installed(name)}
-    assert installed - set(pins()) - {"sdsnn"} == set()  # its extras name one another
+    installed = {name for name in found if is_installed(name)}
+    assert installed - set(pins("{}.{}".format(*sys.version_info[:2]))) - {"sdsnn"} == set()  # its extras name one another
 
 
 def is_installed(name: str) -> bool:
@@ -197,6 +216,6 @@ def test_lava_has_one_version_everywhere() -> None:
     extra = PROJECT["project"]["optional-dependencies"]["lava"]
     for item in wanted:
         assert f"{item}; python_version < '3.11'" in extra
-        assert item in (ROOT / "constraints.txt").read_text().splitlines()
+        assert item in lock_of("3.10").read_text().splitlines()
         assert item in (ROOT / "scripts" / "install.py").read_text()
         assert item in (ROOT / "docs" / "installation.md").read_text()
