@@ -15,7 +15,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 EXTRAS = ("dev", "lava", "neurobench", "readers")
-OPTIONS = ("--python-platform", "x86_64-manylinux_2_28", "--strip-extras", "--no-annotate", "--no-emit-index-url", "--quiet")
+OPTIONS = (
+    "--python-platform",
+    "x86_64-manylinux_2_28",
+    "--strip-extras",
+    "--no-annotate",
+    "--no-emit-index-url",
+    "--quiet",
+)
 
 
 def lock_of(python: str) -> Path:

@@ -200,7 +200,9 @@ def test_every_package_that_comes_with_it_is_pinned() -> None:
     needed_by("sdsnn", {"dev", "lava"}, found)
     assert {"torch", "numpy", "pytest", "networkx"} <= found
     installed = {name for name in found if is_installed(name)}
-    assert installed - set(pins("{}.{}".format(*sys.version_info[:2]))) - {"sdsnn"} == set()  # its extras name one another
+    assert (
+        installed - set(pins("{}.{}".format(*sys.version_info[:2]))) - {"sdsnn"} == set()
+    )  # its extras name one another
 
 
 def is_installed(name: str) -> bool:
