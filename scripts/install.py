@@ -1,8 +1,8 @@
 """Make a virtual environment with sdsnn (editable), its development tools and Lava: `python scripts/install.py DIR`.
 
 Uses the standard library only, since it runs before anything is installed. Prints one line per stage and writes pip's
-output to a log; if a stage fails, it prints the end of the log. The stamp file marks a complete environment for make and
-is written last: an interrupted or failed installation leaves none, and the next run starts over.
+output to a log; if a stage fails, it prints the end of the log. The stamp file marks a complete environment for make
+and is written last: an interrupted or failed installation leaves none, and the next run starts over.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def install(folder: Path, stamp: Path) -> None:
     # On Python 3.10 the extra `lava` holds lava-nc and lava-dl themselves, on later versions only their dependencies.
     run("sdsnn, PyTorch and their dependencies (minutes)", log, *pip, "--editable", f"{ROOT}[dev,lava]")
     if sys.version_info >= (3, 11):
-        # Their metadata ask for Python 3.10, numpy < 2 and torch < 2.4; sdsnn_core/lava/compat.py repairs them for more.
+        # Their metadata ask for Python 3.10, numpy < 2 and torch < 2.4; sdsnn_core/lava/compat.py lifts these limits.
         run("Lava", log, *pip, "--no-deps", "--ignore-requires-python", *LAVA)
     imports = "from sdsnn_core.lava.compat import import_netx, import_slayer; import_slayer(); import_netx()"
     run("importing Lava", log, python, "-c", imports)
