@@ -1,1 +1,1 @@
-"""Checks of the installation: versions, Lava, compilers, accelerators."""
+"""Diagnosis of the installation: package versions, Lava, the numba compiler, GPU and optional packages."""
