@@ -38,10 +38,11 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str], f
     import torch
 
     from sdsnn.deploy.simulate.simulation import simulate
-    from sdsnn.export.pipeline import lower_result
+    from sdsnn.export.pipeline import lower_trained
     from sdsnn.train.data.datasets import with_directory
     from sdsnn.train.run.config import load_config
     from sdsnn.train.run.run_folder import RunFolder
+    from sdsnn.train.run.trained import load_trained
     from sdsnn.train.run.trainer import train
     from sdsnn_core.compaction import compact
 
@@ -54,7 +55,7 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str], f
     history = result.folder.history()
     # of a run that was interrupted, only what is written down is known
     seconds = sum(line["seconds"] for line in history) if begun else time.perf_counter() - started
-    masked = lower_result(result)
+    masked = lower_trained(load_trained(result.folder))
     compaction = compact(masked)
     network, test = compaction.network, result.trainer.data.test
     samples = (np.asarray(test.spikes[place : place + 1])[0] for place in range(len(test)))  # made as they are read

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import TrainResult, load_best
+from sdsnn.train.run.trained import SplitFigures, TrainedModel, load_trained
 from sdsnn.train.slayer.block_spikes import trace
-from sdsnn.train.slayer.lowering import STEP_S, lower
+from sdsnn.train.slayer.lowering import lower
 from sdsnn_core.compaction import Compaction, compact
 from sdsnn_core.files import write_json
 from sdsnn_core.network import Convolution, Network, Output
@@ -30,11 +30,13 @@ class Exported:
     """What export made.
 
     masked: the network with every unit still in it. compaction: the smaller network and what went.
+    test: figures of the trained model on the test split.
     certificate: the proof that all forms spike alike on `n_samples` test samples. netx: the `.net` file, or why there
     is none.
     """
 
-    result: TrainResult
+    trained: TrainedModel
+    test: SplitFigures
     masked: Network
     compaction: Compaction
     certificate: Certificate
@@ -48,15 +50,15 @@ class Exported:
 
     def facts(self) -> dict[str, Any]:
         """Return the content of export.json (format 1): the checkpoint, and the shapes before units were removed."""
-        result, masked = self.result, self.masked
+        trained, masked = self.trained, self.masked
         return {
             "format": 1,
             "network_sha256": self.network.digest(),
-            "epoch": result.best_epoch,
+            "epoch": trained.epoch,
             "resolution": resolution_of(self.network),
-            "validation_accuracy": result.validation_accuracy,
-            "test_accuracy_in_slayer": result.test.accuracy,
-            "test_samples": len(result.test.labels),
+            "validation_accuracy": trained.validation_accuracy,
+            "test_accuracy_in_slayer": self.test.accuracy,
+            "test_samples": self.test.samples,
             "compaction": self.compaction.counts(),
             "nodes": {name: {"shape": n.shape} for name, n in masked.nodes.items() if not isinstance(n, Output)},
             "projections": {
@@ -66,21 +68,17 @@ class Exported:
         }
 
 
-def lower_result(result: TrainResult) -> Network:
+def lower_trained(trained: TrainedModel) -> Network:
     """Return the Network of a trained model, every unit still in it."""
-    trainer = result.trainer
-    provenance = {"run": result.folder.path.name, "seed": trainer.config.seed, "epoch": result.best_epoch}
-    data = trainer.data
-    # Of recorded events a step lasts as long as their bins; images have no time of their own.
-    dt_s = STEP_S if data.step_s is None else data.step_s
-    return lower(trainer.model, data.shape, input_max=data.input_max, dt_s=dt_s, provenance=provenance)
+    shape, provenance = trained.input_shape, trained.provenance()
+    return lower(trained.model, shape, input_max=trained.input_max, dt_s=trained.dt_s, provenance=provenance)
 
 
 def slayer_spikes(
-    result: TrainResult, compaction: Compaction, spikes: npt.NDArray[np.uint8]
+    trained: TrainedModel, compaction: Compaction, spikes: npt.NDArray[np.uint8]
 ) -> dict[str, npt.NDArray[np.uint8]]:
     """Return what SLAYER's blocks emit on `spikes`, of the units that the compacted network kept."""
-    blocks = list(result.trainer.model.blocks)
+    blocks = trained.blocks
     with slayer_resolution(blocks, resolution_of(compaction.network)):
         trains = trace(blocks, spikes)
     return {
@@ -106,20 +104,22 @@ def export_run(
     SLAYER's, None for as many as fit on those samples (see resolution.py); SLAYER is then compared with that unit too.
     Raises NetworkError where so many bits do not fit.
     """
-    result = load_best(folder)
-    masked = lower_result(result)
-    spikes = result.trainer.data.test.spikes[:verify_samples]
+    trained = load_trained(folder)
+    masked = lower_trained(trained)
+    split = folder.test_split()
+    spikes = split.spikes[:verify_samples]
     bits = finest_resolution(masked, spikes) if resolution is None else resolution
     masked = with_resolution(masked, bits)
     compaction = compact(masked)
     network = compaction.network
     write_nir(network, folder.network_file)
     netx = write_netx_file(network, folder.path / "network.net")
-    first = {"slayer": recorded_backend(slayer_spikes(result, compaction, spikes))}
+    first = {"slayer": recorded_backend(slayer_spikes(trained, compaction, spikes))}
     backends = backends_for(network, folder.network_file, netx, lava=lava, extra=extra)
     inputs = {next(iter(network.inputs)): spikes}
     certificate = verify(network, inputs, {**first, **backends.run}, traces=folder.path, skipped=backends.skipped)
     write_json(folder.path / "certificate.json", certificate.as_dict())
-    exported = Exported(result, masked, compaction, certificate, folder.network_file, netx)
+    test = trained.test or trained.figures(split)
+    exported = Exported(trained, test, masked, compaction, certificate, folder.network_file, netx)
     write_json(folder.path / "export.json", exported.facts())
     return exported

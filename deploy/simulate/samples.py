@@ -128,11 +128,9 @@ def _folder(path: Path) -> Samples:
 
 def _run_split(path: Path) -> Samples:
     """Return the test split of a run. Its spikes may be made when they are asked for, so they are taken in parts."""
-    from sdsnn.train.data.load import load_data
     from sdsnn.train.run.run_folder import RunFolder
 
-    config = RunFolder.open(path).config()
-    test = load_data(config.data, config.seed).test
+    test = RunFolder.open(path).test_split()
 
     class _Split:
         def __iter__(self) -> Iterator[Any]:

@@ -114,16 +114,16 @@ def _of_network(path: Path, read: Callable[[Path], Network], rule: str, help_: s
 
 def _check_run(path: Path) -> list[Finding]:
     from sdsnn.train.run.run_folder import RunFolder
-    from sdsnn.train.run.trainer import load_best
+    from sdsnn.train.run.trained import load_trained
 
-    from ..pipeline import lower_result
+    from ..pipeline import lower_trained
     from .blocks import BLOCK_RULES
     from .network import NETWORK_RULES
 
-    result = load_best(RunFolder.open(path))
-    found = run_rules(BLOCK_RULES, list(result.trainer.model.blocks))
+    trained = load_trained(RunFolder.open(path))
+    found = run_rules(BLOCK_RULES, trained.blocks)
     try:
-        return found + run_rules(NETWORK_RULES, lower_result(result))
+        return found + run_rules(NETWORK_RULES, lower_trained(trained))
     except SdsnnError as error:
         if any(finding.severity == "error" for finding in found):
             return found

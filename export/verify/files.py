@@ -79,12 +79,12 @@ def _netx_file(path: Path, network: Network, folder: Path) -> NetxFile:
 
 def _slayer_backend(run: Path, network: Network, inputs: dict[str, np.ndarray]) -> Backend:
     from sdsnn.train.run.run_folder import RunFolder
-    from sdsnn.train.run.trainer import load_best
+    from sdsnn.train.run.trained import load_trained
 
-    from ..pipeline import lower_result, slayer_spikes
+    from ..pipeline import lower_trained, slayer_spikes
 
-    result = load_best(RunFolder.open(run))
-    compaction = compact(with_resolution(lower_result(result), resolution_of(network)))
+    trained = load_trained(RunFolder.open(run))
+    compaction = compact(with_resolution(lower_trained(trained), resolution_of(network)))
     if compaction.network.digest() != network.digest():
         raise NetworkError(f"run {run}: its network is another one than that of the file; export it again")
-    return recorded_backend(slayer_spikes(result, compaction, next(iter(inputs.values()))))
+    return recorded_backend(slayer_spikes(trained, compaction, next(iter(inputs.values()))))

@@ -55,7 +55,7 @@ def test_slayer_file_and_reference_spike_alike_and_the_network_is_smaller(folder
     assert written["verified"] is True
     assert written["network_sha256"] == exported.network.digest()
     # What the masked network says of the units that stayed, the compacted one says too, on data.
-    spikes = exported.result.trainer.data.test.spikes
+    spikes = folder.test_split().spikes
     masked, small = (reference.run(net, spikes) for net in (exported.masked, exported.network))
     for name in exported.network.populations:
         np.testing.assert_array_equal(masked.spikes[name][..., exported.compaction.kept[name]], small.spikes[name])

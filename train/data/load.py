@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,22 @@ class Split:
         return len(self.labels)
 
 
+class SampleFormat(NamedTuple):
+    """What a network must know of its samples.
+
+    Attributes:
+        shape: (channels,) or (channels, height, width) of a time bin.
+        n_classes: number of classes.
+        input_max: largest value of a bin; 1 means plain spikes.
+        step_s: seconds that a bin covers, of recordings; None where steps have no length of their own, as with images.
+    """
+
+    shape: Shape
+    n_classes: int
+    input_max: int = 1
+    step_s: float | None = None
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class DataSet:
@@ -75,6 +91,11 @@ class DataSet:
     augment: Callable[[Indices, np.random.Generator], Bins] | None = None
     input_max: int = 1
     step_s: float | None = None
+
+    @property
+    def format(self) -> SampleFormat:
+        """The format of the samples."""
+        return SampleFormat(self.shape, self.n_classes, self.input_max, self.step_s)
 
     def training_spikes(self, chosen: Indices, rng: np.random.Generator) -> Bins:
         """Return the spikes of some training samples, varied by `rng` where the configuration asks for it."""

@@ -12,12 +12,14 @@ import os
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from sdsnn_core.errors import FileError
+from sdsnn_core.errors import ConfigError, FileError, one_line
 from sdsnn_core.files import atomic_path
+
+from .config import RunConfig, deciding, parse_toml
 
 _MAGIC = b"sdsnn-checkpoint sha256 "
 
@@ -70,6 +72,32 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != 1:
         raise FileError(f"checkpoint {path}: not a checkpoint of sdsnn (format 1)")
     return state
+
+
+class Restorable(Protocol):
+    """A model, an optimiser or a developer."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Take the tensors and values of a saved state."""
+
+
+def restore(state: dict[str, Any], config: RunConfig, **parts: Restorable) -> None:
+    """Load a checkpoint into the parts of a run, each from the entry of its name.
+
+    Raises:
+        ConfigError: the checkpoint was made with another configuration.
+        FileError: it does not fit the parts.
+    """
+    saved, ours = deciding(parse_toml(state["config"])), deciding(config)
+    if saved != ours:
+        pairs = zip(saved.to_toml().splitlines(), ours.to_toml().splitlines(), strict=False)
+        changed = next((f"{a!r} against {b!r}" for a, b in pairs if a != b), "its length")
+        raise ConfigError([f"checkpoint: was made with another configuration; the first difference is {changed}"])
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise FileError(f"checkpoint: does not fit the network of its configuration ({one_line(error)})") from None
 
 
 def load_newest(path: Path) -> dict[str, Any]:

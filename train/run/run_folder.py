@@ -7,6 +7,8 @@ history.csv       the same as a table; tensorboard/, if asked for
 checkpoint.pt     the state after the last complete epoch; --resume goes on from it, or, where it is damaged, from
                   checkpoint.pt.previous
 best.pt           the state of the epoch that validation chose
+data.json         shape of the samples, number of classes, largest input, seconds of a step
+test.json         how the chosen epoch does on the test split, at the end of training
 structure.png, survival.png, accuracy.png   pictures of the history, at the end of training
 network.nir, certificate.json, report.json   written by export
 """
@@ -24,6 +26,7 @@ from typing import Any
 from sdsnn_core.errors import FileError
 from sdsnn_core.files import write_json, write_text
 
+from ..data.load import Split, load_data
 from .config import RunConfig, load_config
 
 _PACKAGES = (
@@ -41,6 +44,8 @@ class RunFolder:
         self.history_file = self.path / "history.jsonl"
         self.checkpoint_file = self.path / "checkpoint.pt"
         self.best_file = self.path / "best.pt"
+        self.data_file = self.path / "data.json"
+        self.test_file = self.path / "test.json"
         self.network_file = self.path / "network.nir"
         self.report_file = self.path / "report.json"
 
@@ -50,7 +55,7 @@ class RunFolder:
         folder = cls(path)
         if folder.path.is_dir() and not folder.config_file.exists():
             folder.remove_leftovers()  # of a run that was killed before it had a configuration
-        unborn = {folder.config_file.name, "environment.json"}  # data were missing, say
+        unborn = {folder.config_file.name, "environment.json", "data.json"}  # data were missing, say
         if folder.path.exists() and (
             not folder.path.is_dir() or {path.name for path in folder.path.iterdir()} not in (set(), unborn)
         ):
@@ -74,6 +79,21 @@ class RunFolder:
     def config(self) -> RunConfig:
         """Return the resolved configuration of the run."""
         return load_config(self.config_file)
+
+    def test_split(self) -> Split:
+        """Load the test split of the run's data set."""
+        config = self.config()
+        return load_data(config.data, config.seed).test
+
+    def read_json(self, path: Path) -> dict[str, Any] | None:
+        """Return the content of a small file of the folder; None where there is none. Raises FileError if damaged."""
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise FileError(f"{path}: cannot be read ({error})") from None
+        return content
 
     def append_history(self, line: dict[str, Any]) -> None:
         """Add one epoch to the history."""

@@ -12,22 +12,23 @@ from typing import Any, Protocol, final
 import numpy as np
 import torch
 
-from sdsnn_core.errors import ConfigError, FileError, one_line
+from sdsnn_core.files import write_json
 
 from ..data.load import DataSet, load_data
 from ..data.prefetch import Ahead
 from ..development.developer import Developer
 from ..slayer.evaluate import Evaluation, evaluate, to_slayer
 from ..slayer.losses import Loss, build_loss
-from ..slayer.models import BlockNetwork, build_model, cast_before_neurons
+from ..slayer.models import cast_before_neurons
 from ..slayer.operations import synaptic_operations
-from .checkpoint import load_checkpoint, load_newest, previous, save_checkpoint
-from .config import RunConfig, deciding, parse_toml
+from .checkpoint import load_checkpoint, load_newest, previous, restore, save_checkpoint
+from .config import RunConfig
 from .logs import Logs
 from .optimiser import adam
 from .processes import Team, assemble
 from .run_folder import RunFolder
 from .step import Part, Stepper
+from .trained import SplitFigures, build_network, record_test
 
 
 class Progress(Protocol):
@@ -60,12 +61,8 @@ class Trainer:
         self.team = team or Team()
         self.data: DataSet = self.team.machine_by_machine(lambda: load_data(config.data, config.seed))
         torch.manual_seed(config.seed)
-        self.model: BlockNetwork = build_model(config.model, self.data.shape, self.data.n_classes)
+        self.model = build_network(config, self.data.format)
         settings = config.optimiser
-        if settings.fused:
-            from ..fused import fuse
-
-            fuse(self.model)
         if config.hardware.precision != "32-true":
             cast_before_neurons(self.model)
         self.model.to(self.team.device)
@@ -187,17 +184,7 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to a saved state. Raises ConfigError if it belongs to another configuration."""
-        saved, ours = deciding(parse_toml(state["config"])), deciding(self.config)
-        if saved != ours:
-            pairs = zip(saved.to_toml().splitlines(), ours.to_toml().splitlines(), strict=False)
-            changed = next((f"{a!r} against {b!r}" for a, b in pairs if a != b), "its length")
-            raise ConfigError([f"checkpoint: was made with another configuration; the first difference is {changed}"])
-        try:
-            self.model.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.developer.load_state_dict(state["developer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise FileError(f"checkpoint: does not fit the network of its configuration ({one_line(error)})") from None
+        restore(state, self.config, model=self.model, optimiser=self.optimiser, developer=self.developer)
         self.accuracy = state["accuracy"]
         self.epochs_done = int(state["epochs_done"])
         self.best = dict(state["best"])
@@ -250,6 +237,7 @@ def train(
             folder.remove_leftovers()
             if folder.checkpoint_file.exists() or previous(folder.checkpoint_file).exists():
                 return load_newest(folder.checkpoint_file)
+        write_json(folder.data_file, trainer.data.format._asdict())
         save_checkpoint(folder.checkpoint_file, trainer.state())
         return None
 
@@ -272,7 +260,13 @@ def train(
                 trainer.best = {"epoch": line["epoch"], "score": trainer.score(line)}
             team.from_leader(functools.partial(_keep, trainer, folder, line, better, logs))
             told.epoch(line)
-    return _chosen(folder, Trainer(config, team), team.from_leader(lambda: load_checkpoint(folder.best_file)))
+    state = team.from_leader(lambda: load_checkpoint(folder.best_file))
+    trainer.load_state(state)
+    test = evaluate(trainer.model, trainer.data.test, trainer.loss, team=team)
+    trainer.model.to("cpu")  # where lowering and export take it
+    epoch = int(state["best"]["epoch"])
+    team.from_leader(lambda: record_test(folder, epoch, SplitFigures.of(test)))
+    return TrainResult(trainer, folder, epoch, float(state["best"]["score"][1]), test)
 
 
 def _keep(trainer: Trainer, folder: RunFolder, line: dict[str, Any], better: bool, logs: Logs) -> None:
@@ -282,15 +276,3 @@ def _keep(trainer: Trainer, folder: RunFolder, line: dict[str, Any], better: boo
     folder.append_history(line)
     save_checkpoint(folder.checkpoint_file, trainer.state())
     logs.epoch(line)
-
-
-def load_best(folder: RunFolder) -> TrainResult:
-    """Rebuild the model of the epoch that validation chose, on the CPU, and evaluate it on the test split."""
-    return _chosen(folder, Trainer(folder.config()), load_checkpoint(folder.best_file))
-
-
-def _chosen(folder: RunFolder, trainer: Trainer, state: dict[str, Any]) -> TrainResult:
-    trainer.load_state(state)
-    test = evaluate(trainer.model, trainer.data.test, trainer.loss, team=trainer.team)
-    trainer.model.to("cpu")  # where lowering and export take it
-    return TrainResult(trainer, folder, int(state["best"]["epoch"]), float(state["best"]["score"][1]), test)

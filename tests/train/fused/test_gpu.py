@@ -12,7 +12,8 @@ from sdsnn.train.fused.triton import passes as triton_passes
 from sdsnn.train.run.config import RunConfig, load_config
 from sdsnn.train.run.processes import assemble
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import Silent, Trainer, load_best, train
+from sdsnn.train.run.trained import SplitFigures, load_trained
+from sdsnn.train.run.trainer import Silent, Trainer, train
 from sdsnn.train.slayer.evaluate import evaluate
 
 pytestmark = [
@@ -64,5 +65,6 @@ def test_a_run_develops_resumes_and_is_read_back_on_the_cpu(precision: str, tmp_
     assert len(folder.history()) == 3
     assert result.trainer.developer.connection_sparsity() > 0.3
     assert all(not parameter.is_cuda for parameter in result.trainer.model.parameters())
-    again = load_best(folder)
-    assert (again.test.counts == result.test.counts).all()
+    again = load_trained(folder)
+    assert again.test == SplitFigures.of(result.test)
+    assert again.figures(folder.test_split()).accuracy == result.test.accuracy

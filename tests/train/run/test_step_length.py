@@ -9,11 +9,12 @@ import pytest
 
 from sdsnn.deploy.energy.energy import price
 from sdsnn.deploy.placement.place import place
-from sdsnn.export.pipeline import lower_result
+from sdsnn.export.pipeline import lower_trained
 from sdsnn.train.data.load import load_data
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import load_best, train
+from sdsnn.train.run.trained import load_trained
+from sdsnn.train.run.trainer import train
 from sdsnn_core import reference
 
 
@@ -36,10 +37,9 @@ def test_recordings_tell_how_long_a_step_lasts(tmp_path: Path) -> None:
     config = load_config("digits", [*settings, "data.noise=0", "data.shift=0"])
     folder = RunFolder.create(tmp_path / "run", config)
     train(config, folder)
-    result = load_best(folder)
-    network = lower_result(result)
+    network = lower_trained(load_trained(folder))
     assert network.dt_s == pytest.approx(7e-3)
-    activity = reference.run(network, result.trainer.data.test.spikes[:2])
+    activity = reference.run(network, folder.test_split().spikes[:2])
     report = price(activity, network, placement=place(network, "loihi1"), chip="loihi1")
     real = report.static[-1]
     assert real.title == "in real time, 7 ms steps"
@@ -52,4 +52,4 @@ def test_images_have_no_time_of_their_own(tmp_path: Path) -> None:
     assert load_data(config.data, 0).step_s is None
     folder = RunFolder.create(tmp_path / "run", config)
     train(config, folder)
-    assert lower_result(load_best(folder)).dt_s == 1e-3
+    assert lower_trained(load_trained(folder)).dt_s == 1e-3

@@ -154,7 +154,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path: Path) -> None:
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     try:
         for _ in range(600):
-            if (run / "history.jsonl").exists() or process.poll() is not None:
+            if (run / "history.csv").exists() or process.poll() is not None:
                 break
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)

@@ -1,0 +1,129 @@
+"""A trained model: what stands between training and lowering, checking, verifying and exporting it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+
+from sdsnn_core.files import write_json
+from sdsnn_core.network import Shape
+
+from ..data.load import SampleFormat, Split, load_data
+from ..development.masks import attach_masks
+from ..slayer.evaluate import Evaluation, evaluate
+from ..slayer.losses import build_loss
+from ..slayer.lowering import STEP_S
+from ..slayer.models import BlockNetwork, build_model
+from .checkpoint import load_checkpoint, restore
+from .config import RunConfig
+from .run_folder import RunFolder
+
+
+@final
+@dataclass(frozen=True)
+class SplitFigures:
+    """How a model does on a split: mean loss per sample, share of right answers, number of samples."""
+
+    loss: float
+    accuracy: float
+    samples: int
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> SplitFigures:
+        """Return the figures of an evaluation."""
+        return cls(evaluation.loss, evaluation.accuracy, len(evaluation.labels))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """The model of the epoch that validation chose, on the CPU, masks attached.
+
+    Attributes:
+        name: name of the run folder.
+        config: the configuration it was trained with.
+        model: the network; its blocks are masked, and fused if the configuration says so.
+        input_shape: (channels,) or (channels, height, width) of an input bin.
+        input_max: largest value of an input bin; 1 means plain spikes.
+        dt_s: seconds of a time step: the bin width of recordings, STEP_S of images.
+        epoch: the chosen epoch, from 0.
+        validation_accuracy: of that epoch.
+        test: figures on the test split as training recorded them; None where it did not (an unfinished or old run).
+    """
+
+    name: str
+    config: RunConfig
+    model: BlockNetwork
+    input_shape: Shape
+    input_max: int
+    dt_s: float
+    epoch: int
+    validation_accuracy: float
+    test: SplitFigures | None
+
+    @property
+    def blocks(self) -> list[torch.nn.Module]:
+        """SLAYER blocks, in order."""
+        return list(self.model.blocks)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where the model comes from, as network files carry it."""
+        return {"run": self.name, "seed": self.config.seed, "epoch": self.epoch}
+
+    def figures(self, split: Split) -> SplitFigures:
+        """Evaluate the model on a split."""
+        return SplitFigures.of(evaluate(self.model, split, build_loss(self.config.optimiser)))
+
+
+def load_trained(folder: RunFolder) -> TrainedModel:
+    """Load the model of the epoch that validation chose; neither data nor an evaluation are needed.
+
+    Only runs made before sdsnn recorded the format of their samples (data.json) load their data set for it.
+
+    Args:
+        folder: of a run with at least one complete epoch.
+
+    Raises:
+        FileError: best.pt is missing, corrupt, or does not fit its configuration.
+        ConfigError: best.pt belongs to another configuration than config.toml.
+    """
+    config = folder.config()
+    state = load_checkpoint(folder.best_file)
+    recorded = folder.read_json(folder.data_file)
+    if recorded is None:
+        samples = load_data(config.data, config.seed).format
+    else:
+        samples = SampleFormat(tuple(recorded["shape"]), *(recorded[key] for key in SampleFormat._fields[1:]))
+    model = build_network(config, samples)
+    attach_masks(model)
+    restore(state, config, model=model)
+    test = folder.read_json(folder.test_file)
+    epoch, dt_s = int(state["best"]["epoch"]), STEP_S if samples.step_s is None else samples.step_s
+    return TrainedModel(
+        folder.path.name,
+        config,
+        model,
+        samples.shape,
+        samples.input_max,
+        dt_s,
+        epoch,
+        validation_accuracy=float(state["best"]["score"][1]),
+        test=SplitFigures(**test) if test is not None and test.pop("epoch") == epoch else None,
+    )
+
+
+def build_network(config: RunConfig, samples: SampleFormat) -> BlockNetwork:
+    """Build the network of a configuration for samples of a format, fused if the configuration says so."""
+    model = build_model(config.model, samples.shape, samples.n_classes)
+    if config.optimiser.fused:
+        from ..fused import fuse
+
+        fuse(model)
+    return model
+
+
+def record_test(folder: RunFolder, epoch: int, figures: SplitFigures) -> None:
+    """Write the test figures of the chosen epoch into the run folder."""
+    write_json(folder.test_file, {"epoch": epoch, **figures.__dict__})
