@@ -36,7 +36,8 @@ def train(
     from sdsnn.train.run.progress import Bars
     from sdsnn.train.run.run_folder import RunFolder
     from sdsnn.train.run.trainer import train as run_training
-    from sdsnn_core.development import Schedule, goals
+    from sdsnn_core.development import Schedule
+    from sdsnn_core.development import stop_criteria as goals
     from sdsnn_core.errors import ConfigError
 
     if (config is None) == (resume is None):

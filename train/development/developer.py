@@ -8,7 +8,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sdsnn_core.development import goals, pruning, ranges, regeneration
+from sdsnn_core.development import pruning, ranges, regeneration
+from sdsnn_core.development import stop_criteria as goals
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
 from sdsnn_core.errors import FileError

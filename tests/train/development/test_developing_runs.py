@@ -10,7 +10,8 @@ from developing_runs import EPOCHS, NEURON, OFF, Run, same
 
 from sdsnn.train.development.developer import Developer
 from sdsnn.train.slayer.block_spikes import reset_state
-from sdsnn_core.development import DevelopmentConfig, goals
+from sdsnn_core.development import DevelopmentConfig
+from sdsnn_core.development import stop_criteria as goals
 from sdsnn_core.errors import ConfigError
 from sdsnn_core.lava.compat import import_slayer
 
