@@ -3,6 +3,7 @@
 # make test       the test suite, except the tests that take minutes
 # make test-slow  the tests that take minutes
 # make fuzz       N random networks through every back end (N=1000, SEED=0)
+# make pythons   install and run the demo on every supported Python of this machine, in fresh clones (10 to 30 minutes)
 # make lint       formatting, linting, types
 # make check      lint and test
 # make lock      resolve the versions in locks/ again, one file per Python (needs uv; UPGRADE=1 takes the newest)
@@ -16,7 +17,7 @@ BIN := .venv/bin
 # The matrices are small: one thread per process is faster, and other processes keep their cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: .venv demo test test-slow fuzz lint format check lock clean
+.PHONY: .venv demo test test-slow fuzz lint format check lock pythons clean
 
 .venv: $(STAMP)
 
@@ -54,6 +55,9 @@ check: lint test
 
 lock:
 	$(PYTHON) scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+pythons:
+	$(PYTHON) scripts/try_pythons.py
 
 clean:
 	rm -rf .venv build dist sdsnn.egg-info .ide .pytest_cache .mypy_cache .ruff_cache .hypothesis
