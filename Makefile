@@ -3,10 +3,10 @@
 # make test       the test suite, except the tests that take minutes
 # make test-slow  the tests that take minutes
 # make fuzz       N random networks through every back end (N=1000, SEED=0)
-# make pythons   install and run the demo on every supported Python of this machine, in fresh clones (10 to 30 minutes)
+# make pythons    install and run the demo on every supported Python of this machine, in fresh clones (10 to 30 minutes)
 # make lint       formatting, linting, types
 # make check      lint and test
-# make lock      resolve the versions in locks/ again, one file per Python (needs uv; UPGRADE=1 takes the newest)
+# make lock       resolve the versions in locks/ again, one file per Python (needs uv; UPGRADE=1 takes the newest)
 # make clean      remove what was built, .venv included
 
 PYTHON ?= python3

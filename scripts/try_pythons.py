@@ -1,8 +1,8 @@
 """Install sdsnn and run its demo on every supported Python of this machine: `python scripts/try_pythons.py`.
 
-Each Python gets a fresh clone of the committed state in a temporary folder, where `make demo` runs; one after the other,
-since an environment takes up to 6 GB. Pythons are looked for on the path and among those of pyenv; versions such as 3.12
-as arguments choose some. Prints the seconds of each and exits with status 1 if one failed or was not found.
+Each Python gets a fresh clone of the committed state in a temporary folder, where `make demo` runs. They run one after
+the other, since an environment takes up to 6 GB. Pythons on the path come first, then those of pyenv. Arguments such as
+3.12 choose some. Prints the seconds of each Python and exits with status 1 if one failed or was not found.
 """
 
 from __future__ import annotations
