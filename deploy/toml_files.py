@@ -24,12 +24,12 @@ class Readable(Protocol):
 
 
 def toml_value(text: str | None, table: str, key: str) -> Any:
-    """Return one value of a TOML text, None where it is not there."""
+    """Return one value of a TOML text, None where it is missing."""
     try:
-        found = tomllib.loads(text or "").get(table)
+        values = tomllib.loads(text or "").get(table)
     except tomllib.TOMLDecodeError:
         return None
-    return found.get(key) if isinstance(found, dict) else None
+    return values.get(key) if isinstance(values, dict) else None
 
 
 def read_toml(path: Readable, where: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def read_toml(path: Readable, where: str) -> dict[str, Any]:
 
 
 def validation_problems(where: str, error: ValidationError) -> list[str]:
-    """Return one line per problem: where, what came, what is wrong with it."""
+    """Return one line per problem: where, what is wrong, what the file holds."""
     problems = []
     for item in error.errors(include_url=False):
         place = ".".join(str(part) for part in item["loc"])

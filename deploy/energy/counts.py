@@ -1,6 +1,6 @@
-"""Counting what an inference does: synaptic events, neuron updates, spikes, packets, hops. No prices here.
+"""Counts of an inference: synaptic events, neuron updates, spikes, packets, hops. No prices here.
 
-Which neuron updates are active is found in `energy_active.py`, what depends on the cores in `energy_placed.py`.
+Active neuron updates are counted in `active.py`, all that depends on the cores in `placed.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def count(network: Network, activity: Activity, placement: Placement | None = No
     for name, projection in network.projections.items():
         for kind, amount in kinds_of_events(network, activity, name, projection, placement).items():
             by_kind[kind] = by_kind.get(kind, 0.0) + amount
-    made = Counts(
+    counts = Counts(
         n_steps=activity.n_steps,
         n_samples=samples,
         events=events,
@@ -40,15 +40,15 @@ def count(network: Network, activity: Activity, placement: Placement | None = No
         population_spikes=sum(spikes[name] for name in network.populations),
     )
     if placement is None:
-        return made
-    return Counts(**{**vars(made), **placed_counts(network, activity, placement, active)})
+        return counts
+    return Counts(**{**vars(counts), **placed_counts(network, activity, placement, active)})
 
 
 def _check(network: Network, activity: Activity) -> None:
     for name in (*network.inputs, *network.populations):
         expected = (activity.n_samples, network.size_of(name))
         if name not in activity.counts or activity.counts[name].shape != expected:
-            got = activity.counts[name].shape if name in activity.counts else "nothing"
-            raise NetworkError(f"activity of node {name!r}: got {got}, the network needs counts {expected}")
+            got = activity.counts[name].shape if name in activity.counts else "none"
+            raise NetworkError(f"activity of node {name!r}: expected counts of shape {expected}, got {got}")
     if missing := [name for name in network.projections if name not in activity.events]:
-        raise NetworkError(f"activity: no synaptic events for projection {missing[0]!r}")
+        raise NetworkError(f"activity: expected synaptic events of projection {missing[0]!r}, got none")

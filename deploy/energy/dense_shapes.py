@@ -1,9 +1,9 @@
-"""The network as it was before pruning, as far as placement and counting care: every unit and every weight."""
+"""The dense twin of a pruned network: its shapes before pruning, and the network with every unit and weight."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Input, Network, Node, Population, Projection, Shape, Synapses
+from sdsnn_core.rules import Rules
 
 TOO_MANY = 30_000_000  # synapses beyond which the unpruned network is not built
 
 
 @dataclass(frozen=True)
-class Before:
-    """Shapes before pruning, of the nodes that are still there; what is not told is as it is now.
+class DenseShapes:
+    """Shapes before pruning of the nodes that remain. A node or projection without an entry kept its shape.
 
     shapes: node -> shape. kernels: convolution -> (shape of its kernel, groups).
     """
@@ -27,33 +28,30 @@ class Before:
     kernels: Mapping[str, tuple[tuple[int, ...], int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, network: Network, given: Unpruned) -> Before:
+    def of(cls, network: Network, unpruned: Unpruned) -> DenseShapes:
         """Take shapes, a whole network, or numbers of units. Raises NetworkError where they do not fit `network`."""
-        if isinstance(given, Network):
-            shapes = {name: node.shape for name, node in given.nodes.items() if isinstance(node, Input | Population)}
-            convolutions = {name: p for name, p in given.projections.items() if isinstance(p, Convolution)}
-            given = cls(shapes, {name: (p.kernel.shape, p.groups) for name, p in convolutions.items()})
-        made = given if isinstance(given, Before) else cls._of_units(network, given or {})
-        for name in set(made.shapes) & set(network.nodes):
-            before, now = made.size_of(network, name), network.size_of(name)
+        if isinstance(unpruned, Network):
+            shapes = {name: unpruned.shape_of(name) for name in (*unpruned.inputs, *unpruned.populations)}
+            convolutions = {name: p for name, p in unpruned.projections.items() if isinstance(p, Convolution)}
+            unpruned = cls(shapes, {name: (p.kernel.shape, p.groups) for name, p in convolutions.items()})
+        dense = unpruned if isinstance(unpruned, DenseShapes) else cls._of_units(network, unpruned or {})
+        for name in set(dense.shapes) & set(network.nodes):
+            before, now = dense.size_of(network, name), network.size_of(name)
             if before < now:
-                raise NetworkError(f"unpruned size of {name!r}: got {before}, the pruned network has {now}")
-        return made
+                raise NetworkError(f"unpruned size of {name!r}: expected at least {now}, as it has now, got {before}")
+        return dense
 
     @classmethod
-    def _of_units(cls, network: Network, units: Mapping[str, int]) -> Before:
-        shapes: dict[str, Shape] = {}
-        for name, number in units.items():
-            node = network.nodes.get(name)
-            if not isinstance(node, Input | Population):
-                allowed = sorted({*network.inputs, *network.populations})
-                raise NetworkError(f"unpruned size of {name!r}: the network has no such node, allowed {allowed}")
-            shapes[name] = node.shape if node.size == number else (number,)
-        return cls(shapes)
+    def _of_units(cls, network: Network, units: Mapping[str, int]) -> DenseShapes:
+        known = (*network.inputs, *network.populations)
+        if unknown := [name for name in units if name not in known]:
+            raise NetworkError(f"unpruned size: expected one of {', '.join(sorted(known))}, got {unknown[0]!r}")
+        sizes = ((name, number, network.shape_of(name)) for name, number in units.items())
+        return cls({name: shape if math.prod(shape) == number else (number,) for name, number, shape in sizes})
 
     @classmethod
-    def of_export(cls, content: Mapping[str, Any]) -> Before:
-        """Read what export.json tells. Raises NetworkError where it is of another form."""
+    def of_export(cls, content: Mapping[str, Any]) -> DenseShapes:
+        """Read the shapes of export.json. Raises NetworkError where it is of another form."""
         try:
             shapes = {str(n): tuple(map(int, item["shape"])) for n, item in content["nodes"].items()}
             kernels = {
@@ -62,7 +60,7 @@ class Before:
                 if item.get("kernel") is not None
             }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise NetworkError(f"export.json: {error!r} where shapes before pruning were expected") from None
+            raise NetworkError(f"export.json: expected shapes before pruning, got {error!r}") from None
         return cls(shapes, kernels)
 
     def shape_of(self, network: Network, name: str) -> Shape:
@@ -74,31 +72,40 @@ class Before:
         return math.prod(self.shape_of(network, name))
 
     def fan_out(self, network: Network, name: str) -> npt.NDArray[np.int64]:
-        """Return (size,) int64: how many synapses left each unit that is still there, had all been present.
-
-        A full convolution treats all channels of a source alike, so only the place of a unit matters, and that
-        pruning does not move.
-        """
-        p = network.projections[name]
-        if not isinstance(p, Convolution):
-            return np.full(network.size_of(p.source), self.size_of(network, p.target), np.int64)
-        shape = network.shape_of(p.source)
-        kernel, groups = self.kernels.get(name, (p.kernel.shape, p.groups))
-        rows, columns = (
-            _hits(shape[1 + axis], kernel[2 + axis], p.stride[axis], p.padding[axis], p.dilation[axis])
-            for axis in (0, 1)
-        )
-        places = np.outer(rows, columns) * (kernel[0] // groups)
-        return np.broadcast_to(places, shape).reshape(-1)
+        """Return (size,) int64 synapses that leave each remaining unit of the source where no weight is absent."""
+        return FAN_OUT.for_(network.projections[name])(self, network, name)
 
     def connections(self, network: Network, name: str) -> int:
-        """Return how many synapses projection `name` made, had all been present."""
+        """Return the synapses of projection `name` where no weight is absent."""
         p = network.projections[name]
         now = network.size_of(p.source)
         return int(self.fan_out(network, name).sum()) * self.size_of(network, p.source) // now
 
 
-Unpruned = Before | Network | Mapping[str, int] | None
+Unpruned = DenseShapes | Network | Mapping[str, int] | None
+
+
+FAN_OUT: Rules[Callable[[DenseShapes, Network, str], npt.NDArray[np.int64]]] = Rules("energy: dense fan-out")
+DENSE_TWIN: Rules[Callable[[DenseShapes, Network, str, Any, Any], Projection | None]] = Rules("placement: dense twin")
+
+
+@FAN_OUT.of(Synapses)
+def _full_matrix(dense: DenseShapes, network: Network, name: str) -> npt.NDArray[np.int64]:
+    p = network.projections[name]
+    return np.full(network.size_of(p.source), dense.size_of(network, p.target), np.int64)
+
+
+@FAN_OUT.of(Convolution)
+def _full_kernel(dense: DenseShapes, network: Network, name: str) -> npt.NDArray[np.int64]:
+    """A full convolution treats all channels of a source alike: only the place of a unit matters."""
+    p = network.projections[name]
+    assert isinstance(p, Convolution)
+    shape = network.shape_of(p.source)
+    kernel, groups = dense.kernels.get(name, (p.kernel.shape, p.groups))
+    rows, columns = (
+        _hits(shape[1 + axis], kernel[2 + axis], p.stride[axis], p.padding[axis], p.dilation[axis]) for axis in (0, 1)
+    )
+    return np.broadcast_to(np.outer(rows, columns) * (kernel[0] // groups), shape).reshape(-1)
 
 
 def _hits(extent: int, kernel: int, stride: int, padding: int, dilation: int) -> npt.NDArray[np.int64]:
@@ -109,34 +116,45 @@ def _hits(extent: int, kernel: int, stride: int, padding: int, dilation: int) ->
 
 
 def unpruned_network(network: Network, unpruned: Unpruned = None) -> Network | None:
-    """Return `network` with every unit and weight it had; None if it is too large or not known.
+    """Return `network` with every unit and weight that it had; None if it is too large or not known.
 
-    Weights are of eight bits and both signs, populations have one setting each. Not known: a convolution whose
-    population lost channels where `unpruned` does not tell its kernel.
+    Weights are of eight bits and both signs, populations have one setting each. A convolution whose population lost
+    channels is not known where `unpruned` lacks its kernel.
     """
-    before = Before.of(network, unpruned)
-    shapes, kernels = before.shapes, before.kernels
-    nodes: dict[str, Node] = {name: _node(node, shapes.get(name)) for name, node in network.nodes.items()}
+    dense = DenseShapes.of(network, unpruned)
+    matrices = [p for p in network.projections.values() if isinstance(p, Synapses)]
+    if sum(dense.size_of(network, p.source) * dense.size_of(network, p.target) for p in matrices) > TOO_MANY:
+        return None
+    nodes: dict[str, Node] = {name: _node(node, dense.shapes.get(name)) for name, node in network.nodes.items()}
     projections: dict[str, Projection] = {}
-    total = 0
     for name, p in network.projections.items():
-        source, target = nodes[p.source], nodes[p.target]
-        assert isinstance(source, Input | Population)
-        assert isinstance(target, Population)
-        if isinstance(p, Convolution):
-            changed = (source.shape, target.shape) != (network.shape_of(p.source), network.shape_of(p.target))
-            if changed and name not in kernels:
-                return None
-            kernel, groups = kernels.get(name, (p.kernel.shape, p.groups))
-            weights = full_weights(int(np.prod(kernel))).reshape(kernel)
-            projections[name] = replace(p, kernel=weights, groups=groups, delay=_delay(p))
-            continue
-        total += source.size * target.size
-        if total > TOO_MANY:
+        twin = DENSE_TWIN.for_(p)(dense, network, name, nodes[p.source], nodes[p.target])
+        if twin is None:
             return None
-        pre, post = np.repeat(np.arange(source.size), target.size), np.tile(np.arange(target.size), source.size)
-        projections[name] = Synapses(p.source, p.target, pre, post, full_weights(pre.size), _delay(p), p.weight_exp)
+        projections[name] = twin
     return Network(nodes, projections)
+
+
+@DENSE_TWIN.of(Synapses)
+def _every_synapse(
+    dense: DenseShapes, network: Network, name: str, source: Input | Population, target: Population
+) -> Synapses:
+    p = network.projections[name]
+    pre, post = np.repeat(np.arange(source.size), target.size), np.tile(np.arange(target.size), source.size)
+    return Synapses(p.source, p.target, pre, post, full_weights(pre.size), _delay(p), p.weight_exp)
+
+
+@DENSE_TWIN.of(Convolution)
+def _every_kernel_place(
+    dense: DenseShapes, network: Network, name: str, source: Input | Population, target: Population
+) -> Convolution | None:
+    p = network.projections[name]
+    assert isinstance(p, Convolution)
+    changed = (source.shape, target.shape) != (network.shape_of(p.source), network.shape_of(p.target))
+    if changed and name not in dense.kernels:
+        return None
+    kernel, groups = dense.kernels.get(name, (p.kernel.shape, p.groups))
+    return replace(p, kernel=full_weights(math.prod(kernel)).reshape(kernel), groups=groups, delay=_delay(p))
 
 
 def _node(node: Node, shape: Shape | None) -> Node:

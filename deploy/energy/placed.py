@@ -1,4 +1,4 @@
-"""Counting what depends on the cores: kinds of lists, stored zeros, packets, hops, and the load of every core."""
+"""Counts that depend on the cores: kinds of lists, stored zeros, packets, hops, and the load of every core."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import numpy.typing as npt
 from scipy import sparse
 
 from sdsnn_core.activity import Activity
-from sdsnn_core.network import Input, Network, Projection, Synapses
+from sdsnn_core.network import Convolution, Input, Network, Projection, Synapses
+from sdsnn_core.rules import Rules
 
 from ..placement.types import Placement
 from .types import CoreLoad
 
+DENSE_KINDS: Rules[str] = Rules("energy: kind of event without indices")
+DENSE_KINDS.of(Synapses)("dense")
+DENSE_KINDS.of(Convolution)("convolution")
 _CHUNK = 20_000_000  # events per sample, step and core kept at once, to bound memory
 
 
@@ -21,25 +25,20 @@ def kinds_of_events(
     network: Network, activity: Activity, name: str, projection: Projection, placement: Placement | None
 ) -> dict[str, float]:
     """Return the synaptic events of one projection by the kind that a price list may price apart."""
-    total = float(activity.events[name].sum()) / activity.n_samples
-    source = network.nodes[projection.source]
-    if isinstance(source, Input) and source.max_value > 1:
-        return {"graded": total}
-    if not isinstance(projection, Synapses):
-        return {"convolution": total}
-    if placement is None:
-        return {"unplaced": total}
+    total, kind = float(activity.events[name].sum()) / activity.n_samples, dense_kind(network, projection)
+    if kind != "dense" or placement is None:
+        return {"unplaced" if kind == "dense" else kind: total}
     table = placement.axons[name]
     crossed = activity.counts[projection.source].sum(axis=0)[table.source] * table.synapses
     in_sparse = float(crossed[table.sparse].sum()) / activity.n_samples
     return {"sparse": in_sparse, "dense": total - in_sparse}
 
 
-def _kind_of_dense(network: Network, projection: Projection) -> str:
+def dense_kind(network: Network, projection: Projection) -> str:
+    """Return the kind of an event on `projection` where it is stored without indices."""
     source = network.nodes[projection.source]
-    if isinstance(source, Input) and source.max_value > 1:
-        return "graded"
-    return "dense" if isinstance(projection, Synapses) else "convolution"
+    graded = isinstance(source, Input) and source.max_value > 1
+    return "graded" if graded else DENSE_KINDS.for_(projection)
 
 
 def placed_counts(
@@ -60,7 +59,7 @@ def placed_counts(
         table = placement.axons[name]
         count = activity.counts[projection.source].sum(axis=0)
         events += np.bincount(table.core, count[table.source] * table.synapses, n)
-        kind = _kind_of_dense(network, projection)
+        kind = dense_kind(network, projection)
         crossed = float((count[table.source] * (table.stored - table.synapses)).sum()) / samples
         if crossed:
             zeros[kind] = zeros.get(kind, 0.0) + crossed

@@ -1,4 +1,4 @@
-"""Price lists: what one event costs, in which source, of which grade.
+"""Price lists: the energy of each event, with source, year and grade.
 
 The data are in prices/*.toml; a user's own file works the same way.
 """
@@ -100,13 +100,13 @@ class PriceList(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> PriceList:
         if unknown := sorted(set(self.terms) - set(QUANTITIES)):
-            raise ValueError(f"terms: unknown {unknown}, allowed {sorted(QUANTITIES)}")
+            raise ValueError(f"terms: expected {', '.join(QUANTITIES)}, got {', '.join(unknown)}")
         for group in (self.unpriced, self.included):
             if unknown := sorted(set(group) - set(TERMS)):
-                raise ValueError(f"unpriced/included: unknown {unknown}, allowed {sorted(TERMS)}")
+                raise ValueError(f"unpriced, included: expected {', '.join(TERMS)}, got {', '.join(unknown)}")
         priced = {QUANTITIES[quantity] for quantity in self.terms}
         if twice := sorted(priced & set(self.unpriced)):
-            raise ValueError(f"{twice} are both priced and unpriced")
+            raise ValueError(f"terms: {', '.join(twice)}: expected a price or a reason in unpriced, got both")
         for pair in (("neuron_update_active", "neuron_update_inactive"), ("hop_east_west", "hop_north_south")):
             if len(set(pair) & set(self.terms)) == 1:
                 raise ValueError(f"terms: {pair[0]} and {pair[1]} go together")
@@ -124,9 +124,9 @@ class PriceList(BaseModel):
 
 def price_list_names() -> list[str]:
     """Names of the lists that come with the package, in the order in which reports show them."""
-    found = {p.name[:-5] for p in _folder().iterdir() if p.name.endswith(".toml")}
-    first = [name for name in ("davies2018", "sanafe2025", "horowitz45nm", "kerasspiking") if name in found]
-    return [*first, *sorted(found - set(first))]
+    names = {p.name[:-5] for p in _folder().iterdir() if p.name.endswith(".toml")}
+    first = [name for name in ("davies2018", "sanafe2025", "horowitz45nm", "kerasspiking") if name in names]
+    return [*first, *sorted(names - set(first))]
 
 
 def load_price_list(name: str | Path) -> PriceList:
@@ -140,7 +140,7 @@ def load_price_list(name: str | Path) -> PriceList:
     elif path.suffix == ".toml":
         data = read_toml(path, str(path))
     else:
-        raise FileError(f"price list {str(name)!r}: not found; allowed are {price_list_names()} or a .toml file")
+        raise FileError(f"price list: expected one of {', '.join(price_list_names())} or a .toml file, got {name}")
     try:
         return PriceList.model_validate(data)
     except ValidationError as error:

@@ -1,157 +1,101 @@
-"""An energy report as JSON-able data and as lines of text."""
+"""The result of pricing: rows, totals per price list, baselines, and the report that holds them all."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from .energy import EnergyReport, Priced, format_joules
-from .prices import TERMS
-from .types import Counts, Span
-
-
-def span_to_json(span: Span) -> dict[str, float]:
-    """Return {'low', 'high'}."""
-    return {"low": span.low, "high": span.high}
+from .prices import PriceList
+from .time import StaticShare, StepTime
+from .types import Counts, Span, format_joules
 
 
-def energy_to_json(report: EnergyReport) -> dict[str, Any]:
-    """Return an EnergyReport as data; keys are documented in docs/report.md."""
-    return {
-        "unit": "joules per inference (one sample, all its steps), mean over samples",
-        "chip": report.chip,
-        "label": report.label,
-        "placed": report.placed,
-        "headline": report.headline(),
-        "range_j": None if report.range_j is None else span_to_json(report.range_j),
-        "counts": counts_to_json(report.counts),
-        "price_lists": [_priced_to_json(item) for item in report.priced],
-        "baselines": [
-            {
-                "name": item.name,
-                "title": item.title,
-                "assumption": item.assumption,
-                "operations": item.operations,
-                "joules": {name: span_to_json(span) for name, span in item.joules.items()},
-            }
-            for item in report.baselines
-        ],
-        "step_time": [
-            {
-                "list": item.list_name,
-                "busiest_core": item.busiest,
-                "busiest_core_s": item.core_s,
-                "mean_core_s": item.mean_core_s,
-                "step_s": span_to_json(item.span_s),
-                "bound": "lower bound",
-                "busiest_core_per_step": item.per_step,
-            }
-            for item in report.step_times
-        ],
-        "static": [
-            {
-                "at": item.title,
-                "watts": item.watts,
-                "step_s": span_to_json(item.step_s),
-                "joules": span_to_json(item.joules),
-                "source": item.source,
-                "in_total": False,
-            }
-            for item in report.static
-        ],
-        "notes": list(report.notes),
-    }
+@dataclass(frozen=True)
+class Row:
+    """One priced quantity: how many, what each costs (picojoules), and the product (joules)."""
+
+    term: str
+    quantity: str
+    count: Span
+    pj_each: Span
+    joules: Span
+    note: str = ""
 
 
-def counts_to_json(counts: Counts) -> dict[str, Any]:
-    """Return Counts as data. syn_ops, dendrite_updates and spikes_in are named as Loihi2Activity names them."""
-    load = counts.load
-    return {
-        "n_steps": counts.n_steps,
-        "n_samples": counts.n_samples,
-        "syn_ops": counts.total_events,
-        "syn_ops_by_projection": dict(counts.events),
-        "syn_ops_by_kind": dict(counts.events_by_kind),
-        "stored_zeros_by_kind": dict(counts.zeros_by_kind),
-        "dendrite_updates": counts.total_updates,
-        "active_updates": span_to_json(counts.total_active),
-        "active_updates_by_population": {name: span_to_json(s) for name, s in counts.active.items()},
-        "spikes": dict(counts.spikes),
-        "packets": counts.packets,
-        "packets_from_input": counts.packets_from_input,
-        "packets_between_chips": counts.packets_between_chips,
-        "hops_east_west": counts.hops_east_west,
-        "hops_north_south": counts.hops_north_south,
-        "per_core": None
-        if load is None
-        else {
-            "unit": "mean per step",
-            "core_idx": list(range(load.events.size)),
-            "syn_ops": load.events.tolist(),
-            "dendrite_updates": load.neurons.tolist(),
-            "active_updates": load.active.tolist(),
-            "spikes_in": load.packets_in.tolist(),
-            "syn_ops_of_busiest_core_per_step": load.worst_events,
-        },
-    }
+@dataclass(frozen=True)
+class Priced:
+    """One inference priced by one list.
+
+    total: joules, of the priced terms only. unpriced: term -> reason. included: term -> the price it is part of.
+    wording: how to call the number, for example 'Loihi-1-priced' for counts of another chip.
+    """
+
+    prices: PriceList
+    rows: tuple[Row, ...]
+    total: Span
+    unpriced: Mapping[str, str]
+    included: Mapping[str, str]
+    wording: str
+
+    @property
+    def label(self) -> str:
+        """'complete' if every term is priced, else 'partial'."""
+        return "partial" if self.unpriced else "complete"
 
 
-def _priced_to_json(item: Priced) -> dict[str, Any]:
-    return {
-        "name": item.prices.name,
-        "title": item.prices.title,
-        "role": item.prices.role,
-        "chip": item.prices.chip,
-        "year": item.prices.year,
-        "grade": item.prices.grade,
-        "bound": item.prices.bound,
-        "source": item.prices.source,
-        "conditions": item.prices.conditions,
-        "wording": item.wording,
-        "label": item.label,
-        "joules": span_to_json(item.total),
-        "rows": [
-            {
-                "term": row.term,
-                "quantity": row.quantity,
-                "count": span_to_json(row.count),
-                "pj_each": span_to_json(row.pj_each),
-                "joules": span_to_json(row.joules),
-                "note": row.note,
-            }
-            for row in item.rows
-        ],
-        "unpriced": dict(item.unpriced),
-        "included": dict(item.included),
-    }
+@dataclass(frozen=True)
+class Baseline:
+    """A comparison: what it is, under which assumption, its synaptic operations, and joules by price list name."""
+
+    name: str
+    title: str
+    assumption: str
+    operations: float
+    joules: Mapping[str, Span]
 
 
-def energy_lines(report: EnergyReport) -> list[str]:
-    """Return the report as lines of text: the headline, one block per price list, what is missing, baselines."""
-    lines = [report.headline()]
-    for item in report.priced:
-        use = "" if item.prices.role == "chip" else " (for comparison with papers)"
-        lines.append(f"{item.prices.title}{use}: {format_joules(item.total)}, {item.label}, {item.wording}")
-        lines.append(f"  source: {item.prices.citation}")
-        lines += [
-            f"  {row.quantity}: {_number(row.count)} x {_number(row.pj_each)} pJ = {format_joules(row.joules)}"
-            for row in item.rows
-        ]
-        lines += [f"  included: {TERMS[term]}: {why}" for term, why in item.included.items()]
-        lines += [f"  unpriced: {TERMS[term]}: {why}" for term, why in item.unpriced.items()]
-    for base in report.baselines:
-        shown = ", ".join(f"{name} {format_joules(span)}" for name, span in base.joules.items())
-        lines.append(f"{base.title}: {base.operations:,.0f} operations; {shown} ({base.assumption})")
-    for time in report.step_times:
-        span = f"{time.span_s.low * 1e6:.3g} to {time.span_s.high * 1e6:.3g} us"
-        lines.append(f"step time by {time.list_name}: at least {span}, bound by core {time.busiest}")
-    for share in report.static:
-        lines.append(
-            f"static power {share.watts:.3g} W {share.title}: {format_joules(share.joules)} per inference, "
-            f"not in the totals ({share.source})"
-        )
-    return [*lines, *(f"note: {note}" for note in report.notes)]
+@dataclass(frozen=True, eq=False)
+class EnergyReport:
+    """Energy per inference (one sample, all its steps) by every price list, with what it was made of.
 
+    chip: the chip the network is meant for. range: joules, over the lists of role 'chip' only. baselines: the
+    unpruned network and the dense ANN. step_time, static: by list, where it gives times; None without a placement.
+    """
 
-def _number(span: Span) -> str:
-    low, high = f"{span.low:,.6g}", f"{span.high:,.6g}"
-    return low if low == high else f"{low} to {high}"
+    chip: str
+    counts: Counts
+    priced: tuple[Priced, ...]
+    baselines: tuple[Baseline, ...]
+    step_times: tuple[StepTime, ...] = ()
+    static: tuple[StaticShare, ...] = ()
+    placed: bool = False
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    def by_list(self, name: str) -> Priced:
+        """Return the pricing by the list called `name`."""
+        return next(item for item in self.priced if item.prices.name == name)
+
+    @property
+    def range_j(self) -> Span | None:
+        """Joules over all lists made for a neuromorphic chip, least to greatest; None if there is none."""
+        chip = [item.total for item in self.priced if item.prices.role == "chip"]
+        return Span(min(t.low for t in chip), max(t.high for t in chip)) if chip else None
+
+    @property
+    def label(self) -> str:
+        """'complete' if every chip list priced every term, else 'partial'."""
+        chip = [item for item in self.priced if item.prices.role == "chip"]
+        return "partial" if any(item.unpriced for item in chip) or not chip else "complete"
+
+    @property
+    def wording(self) -> str:
+        """How to call the joules of the range, for example 'Loihi-1-priced'."""
+        return ", ".join(sorted({item.wording for item in self.priced if item.prices.role == "chip"}))
+
+    def headline(self) -> str:
+        """Return the range in one line, with its wording, label and sources."""
+        if self.range_j is None:
+            return "energy: no price list of a neuromorphic chip was given"
+        chip = [item for item in self.priced if item.prices.role == "chip"]
+        names = " to ".join(f"{item.prices.title} [{item.prices.grade}]" for item in chip)
+        return f"{format_joules(self.range_j)} per inference, {self.label}, {self.wording}: {names}"

@@ -1,4 +1,4 @@
-"""What is counted of an inference, and numbers of which only bounds are known."""
+"""Counts of one inference, and numbers of which only bounds are known."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Span:
 
     @property
     def exact(self) -> bool:
-        """Whether the number is known."""
+        """True where the number is known."""
         return self.low == self.high
 
     def __add__(self, other: Span) -> Span:
@@ -29,6 +29,16 @@ class Span:
     def times(self, factor: float) -> Span:
         """Scaled by a factor of at least 0."""
         return Span(self.low * factor, self.high * factor)
+
+
+def format_joules(amount: Span) -> str:
+    """Return joules with a fitting prefix; a range as 'low to high'."""
+    scale, unit = 1e-12, "pJ"
+    for size, name in ((1e-12, "pJ"), (1e-9, "nJ"), (1e-6, "uJ"), (1e-3, "mJ"), (1.0, "J")):
+        if amount.high >= size:
+            scale, unit = size, name
+    low, high = f"{amount.low / scale:.3g}", f"{amount.high / scale:.3g}"
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +59,7 @@ class CoreLoad:
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What one inference does, mean over the samples of an Activity, summed over its steps.
+    """Events of one inference, mean over the samples of an Activity, summed over its steps.
 
     events: projection -> synaptic events. events_by_kind: kind ('dense', 'sparse', 'convolution', 'graded', or
     'unplaced' where no placement decided between dense and sparse) -> events. active: population -> neuron updates

@@ -1,13 +1,16 @@
-"""What would help: the same network placed with one thing changed."""
+"""Advice: the same network placed with one thing changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from sdsnn_core.network import Convolution, Network, Population, Projection, Synapses
+from sdsnn_core.network import Convolution, Network, Projection, Synapses
+from sdsnn_core.rules import Rules
 
 from ..energy.dense_shapes import one_setting
 from .chip import RESOURCES, Chip
@@ -15,12 +18,12 @@ from .cost import DoesNotFit
 from .place import place
 from .types import Placement
 
-MANY = 3_000_000  # synapses beyond which the variants are not tried: each of them is a placement of its own
+MANY = 3_000_000  # weights beyond which no variant is tried: each of them is a placement of its own
 
 
 @dataclass(frozen=True)
 class Change:
-    """A variant: what was changed, the cores and synaptic memory it needs; cores None if it does not fit either."""
+    """A variant: its change, the cores and bits of synaptic memory it needs; cores None if it does not fit either."""
 
     title: str
     cores: int | None
@@ -36,26 +39,26 @@ def advise(network: Network, chip: Chip, placement: Placement | None) -> list[Ch
     """
     if sum(p.n_weights for p in network.projections.values()) > MANY:
         return []
-    found = [_try(title, variant, chip, "network") for title, variant in _variants(network, placement)]
-    return sorted(found, key=lambda change: (change.cores is None, change.cores, change.bits))
+    tried = [_try(title, variant, chip, "network") for title, variant in _variants(network, placement)]
+    return sorted(tried, key=lambda change: (change.cores is None, change.cores, change.bits))
 
 
 def without_limits(network: Network, chip: Chip) -> list[Change]:
-    """Return what the network would need if one limit were not there: which limit binds, and by how many cores."""
+    """Return the cores that the network would need without each limit in turn."""
     if sum(p.n_weights for p in network.projections.values()) > MANY:
         return []
-    found = []
+    tried = []
     for resource in chip.limits:
         if resource == "neurons":
             continue
         limits = {name: limit for name, limit in chip.limits.items() if name != resource}
         title = f"no limit on {RESOURCES[resource]}"
-        found.append(_try(title, network, chip.model_copy(update={"limits": limits}), resource))
+        tried.append(_try(title, network, chip.model_copy(update={"limits": limits}), resource))
     more = chip.limits["neurons"].model_copy(update={"value": float(max(64, network_neurons(network)))})
     delays = None if chip.delays is None else chip.delays.model_copy(update={"state_budget": 0})
     freed = chip.model_copy(update={"limits": {**chip.limits, "neurons": more}, "delays": delays})
-    found.append(_try("no limit on neurons", network, freed, "neurons"))
-    return sorted(found, key=lambda change: (change.cores is None, change.cores))
+    tried.append(_try("no limit on neurons", network, freed, "neurons"))
+    return sorted(tried, key=lambda change: (change.cores is None, change.cores))
 
 
 def network_neurons(network: Network) -> int:
@@ -65,10 +68,10 @@ def network_neurons(network: Network) -> int:
 
 def _try(title: str, network: Network, chip: Chip, kind: str) -> Change:
     try:
-        made = place(network, chip)
+        placement = place(network, chip)
     except DoesNotFit:
         return Change(title, None, None, kind)
-    return Change(title, made.n_cores, int(made.use["synapse_bits"].sum()), kind)
+    return Change(title, placement.n_cores, int(placement.use["synapse_bits"].sum()), kind)
 
 
 def _variants(network: Network, placement: Placement | None) -> Iterator[tuple[str, Network]]:
@@ -85,23 +88,34 @@ def _variants(network: Network, placement: Placement | None) -> Iterator[tuple[s
     if any(p.n_weights for p in network.projections.values()):
         yield "weights of 4 bits, sign included", _with(network, dict.fromkeys(every, coarse))
     if any(p.threshold.size > 1 or p.current_decay.size > 1 for p in network.populations.values()):
-        nodes = {n: one_setting(p) if isinstance(p, Population) else p for n, p in network.nodes.items()}
+        nodes = {**network.nodes, **{name: one_setting(p) for name, p in network.populations.items()}}
         yield "one threshold and decay per population", Network(nodes, network.projections)
 
 
-def _with(network: Network, changes: Mapping[str, object]) -> Network:
-    projections: dict[str, Projection] = {
-        name: changes[name](p) if name in changes else p  # type: ignore[operator]
-        for name, p in network.projections.items()
-    }
-    return Network(network.nodes, projections)
+def _with(network: Network, changes: Mapping[str, Callable[[Projection], Projection]]) -> Network:
+    changed = {name: change(network.projections[name]) for name, change in changes.items()}
+    return Network(network.nodes, {**network.projections, **changed})
+
+
+HALVED: Rules[Callable[[Any], Projection]] = Rules("placement advice: half of the weights")
+REWEIGHTED: Rules[Callable[[Any, Callable[[Any], Any]], Projection]] = Rules("placement advice: other weights")
+REWEIGHTED.of(Synapses)(lambda p, change: replace(p, weight=change(p.weight)))
+REWEIGHTED.of(Convolution)(lambda p, change: replace(p, kernel=change(p.kernel)))
 
 
 def halved(p: Projection) -> Projection:
     """Return `p` without the weaker half of its weights, as magnitude pruning would leave it."""
-    if isinstance(p, Convolution):
-        cut = np.median(np.abs(p.kernel[p.kernel != 0])) if p.n_weights else 0
-        return replace(p, kernel=np.where(np.abs(p.kernel) > cut, p.kernel, 0))
+    return HALVED.for_(p)(p)
+
+
+@HALVED.of(Convolution)
+def _halved_kernel(p: Convolution) -> Convolution:
+    cut = np.median(np.abs(p.kernel[p.kernel != 0])) if p.n_weights else 0
+    return replace(p, kernel=np.where(np.abs(p.kernel) > cut, p.kernel, 0))
+
+
+@HALVED.of(Synapses)
+def _halved_synapses(p: Synapses) -> Synapses:
     keep = np.sort(np.argsort(-np.abs(p.weight.astype(np.int64)), kind="stable")[: p.weight.size // 2])
     delay = p.delay[keep] if p.delay.ndim else p.delay
     return replace(p, pre=p.pre[keep], post=p.post[keep], weight=p.weight[keep], delay=delay)
@@ -114,7 +128,10 @@ def undelayed(p: Projection) -> Projection:
 
 def coarse(p: Projection) -> Projection:
     """Return `p` with weights in steps of 32, none of them 0: four bits with their sign."""
-    values = (p.weight if isinstance(p, Synapses) else p.kernel).astype(np.int64)
-    step = np.clip(np.rint(values / 32), -8, 7)
-    step = np.where((step == 0) & (values != 0), np.sign(values), step) * 32
-    return replace(p, weight=step) if isinstance(p, Synapses) else replace(p, kernel=step)
+
+    def rounded(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        values = weights.astype(np.int64)
+        step = np.clip(np.rint(values / 32), -8, 7)
+        return np.where((step == 0) & (values != 0), np.sign(values), step) * 32
+
+    return REWEIGHTED.for_(p)(p, rounded)

@@ -82,6 +82,8 @@ def _reach(
 class BoxCounter:
     """Counts the lists that one convolution brings to boxes; boxes that look alike are counted once."""
 
+    boxed = True  # its targets are cut into boxes
+
     def __init__(self, convolution: Convolution, source_shape: Shape, layout: SynapseFormat) -> None:
         self.convolution, self.source_shape, self.layout = convolution, source_shape, layout
         self.form = list_format(convolution, layout)

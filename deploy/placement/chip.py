@@ -1,4 +1,4 @@
-"""Chips as data: what a core holds, how synapses are stored, what was published about it. Data in chips/*.toml.
+"""Chips as data: limits of a core, format of synapses, layout of the mesh. Data in chips/*.toml.
 
 Every number carries its source, year and grade; a user's own file works the same way.
 """
@@ -147,9 +147,9 @@ class Chip(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Chip:
         if unknown := sorted(set(self.limits) - set(RESOURCES)):
-            raise ValueError(f"limits: unknown {unknown}, allowed {sorted(RESOURCES)}")
+            raise ValueError(f"limits: expected {', '.join(RESOURCES)}, got {', '.join(unknown)}")
         if unknown := sorted(set(self.whole_chip) - set(WHOLE_CHIP)):
-            raise ValueError(f"whole_chip: unknown {unknown}, allowed {sorted(WHOLE_CHIP)}")
+            raise ValueError(f"whole_chip: expected {', '.join(WHOLE_CHIP)}, got {', '.join(unknown)}")
         if self.placeable and (self.layout is None or self.synapses is None or "neurons" not in self.limits):
             raise ValueError("a placeable chip needs layout, synapses and limits.neurons")
         return self
@@ -170,8 +170,8 @@ class Chip(BaseModel):
 
     def limit(self, resource: str) -> int | None:
         """Return the practical limit of a resource per core, or None where none was published."""
-        found = self.limits.get(resource)
-        return None if found is None else int(found.value)
+        limit = self.limits.get(resource)
+        return None if limit is None else int(limit.value)
 
 
 def chip_names() -> list[str]:
@@ -189,7 +189,7 @@ def load_chip(name: str | Path) -> Chip:
     elif Path(name).suffix == ".toml":
         data = read_toml(Path(name), str(name))
     else:
-        raise FileError(f"chip {str(name)!r}: not found; allowed are {chip_names()} or a .toml file")
+        raise FileError(f"chip: expected one of {', '.join(chip_names())} or a .toml file, got {name}")
     try:
         return Chip.model_validate(data)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What pieces of populations cost on a core: axons, synaptic memory, tables; and the error of what fits no core."""
+"""Costs of pieces on a core: axons, synaptic memory, tables; and the error of a node that fits no core."""
 
 from __future__ import annotations
 
@@ -22,16 +22,9 @@ class DoesNotFit(SdsnnError, ValueError):
         self.node, self.resource, self.amount, self.limit = node, resource, int(amount), int(limit)
         words = RESOURCES.get(resource, resource)
         super().__init__(
-            f"node {node!r} does not fit {chip}: {words}: needs {amount:,}, allowed {limit:,} per core"
-            + (f"; {hint}" if hint else "")
+            f"node {node!r} does not fit {chip}: {words}: expected at most {limit:,} per core, got {amount:,}"
+            + (f" ({hint})" if hint else "")
         )
-
-    @classmethod
-    def told(cls, message: str) -> DoesNotFit:
-        """Return the error that said `message`, to raise it after everything else was shown."""
-        error = cls.__new__(cls, message)
-        Exception.__init__(error, message)
-        return error
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +63,8 @@ class Tables:
 def _present(kind: Ints, kinds: Sequence[object], neurons: Ints) -> list[int]:
     if len(kinds) == 1:
         return [0]
-    found: list[int] = np.flatnonzero(np.bincount(kind[neurons], minlength=len(kinds))).tolist()
-    return found
+    present: list[int] = np.flatnonzero(np.bincount(kind[neurons], minlength=len(kinds))).tolist()
+    return present
 
 
 def core_use(pieces: Sequence[Piece], sources: Mapping[str, str], chip: Chip) -> dict[str, int]:
@@ -83,11 +76,9 @@ def core_use(pieces: Sequence[Piece], sources: Mapping[str, str], chip: Chip) ->
     layout = chip.synapses
     assert layout is not None
     neurons = sum(piece.neurons.size for piece in pieces)
-    axons: dict[tuple[str, bool], list[Ints]] = {}
     memory, formats = 0, set()
     for piece in pieces:
-        for name, lists in piece.lists.items():
-            axons.setdefault((sources[name], lists.convolution), []).append(lists.source)
+        for lists in piece.lists.values():
             bits, is_sparse = lists.bits(neurons, layout)
             memory += int(bits.sum())
             n_sparse = int(np.count_nonzero(is_sparse))
@@ -95,12 +86,21 @@ def core_use(pieces: Sequence[Piece], sources: Mapping[str, str], chip: Chip) ->
             formats |= {(lists.form.synapse_bits, lists.form.signs, kind) for kind in kinds}
     return {
         "neurons": neurons,
-        "input_axons": sum(distinct(a).size for a in axons.values()),
+        "input_axons": sum(distinct(a).size for a in axon_sources(pieces, sources).values()),
         "synapse_bits": memory,
         "neuron_configs": len(frozenset().union(*(piece.configs for piece in pieces))),
         "threshold_configs": len(frozenset().union(*(piece.thresholds for piece in pieces))),
         "synapse_formats": len(formats),
     }
+
+
+def axon_sources(pieces: Sequence[Piece], sources: Mapping[str, str]) -> dict[tuple[str, bool], list[Ints]]:
+    """Return (source node, through a convolution) -> the source neurons of each list of `pieces`."""
+    parts: dict[tuple[str, bool], list[Ints]] = {}
+    for piece in pieces:
+        for name, lists in piece.lists.items():
+            parts.setdefault((sources[name], lists.convolution), []).append(lists.source)
+    return parts
 
 
 def distinct(parts: Sequence[Ints]) -> Ints:
@@ -119,9 +119,9 @@ def neuron_limit(pieces: Sequence[Piece], chip: Chip) -> int:
 def excess(pieces: Sequence[Piece], sources: Mapping[str, str], chip: Chip) -> dict[str, float]:
     """Return use divided by limit of each limited resource, for pieces on one core."""
     use = core_use(pieces, sources, chip)
-    found = {"neurons": use["neurons"] / neuron_limit(pieces, chip)}
+    shares = {"neurons": use["neurons"] / neuron_limit(pieces, chip)}
     for resource, amount in use.items():
         limit = chip.limit(resource)
         if resource != "neurons" and limit is not None:
-            found[resource] = amount / limit
-    return found
+            shares[resource] = amount / limit
+    return shares

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from sdsnn_core.network import Convolution, Network, Synapses
+from sdsnn_core.rules import Rules
 
 from .boxes import Box, BoxCounter, box_sizes, boxes, interval
-from .chip import Chip
+from .chip import Chip, SynapseFormat
 from .cost import DoesNotFit, Piece, Tables, core_use, excess, neuron_limit
 from .synapse_lists import Incoming, Lists, index_width
 from .types import Ints
@@ -19,11 +21,24 @@ _PATIENCE = 8  # guesses at the longest run before it is halved for
 _TINY = 64  # a piece that shares a core has at least this part of the neurons that a core takes
 
 
-class Cutter:
-    """What is known of a network on a chip, and the pieces that its populations can be cut into.
+COUNTERS: Rules[Callable[[Network, Any, SynapseFormat], Incoming | BoxCounter]] = Rules("placement: counting lists")
 
-    wires: projection -> its synapses, to count lists of any piece. slots: population -> (size,) output axons that each
-    neuron needs, as far as they are known from where its targets lay the last time.
+
+@COUNTERS.of(Synapses)
+def _incoming(network: Network, p: Synapses, layout: SynapseFormat) -> Incoming:
+    return Incoming(p, network.size_of(p.source), network.size_of(p.target), layout)
+
+
+@COUNTERS.of(Convolution)
+def _box_counter(network: Network, p: Convolution, layout: SynapseFormat) -> BoxCounter:
+    return BoxCounter(p, network.shape_of(p.source), layout)
+
+
+class Cutter:
+    """Cuts the populations of a network into pieces for a chip.
+
+    counters: projection -> counter of the lists of any piece. slots: population -> (size,) output axons of each neuron,
+    as far as they are known from where its targets lay the last time.
     """
 
     def __init__(self, network: Network, chip: Chip) -> None:
@@ -31,19 +46,15 @@ class Cutter:
         self.network, self.chip, self.layout = network, chip, chip.synapses
         self.sources = {name: p.source for name, p in network.projections.items()}
         self.tables = {name: Tables(p) for name, p in network.populations.items()}
-        self.boxed = {
-            name: any(isinstance(p, Convolution) for _, p in network.incoming(name)) for name in network.populations
-        }
-        self.wires: dict[str, Incoming | BoxCounter] = {}
+        self.counters: dict[str, Incoming | BoxCounter] = {}
         for name, p in network.projections.items():
-            if isinstance(p, Synapses):
-                sizes = network.size_of(p.source), network.size_of(p.target)
-                self.wires[name] = Incoming(p, *sizes, self.layout)
-            else:
-                self.wires[name] = BoxCounter(p, network.shape_of(p.source), self.layout)
-            longest = self.wires[name].form.max_delay
+            self.counters[name] = COUNTERS.for_(p)(network, p, self.layout)
+            longest = self.counters[name].form.max_delay
             if longest > chip.max_delay:
                 raise DoesNotFit(p.target, f"delay of {name} (steps)", longest, chip.max_delay, chip.title)
+        self.boxed = {
+            name: any(self.counters[key].boxed for key, _ in network.incoming(name)) for name in network.populations
+        }
         self.slots: dict[str, Ints] = {}
         self.forget()
 
@@ -58,17 +69,17 @@ class Cutter:
         return min(limit, self.network.size_of(population))
 
     def fits(self, pieces: Sequence[Piece]) -> bool:
-        """Whether one core takes all of `pieces`."""
+        """True if one core takes all of `pieces`."""
         if index_width(sum(p.neurons.size for p in pieces), self.layout) is None and len(pieces) > 1:
             return False
         return max(self.excess(pieces).values()) <= 1
 
     def excess(self, pieces: Sequence[Piece]) -> dict[str, float]:
         """Return use divided by limit, output axons as they were the last time."""
-        found = excess(pieces, self.sources, self.chip)
+        shares = excess(pieces, self.sources, self.chip)
         if limit := self.chip.limit("output_axons"):
-            found["output_axons"] = self.outgoing(pieces) / limit
-        return found
+            shares["output_axons"] = self.outgoing(pieces) / limit
+        return shares
 
     def outgoing(self, pieces: Sequence[Piece]) -> int:
         """Return output axons of `pieces`, as they were the last time."""
@@ -79,9 +90,9 @@ class Cutter:
         return {**core_use(pieces, self.sources, self.chip), "output_axons": self.outgoing(pieces)}
 
     def refuse(self, piece: Piece) -> DoesNotFit:
-        """Say which limit a piece that cannot be made smaller breaks."""
-        found = self.excess([piece])
-        resource = max(found, key=lambda key: found[key])
+        """Return the error of a piece that cannot be made smaller: the limit that it breaks most."""
+        shares = self.excess([piece])
+        resource = max(shares, key=lambda key: shares[key])
         limit = neuron_limit([piece], self.chip) if resource == "neurons" else self.chip.limit(resource)
         assert limit is not None
         amount = self.use([piece])[resource]
@@ -104,9 +115,9 @@ class Cutter:
             n = min(max(n, low + 1), high - 1)
             pieces = make(n)
             together = [*company, *pieces]
-            found = self.excess(together)
+            shares = self.excess(together)
             ratio = max(
-                (amount - base.get(name, 0.0)) / max(1 - base.get(name, 0.0), 1e-9) for name, amount in found.items()
+                (amount - base.get(name, 0.0)) / max(1 - base.get(name, 0.0), 1e-9) for name, amount in shares.items()
             )
             if self.fits(together):
                 low, kept = n, pieces
@@ -127,13 +138,13 @@ class Cutter:
         """Return neurons first..last-1 as a piece."""
         lists: dict[str, Lists] = {}
         for name, _ in self.network.incoming(population):
-            wire = self.wires[name]
-            assert isinstance(wire, Incoming)
-            lists[name] = wire.cut(first, last)
+            counter = self.counters[name]
+            assert isinstance(counter, Incoming)
+            lists[name] = counter.cut(first, last)
         return self._make(population, np.arange(first, last), lists)
 
     def longest_run(self, population: str, first: int, company: Sequence[Piece] = ()) -> Piece | None:
-        """Return the longest run from neuron `first` that fits beside `company`; None if that is not worth a piece.
+        """Return the longest run from neuron `first` that fits beside `company`; None if that is too short for a piece.
 
         Raises DoesNotFit where a core of its own does not take a single neuron.
         """
@@ -147,20 +158,20 @@ class Cutter:
 
     def _guess(self, population: str, first: int, most: int) -> int:
         """Return how many neurons from `first` the axons of a core of its own are enough for."""
-        found = most
+        longest = most
         if limit := self.chip.limit("input_axons"):
             needed: dict[str, Ints] = {}
             for name, p in self.network.incoming(population):
-                wire = self.wires[name]
-                assert isinstance(wire, Incoming)
-                axons = wire.axons(first, first + most)
+                counter = self.counters[name]
+                assert isinstance(counter, Incoming)
+                axons = counter.axons(first, first + most)
                 needed[p.source] = np.maximum(needed[p.source], axons) if p.source in needed else axons
             if needed:
-                found = int(np.searchsorted(sum(needed.values()), limit, "right"))
+                longest = int(np.searchsorted(sum(needed.values()), limit, "right"))
         if limit := self.chip.limit("output_axons"):
             out = np.cumsum(self.slots[population][first : first + most])
-            found = min(found, int(np.searchsorted(out, limit, "right")))
-        return max(found, 1)
+            longest = min(longest, int(np.searchsorted(out, limit, "right")))
+        return max(longest, 1)
 
     def runs(self, population: str) -> list[Piece]:
         """Cut a population into as few runs as possible, none of them sharing a core."""
@@ -186,8 +197,8 @@ class Cutter:
         neurons = box.neurons(self.network.populations[population].shape)
         lists: dict[str, Lists] = {}
         for name, _ in self.network.incoming(population):
-            wire = self.wires[name]
-            lists[name] = wire.lists(box) if isinstance(wire, BoxCounter) else wire.pick(neurons)
+            counter = self.counters[name]
+            lists[name] = counter.lists(box) if isinstance(counter, BoxCounter) else counter.pick(neurons)
         return self._make(population, neurons, lists)
 
     def even_boxes(self, population: str) -> list[Piece]:
@@ -218,7 +229,7 @@ class Cutter:
     ) -> tuple[int, list[Piece]]:
         """Return (units, pieces) of the longest stretch of rows or places from `first` that fits beside `company`.
 
-        (0, []) if that is not worth a piece. Raises DoesNotFit where a core of its own does not take a single unit.
+        (0, []) if that is too short for a piece. Raises DoesNotFit where a core of its own does not take a single unit.
         """
         shape = self.network.populations[population].shape
         each = self.network.size_of(population) // self.units(population, by_place)
@@ -230,8 +241,8 @@ class Cutter:
         n, pieces = self.longest(make, most, company)
         if n == 0 and not company:
             raise self.refuse(max(make(1), key=lambda piece: piece.neurons.size))
-        worth = n == most or n * each >= self.most(population) // _TINY or not company
-        return (n, pieces) if worth else (0, [])
+        enough = n == most or n * each >= self.most(population) // _TINY or not company
+        return (n, pieces) if enough else (0, [])
 
     def _make(self, population: str, neurons: Ints, lists: Mapping[str, Lists]) -> Piece:
         return Piece(population, neurons, lists, *self.tables[population].of(neurons))

@@ -1,4 +1,4 @@
-"""Lists of synapses, one for each source neuron of a core: which there are, and the memory that they take.
+"""Lists of synapses, one for each source neuron of a core, and the memory that they take.
 
 The memory count is nengo-loihi's for Loihi 1 (Synapse.bits_per_axon): a list of n synapses is cut into blocks of at
 most 64; each takes n * (weight + delay + tag + index bits) + 10 bits and is rounded up to 64. A dense list has no
@@ -8,6 +8,7 @@ index bits, and stores every target from the first to the last that it reaches.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from sdsnn_core.network import Projection, Synapses
+from sdsnn_core.network import Convolution, Projection, Synapses
+from sdsnn_core.rules import Rules
 
 from .chip import SynapseFormat
 from .types import Ints
 
+WEIGHTS: Rules[Callable[[Any], npt.NDArray[Any]]] = Rules("placement: stored weights")
+WEIGHTS.of(Synapses)(lambda p: p.weight)
+WEIGHTS.of(Convolution)(lambda p: p.kernel[p.kernel != 0])
 _LONGEST = 1 << 14  # lists whose memory is looked up rather than computed
 
 
@@ -42,8 +47,7 @@ class ListFormat:
 
 def list_format(projection: Projection, layout: SynapseFormat) -> ListFormat:
     """Choose the narrowest format that holds a projection's weights, sharing one power of two, and its delays."""
-    weights = projection.weight if isinstance(projection, Synapses) else projection.kernel[projection.kernel != 0]
-    values = weights.astype(np.int64)
+    values = WEIGHTS.for_(projection)(projection).astype(np.int64)
     max_delay = int(projection.delay.max()) if projection.delay.size else 0
     if not values.size:
         return ListFormat(layout.weight_bits[0], 0, layout.tag_bits, "none", True, 0)
@@ -121,6 +125,8 @@ class Lists:
 
 class Incoming:
     """Synapses of one projection sorted by target, to cut pieces out of quickly."""
+
+    boxed = False  # its targets are cut into runs
 
     def __init__(self, projection: Synapses, n_pre: int, n_post: int, layout: SynapseFormat) -> None:
         # The target before, in order, of the same source: a run that starts behind it needs an axon for this synapse.

@@ -1,4 +1,4 @@
-"""What a placement is: which core each neuron sits on, and which axons lead where. Made by placement.py."""
+"""A placement: the core of each neuron, and the axons between them."""
 
 from __future__ import annotations
 
@@ -70,10 +70,11 @@ class Placement:
     chip: name of the chip file. core_of: population -> (size,) int32 core. piece_of: population -> (size,) int32 piece
     that each neuron belongs to; on a core, neurons lie piece by piece and in order, and lists end with a piece. axons:
     projection -> its input axons.
-    n_cores: cores used, numbered from 0. use: resource -> (n_cores,) amount; limits: resource -> amount per core
-    (None: no published limit); neuron_room: (n_cores,) neurons that each core may hold, long delays taken into
-    account. bounds: resource -> cores that no placement of this model can go below. load: resource -> mean use
-    divided by the limit. pieces: population -> cores that it lies on. static_power: watts of one chip, if published.
+    n_cores: cores used, numbered from 0. use: resource -> (n_cores,) amount. limits: resource -> amount per core
+    (None: no published limit). neuron_room: (n_cores,) neurons that each core may hold, long delays taken into
+    account. bounds: resource -> cores that no placement of this model can go below. tight_bound: they come from the
+    linear program. load: resource -> mean use divided by the limit. pieces: population -> cores that it lies on.
+    static_power: watts of one chip, if published.
     """
 
     chip: str
@@ -90,6 +91,7 @@ class Placement:
     pieces: Mapping[str, int]
     notes: tuple[str, ...] = ()
     static_power: Fact | None = None
+    tight_bound: bool = False
 
     @property
     def n_chips(self) -> int:

@@ -14,9 +14,12 @@ from sdsnn_core.activity import Activity
 from sdsnn_core.network import Network
 
 from ..energy.baselines import dense_synapses
-from ..energy.energy import EnergyReport, price
+from ..energy.energy import price
+from ..energy.result import EnergyReport
+from ..energy.text import energy_to_json
 from ..placement.chip import Chip
-from ..placement.explain import PlacementReport, explain, placement_to_json
+from ..placement.explain import PlacementReport, explain
+from ..placement.text import placement_to_json
 from .metrics import neurobench, stored_connections, summary
 from .run_data import RunData
 
@@ -46,7 +49,7 @@ def build(run: RunData, chip: Chip) -> tuple[dict[str, Any], EnergyReport | None
         "structure": structure(run.history),
         "activity": None if activity is None or network is None else rates(network, activity),
         "placement": None if placement is None else placement_to_json(placement),
-        "energy": None if energy is None else energy.to_json(),
+        "energy": None if energy is None else energy_to_json(energy),
         "loihi2": loihi2(energy, placement, run.measured),
         "certificate": None if run.certificate is None else dict(run.certificate),
         "config": run.config,
@@ -164,7 +167,7 @@ def loihi2(
     """
     found: dict[str, Any] = dict.fromkeys(("Loihi2Activity", "Loihi2Memory", "Loihi2ExecutionTime", "Loihi2Power"))
     if energy is not None and energy.counts.load is not None:
-        counts = energy.to_json()["counts"]
+        counts = energy_to_json(energy)["counts"]
         found["Loihi2Activity"] = {"grade": "counted", **counts["per_core"]}
         if energy.step_times:
             found["Loihi2ExecutionTime"] = {

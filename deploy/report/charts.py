@@ -91,56 +91,6 @@ def number_pair(low: float, high: float) -> str:
     return a if a == b else f"{a} to {b}"
 
 
-def core_map(
-    grid: npt.NDArray[np.int64],
-    shares: npt.NDArray[np.float64],
-    hints: Sequence[str],
-    labels: Sequence[str],
-    *,
-    columns: int,
-    rows: int,
-    tile: tuple[int, int],
-    max_chips: int = 4,
-) -> str:
-    """Return the chips as grids of cores, shaded by use. grid: (n, 3) chip, column, row; tile: its extent in cores."""
-    chips = min(int(grid[:, 0].max()) + 1, max_chips)
-    width = 560.0
-    cell = (width - 4) / columns
-    high = cell * 0.86
-    height = chips * (rows * high + 26)
-    parts = [opening(width, height, "cores of the chip, shaded by the greatest share of a limit that they use")]
-    for chip in range(chips):
-        top = chip * (rows * high + 26)
-        for x in range(columns):
-            for y in range(rows):
-                parts.append(
-                    f'<rect class="free" x="{2 + x * cell:.1f}" y="{top + y * high:.1f}" '
-                    f'width="{cell - 1.5:.1f}" height="{high - 1.5:.1f}"/>'
-                )
-        for k in np.flatnonzero(grid[:, 0] == chip).tolist():
-            x, y = 2 + grid[k, 1] * cell, top + grid[k, 2] * high
-            parts.append(
-                f'<rect x="{x:.1f}" y="{y:.1f}" width="{cell - 1.5:.1f}" height="{high - 1.5:.1f}" '
-                f'fill="var(--heat)" fill-opacity="{0.2 + 0.8 * shares[k]:.2f}">'
-                f"<title>{escape(hints[k])}</title></rect>"
-            )
-            ink = "on" if shares[k] > 0.5 else "ink"
-            parts.append(
-                f'<text class="{ink} tiny" x="{x + cell / 2:.1f}" y="{y + high / 2 + 3:.1f}" text-anchor="middle">'
-                f"{escape(labels[k])}</text>"
-            )
-        for x in range(0, columns + 1, tile[0]):
-            parts.append(
-                f'<line class="tile" x1="{1.2 + x * cell:.1f}" x2="{1.2 + x * cell:.1f}" y1="{top:.1f}" '
-                f'y2="{top + rows * high:.1f}"/>'
-            )
-        for y in range(0, rows + 1, tile[1]):
-            at = top - 0.7 + y * high
-            parts.append(f'<line class="tile" x1="1" x2="{width - 3:g}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text x="2" y="{top + rows * high + 14:.1f}">chip {chip}</text>')
-    return "".join(parts) + "</svg>"
-
-
 def front(
     points: Sequence[tuple[str, float, float]], x_label: str, y_label: str, fronts: Sequence[Sequence[int]]
 ) -> str:

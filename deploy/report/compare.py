@@ -11,8 +11,7 @@ from typing import Any
 
 from sdsnn_core.errors import FileError
 
-from ..energy.energy import format_joules
-from ..energy.types import Span
+from ..energy.types import Span, format_joules
 from .build import FORMAT, KIND, NOT_RECORDED
 from .charts import front
 from .parts import Cell, amount, figure, micro, missing, page, percent, section, table

@@ -1,22 +1,23 @@
-"""The page's sections on what a network costs on the chip: placement, energy and time."""
+"""Sections of the page: placement, energy and time."""
 
 from __future__ import annotations
 
 from html import escape
 
-from ..energy.energy import EnergyReport, Priced
 from ..energy.prices import TERMS
+from ..energy.result import EnergyReport, Priced
 from ..placement.chip import RESOURCES
-from ..placement.explain import PlacementReport, placement_lines
-from ..placement.picture import core_grid, core_labels, core_shares
-from .charts import core_map, number_pair, ranges
+from ..placement.explain import PlacementReport
+from ..placement.text import placement_lines
+from .charts import number_pair, ranges
+from .core_picture import core_labels, core_map, core_shares
 from .parts import Cell, amount, columns, figure, joules, micro, missing, table
 from .run_data import RunData
 from .svg import legend
 
 
 def placement_section(run: RunData, placement: PlacementReport | None) -> str:
-    """Return cores and chips, use per core against the limits, the map of cores, what binds and what would help."""
+    """Return cores and chips, use per core against the limits, the map of cores, the binding limit and advice."""
     if placement is None:
         return missing("placement", run.absent.get("network.nir", ""))
     lines = placement_lines(placement)
@@ -45,45 +46,27 @@ def placement_section(run: RunData, placement: PlacementReport | None) -> str:
                 f"{use.max() / limit:.1%}" if limit else "",
             ]
         )
-    text += table(["per core", "mean", "greatest", "limit", "greatest use"], rows, numeric=(1, 2, 3, 4))
+    text += table(["per core", "mean", "highest", "limit", "highest use"], rows, numeric=(1, 2, 3, 4))
     if not all(placed.limits.values()):
         text += '<p class="muted">\N{EN DASH} no limit was published, and none is imposed.</p>'
-    shares, binding = core_shares(placed)
+    shares, closest = core_shares(placed)
     labels = core_labels(placed)
-    hints = [
-        f"core {k}: {', '.join(labels[k])}; {shares[k]:.1%} of {RESOURCES[binding[k]]}; "
-        f"{int(placed.use['neurons'][k])} neurons"
-        for k in range(placed.n_cores)
-    ]
-    layout = placement.chip.layout
-    assert layout is not None
-    wide = int(layout.cores_per_tile**0.5 + 0.999)
-    tall = -(-layout.cores_per_tile // wide)
-    drawing = core_map(
-        core_grid(placed),
-        shares,
-        hints,
-        [str(k) for k in range(placed.n_cores)],
-        columns=layout.tiles_x * wide,
-        rows=-(-layout.cores_per_chip // (layout.cores_per_tile * layout.tiles_x)) * tall,
-        tile=(wide, tall),
-    )
     caption = (
-        f"{placed.n_cores} of {layout.cores_per_chip * placed.n_chips} cores used; shade is the greatest share of a "
-        "limit, numbers are core numbers, lines are tiles."
+        f"{placed.n_cores} of {placed.mesh.cores_per_chip * placed.n_chips} cores used; shade is the highest share of "
+        "a limit, numbers are core numbers, lines are tiles."
     )
     cores: list[list[Cell]] = [
-        [str(k), ", ".join(labels[k]), f"{int(placed.use['neurons'][k]):,}", f"{shares[k]:.1%}", RESOURCES[binding[k]]]
+        [str(k), ", ".join(labels[k]), f"{int(placed.use['neurons'][k]):,}", f"{shares[k]:.1%}", RESOURCES[closest[k]]]
         for k in range(min(placed.n_cores, 12))
     ]
-    listed = table(["core", "populations", "neurons", "fullest", "in"], cores, numeric=(2, 3))
+    listed = table(["core", "populations", "neurons", "highest use", "resource"], cores, numeric=(2, 3))
     if placed.n_cores > 12:
         listed += f'<p class="muted">and {placed.n_cores - 12} more cores, in report.json</p>'
-    return text + columns(figure(drawing, caption), listed)
+    return text + columns(figure(core_map(placed), caption), listed)
 
 
 def energy_section(run: RunData, energy: EnergyReport | None) -> str:
-    """Return the range by price list, what it is made of, what stands beside it, and time and static share."""
+    """Return the energy by price list with its terms, the baselines, and time and static share."""
     if energy is None:
         return missing("energy", run.absent.get("activity", ""))
     parts = [f"<p>{escape(micro(energy.headline()))}</p>"]
@@ -100,7 +83,7 @@ def energy_section(run: RunData, energy: EnergyReport | None) -> str:
         ]
         for base in energy.baselines
     ]
-    parts.append("<h3>Beside it</h3>")
+    parts.append("<h3>Baselines</h3>")
     parts.append(table(["network", "operations", "energy per inference", "assumption"], rows, numeric=(1,)))
     parts.append(_time(energy))
     parts += [f'<p class="muted">{escape(note)}</p>' for note in energy.notes]
@@ -194,7 +177,7 @@ def _priced(item: Priced) -> str:
     )
     return (
         f"<h3>{escape(item.prices.title)}: {escape(joules(item.total))}{tags}{role}</h3>"
-        f"<details><summary>terms, source, and what is not in it</summary>"
+        f"<details><summary>terms, source, and unpriced terms</summary>"
         f"{table(['term', 'count', 'pJ each', 'energy'], rows, numeric=(1, 2, 3))}"
         f"<p>Source: {escape(item.prices.citation)}</p><ul>{gaps}</ul></details>"
     )

@@ -12,8 +12,8 @@ from sdsnn_core.compaction import n_connections
 from sdsnn_core.network import Input, Network, Synapses
 
 from ..energy.baselines import dense_synapses
-from ..energy.dense_shapes import Before
-from ..energy.energy import EnergyReport
+from ..energy.dense_shapes import DenseShapes
+from ..energy.result import EnergyReport
 from ..placement.explain import PlacementReport
 from ..toml_files import toml_value
 from .run_data import RunData
@@ -79,10 +79,11 @@ def data_name(config: str | None) -> str | None:
 
 
 def wilson(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Return the 95 % interval of an accuracy by its number of samples, after Wilson (JASA 22, 1927)."""
-    n, p, z = float(confusion.sum()), float(np.trace(confusion) / confusion.sum()), 1.959963984540054
-    middle, wide = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    return {"low": (middle - wide) / (1 + z * z / n), "high": (middle + wide) / (1 + z * z / n)}
+    """Return the 95 % interval of an accuracy from its number of samples (Wilson, JASA 22, 1927)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(int(np.trace(confusion)), int(confusion.sum())).proportion_ci(method="wilson")
+    return {"low": float(interval.low), "high": float(interval.high)}
 
 
 def footprint(network: Network) -> int:
@@ -94,9 +95,9 @@ def footprint(network: Network) -> int:
     return weights + 4 * 4 * sum(p.size for p in network.populations.values())
 
 
-def weight_count(network: Network, before: Before | None) -> int:
+def weight_count(network: Network, before: DenseShapes | None) -> int:
     """Return how many weights there were, each kernel place once, as NeuroBench counts them."""
-    before = before or Before()
+    before = before or DenseShapes()
     total = 0
     for name, p in network.projections.items():
         if isinstance(p, Synapses):
@@ -107,7 +108,7 @@ def weight_count(network: Network, before: Before | None) -> int:
 
 
 def neurobench(
-    network: Network, activity: Activity | None, before: Before | None, accuracy: float | None
+    network: Network, activity: Activity | None, before: DenseShapes | None, accuracy: float | None
 ) -> dict[str, Any]:
     """Return metrics under NeuroBench's names, by its definitions on integers; per sample, and per step beside it.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..energy.energy import EnergyReport
+from ..energy.result import EnergyReport
 from ..energy.types import Span
 from ..placement.explain import PlacementReport
 from .build import NOT_RECORDED

@@ -8,8 +8,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from ..energy.energy import format_joules
-from ..energy.types import Span
+from ..energy.types import Span, format_joules
 from .build import NOT_RECORDED
 
 _MANY = 5  # columns that do not fit a narrow screen side by side

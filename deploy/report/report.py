@@ -8,7 +8,7 @@ from typing import Any
 
 from sdsnn_core.files import write_json, write_text
 
-from ..energy.energy import EnergyReport
+from ..energy.result import EnergyReport
 from ..placement.chip import Chip, load_chip
 from ..placement.explain import PlacementReport
 from .build import build

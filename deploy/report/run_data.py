@@ -17,7 +17,7 @@ from sdsnn_core.activity import Activity
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError
 from sdsnn_core.network import Network
 
-from ..energy.dense_shapes import Before
+from ..energy.dense_shapes import DenseShapes
 
 if TYPE_CHECKING:
     from sdsnn.train.data.load import Split
@@ -47,7 +47,7 @@ class RunData:
     export: Mapping[str, Any] | None
     certificate: Mapping[str, Any] | None
     network: Network | None
-    before: Before | None
+    before: DenseShapes | None
     activity: Activity | None
     confusion: npt.NDArray[np.int64] | None
     measured: Mapping[str, Any] | None
@@ -99,7 +99,7 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
     )
 
 
-def read_for_placement(path: Path) -> tuple[Network, Before | None]:
+def read_for_placement(path: Path) -> tuple[Network, DenseShapes | None]:
     """Read a .nir or .net file, or a run folder with its shapes before pruning. Raises FileError."""
     from ..simulate.simulation import read_network
 
@@ -127,11 +127,11 @@ def _of_network(path: Path, network: Network | None, absent: dict[str, str]) -> 
     return None
 
 
-def _before(network: Network | None, export: Mapping[str, Any] | None, absent: dict[str, str]) -> Before | None:
+def _before(network: Network | None, export: Mapping[str, Any] | None, absent: dict[str, str]) -> DenseShapes | None:
     if network is None or export is None:
         return None
     try:
-        return Before.of(network, Before.of_export(export))
+        return DenseShapes.of(network, DenseShapes.of_export(export))
     except NetworkError as error:
         absent["unpruned"] = str(error)
         return None

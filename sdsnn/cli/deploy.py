@@ -18,23 +18,19 @@ def place(
         list[str] | None,
         typer.Option("--unpruned", metavar="NODE=UNITS", help="Units a population had before pruning."),
     ] = None,
-    picture: Annotated[Path | None, typer.Option("--picture", help="Draw the cores: .png, .svg or .pdf.")] = None,
-    advice: Annotated[bool, typer.Option(help="Also try what would help (places several variants).")] = True,
+    picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE.svg", help="Draw the cores.")] = None,
+    advice: Annotated[bool, typer.Option(help="Also place variants: which limit binds, which change saves.")] = True,
+    bound: Annotated[bool, typer.Option("--bound", help="Compute a tighter lower bound (a linear program).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Does it fit the chip: cores, memory, which limit binds, what would help, and the unpruned network beside it."""
+    """Place a network on a chip: cores, memory, the binding limit, and what the unpruned network needs."""
     from rich.console import Console
 
     from sdsnn.deploy.placement.chip import chip_names, load_chip
-    from sdsnn.deploy.placement.cost import DoesNotFit
-    from sdsnn.deploy.placement.explain import (
-        explain,
-        placement_lines,
-        placement_tables,
-        placement_to_json,
-        whole_chip_lines,
-    )
-    from sdsnn.deploy.placement.picture import save_placement_picture
+    from sdsnn.deploy.placement.explain import explain
+    from sdsnn.deploy.placement.text import placement_lines, placement_tables, placement_to_json
+    from sdsnn.deploy.placement.whole_chip import whole_chip_lines
+    from sdsnn.deploy.report.core_picture import check_picture, save_placement_picture
     from sdsnn.deploy.report.run_data import read_for_placement
 
     if chip == "list":
@@ -43,15 +39,17 @@ def place(
             typer.echo(f"{name}: {known.title}. {known.summary}")
         return
     target = load_chip(chip)
+    if picture is not None:
+        check_picture(picture)
     units = unpruned_units(unpruned or [])
     given, before = read_for_placement(network)
     if not target.placeable:
         fits, lines = whole_chip_lines(given, target)
         typer.echo(json.dumps({"chip": target.name, "fits": fits, "lines": lines}) if as_json else "\n".join(lines))
         raise typer.Exit(0 if fits else 2)
-    report = explain(given, target, units or before, advice=advice)
+    report = explain(given, target, units or before, advice=advice, tight_bound=bound)
     if picture is not None and report.placement is not None:
-        save_placement_picture(report.placement, picture, target.title)
+        save_placement_picture(report.placement, picture)
     if as_json:
         typer.echo(json.dumps(placement_to_json(report)))
     else:
@@ -61,7 +59,7 @@ def place(
         for line in placement_lines(report)[1 if report.refusal else 0 :]:
             console.print(line, markup=False)
     if report.refusal is not None:
-        raise DoesNotFit.told(report.refusal)
+        raise report.refusal
 
 
 def unpruned_units(options: list[str]) -> dict[str, int]:
@@ -73,7 +71,7 @@ def unpruned_units(options: list[str]) -> dict[str, int]:
     for option in options:
         name, _, number = option.partition("=")
         if not name or not number.isdigit() or int(number) < 1:
-            problems.append(f"--unpruned: got {option!r}, allowed NODE=UNITS with UNITS of at least 1")
+            problems.append(f"--unpruned: expected NODE=UNITS with at least 1 unit, got {option}")
         else:
             units[name] = int(number)
     if problems:
@@ -121,7 +119,7 @@ def compare(
     lines = read_lines(runs)
     known = sorted({name for line in lines for name in line.joules} | set(price_list_names()))
     if prices not in known:
-        raise ConfigError([f"--prices: got {prices!r}, allowed {known}"])
+        raise ConfigError([f"--prices: expected one of {', '.join(known)}, got {prices}"])
     if out is not None:
         write_text(out, compare_html(lines, prices))
     if as_json:

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from placement_recount import layers, small_chip
 
 from sdsnn.deploy.energy.energy import price
 from sdsnn.deploy.placement.chip import Chip
 from sdsnn.deploy.placement.place import place
-from sdsnn.deploy.testing import layers, small_chip
 from sdsnn_core import reference
 from sdsnn_core.network import Input, Network, Output, Population, Synapses
 

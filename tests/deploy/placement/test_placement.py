@@ -2,9 +2,11 @@
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
+from placement_recount import assert_legal, layers, small_chip
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
@@ -15,8 +17,8 @@ from sdsnn.deploy.placement.cost import DoesNotFit
 from sdsnn.deploy.placement.cut import Cutter
 from sdsnn.deploy.placement.pack import ways
 from sdsnn.deploy.placement.place import legal, place
+from sdsnn.deploy.placement.tight_bound import tight_bounds
 from sdsnn.deploy.placement.types import Mesh
-from sdsnn.deploy.testing import assert_legal, layers, small_chip
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
 from sdsnn_core.testing import random_network
@@ -61,15 +63,17 @@ def test_every_way_to_cut_and_pack_is_legal() -> None:
         cutter = Cutter(network, chip)
         for way in ways(network):
             try:
-                cores, where, outgoing = legal(cutter, way)
+                layout = legal(cutter, way)
             except DoesNotFit:
                 continue
-            bounds = lower_bounds(network, chip, cores=len(cores))
-            placement = finish(cutter, cores, where, outgoing, bounds)
+            bounds = lower_bounds(network, chip, cores=len(layout.cores))
+            tight = tight_bounds(network, chip, cores=len(layout.cores))
+            assert all(bounds[name] <= tight[name] for name in bounds)
+            placement = finish(cutter, layout, tight, True)
             assert_legal(network, placement, chip)
             assert placement.lower_bound <= placement.n_cores
             tried += 1
-            for pieces in cores:
+            for pieces in layout.cores:
                 runs = [piece.population for piece in pieces if not cutter.boxed[piece.population]]
                 assert len(runs) == len(set(runs))  # the lower bound takes this for granted
                 shared += len(pieces) > 1
@@ -81,7 +85,7 @@ def test_random_networks_on_the_real_chips() -> None:
     for seed in range(20):
         network = random_network(np.random.default_rng(1000 + seed))
         for name in ("loihi1", "loihi2"):
-            placement = place(network, name)
+            placement = place(network, name, tight_bound=bool(seed % 2))
             assert_legal(network, placement, load_chip(name))
             assert placement.lower_bound <= placement.n_cores
 
@@ -136,7 +140,7 @@ def fewest_cores(cutter: Cutter, sizes: dict[str, int]) -> int:
 
 
 def test_the_bound_is_never_above_the_optimum_and_the_heuristic_rarely_far() -> None:
-    optimal = tight = 0
+    optimal = simple = tight = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
         sizes = {"a": 6, "b": 5}
@@ -154,14 +158,49 @@ def test_the_bound_is_never_above_the_optimum_and_the_heuristic_rarely_far() -> 
                 "v": Synapses.from_dense("a", "b", between, int(rng.choice([0, 5]))),
             },
         )
-        placement = place(network, chip)
+        placement, by_program = place(network, chip), place(network, chip, tight_bound=True)
+        assert by_program.n_cores == placement.n_cores
         assert_legal(network, placement, chip)
         best = fewest_cores(Cutter(network, chip), sizes)
-        assert placement.lower_bound <= best <= placement.n_cores <= best + 1
+        assert placement.lower_bound <= by_program.lower_bound <= best <= placement.n_cores <= best + 1
         optimal += best == placement.n_cores
-        tight += best == placement.lower_bound
+        simple += best == placement.lower_bound
+        tight += best == by_program.lower_bound
     assert optimal >= 38
+    assert simple >= 25
     assert tight >= 36
+
+
+def test_the_simple_bound_by_hand() -> None:
+    # 8-bit weights of both signs: 62 synapses take 506 bits, so 512, the least for a synapse. Weights of one bit: 54
+    # synapses take 64 bits. The convolution stores 8 * 9 weights of one bit in two words.
+    rng = np.random.default_rng(0)
+    weights, kernel = rng.choice([-256, 254, 2], (3000, 1500)), np.full((8, 2, 3, 3), 2)
+    kernel[:, 1] = 0
+    network = Network(
+        {
+            "input": Input((1500,)),
+            "image": Input((2, 32, 32)),
+            "a": Population((3000,), 0, 0, 1),
+            "b": Population((8, 32, 32), 0, 0, 1),
+            "output": Output("a"),
+        },
+        {
+            "w": Synapses.from_dense("input", "a", weights),
+            "again": Synapses.from_dense("input", "a", np.eye(3000, 1500, dtype=int) * 2),
+            "c": Convolution("image", "b", kernel, padding=(1, 1)),
+        },
+    )
+    bounds = lower_bounds(network, load_chip("loihi1"), cores=99)
+    assert bounds == {
+        "neurons": -(-(3000 + 8 * 32 * 32) // 1024),
+        "synapse_bits": math.ceil((3000 * 1500 * 512 / 62 + 1500 * 64 / 54 + 128) / 2**20),
+        "input_axons": 1,  # 1500 shared by both projections, 1024 of the one channel that the kernel keeps
+        "output_axons": 1,
+    }
+    chain = layers(4, 1500, 1500, sparse=1.0)
+    bounds = lower_bounds(chain, small_chip(input_axons=500, output_axons=100), cores=99)
+    assert (bounds["input_axons"], bounds["output_axons"]) == (4, 15)
 
 
 def test_threshold_tables_split_a_population() -> None:
@@ -196,14 +235,19 @@ def test_who_cannot_fit_is_told_by_node_limit_and_amount() -> None:
         {"input": Input((512, 3, 3)), "a": Population((1, 1, 1), 0, 0, 1), "output": Output("a")},
         {"w": Convolution("input", "a", np.full((1, 512, 3, 3), 2))},
     )
-    with pytest.raises(DoesNotFit, match=r"input axons: needs 4,608, allowed 4,096 per core") as caught:
+    with pytest.raises(DoesNotFit, match=r"input axons: expected at most 4,096 per core, got 4,608") as caught:
         place(wide, "loihi1")
     assert (caught.value.node, caught.value.resource, caught.value.amount) == ("a", "input_axons", 4608)
-    with pytest.raises(DoesNotFit, match=r"node 'l0' does not fit Intel Loihi 1: input axons: needs 5,000"):
+    with pytest.raises(
+        DoesNotFit,
+        match=r"'l0' does not fit Intel Loihi 1: input axons: expected at most 4,096 per core, got 5,000",
+    ):
         place(layers(5000, 1), "loihi1")
-    with pytest.raises(DoesNotFit, match=r"node 'l0' does not fit small chip: output axons: needs 8, allowed 4"):
+    with pytest.raises(
+        DoesNotFit, match=r"'l0' does not fit small chip: output axons: expected at most 4 per core, got 8"
+    ):
         place(layers(4, 1, 512), small_chip(neurons=64, output_axons=4))
-    with pytest.raises(NetworkError, match=r"chip xylo: only limits of the whole chip are known"):
+    with pytest.raises(NetworkError, match=r"chip xylo: expected a chip whose cores are known"):
         place(layers(4, 4), "xylo")
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from placement_recount import assert_legal, small_chip
 
 from sdsnn.deploy.placement.boxes import boxes, interval
 from sdsnn.deploy.placement.chip import Chip, load_chip
 from sdsnn.deploy.placement.place import place
 from sdsnn.deploy.placement.synapse_lists import list_bits, list_format
-from sdsnn.deploy.testing import assert_legal, small_chip
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -4,16 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from placement_recount import layers
 
-from sdsnn.deploy.energy.dense_shapes import Before, unpruned_network
+from sdsnn.deploy.energy.dense_shapes import DenseShapes, unpruned_network
 from sdsnn.deploy.placement.chip import load_chip
-from sdsnn.deploy.placement.explain import explain, placement_lines, placement_tables, placement_to_json
-from sdsnn.deploy.placement.picture import core_grid, core_shares, save_placement_picture
-from sdsnn.deploy.placement.place import place
+from sdsnn.deploy.placement.explain import explain
+from sdsnn.deploy.placement.text import placement_lines, placement_tables, placement_to_json
 from sdsnn.deploy.placement.types import Placement
-from sdsnn.deploy.testing import layers
 from sdsnn_core.convolution import expand
-from sdsnn_core.errors import FileError, NetworkError
+from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
 
 
@@ -40,7 +39,7 @@ def test_what_binds_and_what_would_help() -> None:
     assert isinstance(report.unpruned, Placement)
     assert report.unpruned.n_cores > 2 * report.placement.n_cores
     lines = "\n".join(placement_lines(report))
-    assert "the limit that binds: synaptic memory" in lines
+    assert "binding limit: synaptic memory" in lines
     assert f"{report.placement.n_cores} cores on 1 chip; lower bound" in lines
     assert "unpruned network:" in lines
     data = json.loads(json.dumps(placement_to_json(report)))
@@ -53,14 +52,14 @@ def test_what_binds_and_what_would_help() -> None:
 
 def test_what_was_not_tried_is_said() -> None:
     lines = placement_lines(explain(layers(8, 4), load_chip("loihi1"), advice=False))
-    assert "which limit binds and what would help was not tried (asked so, or beyond 3,000,000 weights)" in lines
+    assert "variants not tried (--no-advice, or more than 3,000,000 weights): binding limit unknown" in lines
 
 
 def test_a_refusal_is_reported_with_what_would_help() -> None:
     report = explain(layers(5000, 1), load_chip("loihi1"))
     assert report.placement is None
     assert report.refusal is not None
-    assert "needs 5,000, allowed 4,096" in report.refusal
+    assert "expected at most 4,096 per core, got 5,000" in str(report.refusal)
     data = placement_to_json(report)
     assert not data["fits"]
     assert data["best_change"]["cores"] == 1  # half of the weights gone, half of the axons gone
@@ -71,9 +70,9 @@ def test_unpruned_network_is_full() -> None:
     assert full is not None
     assert [p.n_weights for p in full.projections.values()] == [8 * 6, 6 * 3]
     assert full.populations["l0"].size == 6
-    with pytest.raises(NetworkError, match="unpruned size of 'zz'"):
+    with pytest.raises(NetworkError, match="unpruned size: expected one of input, l0, got 'zz'"):
         unpruned_network(layers(8, 4), {"zz": 6})
-    with pytest.raises(NetworkError, match="unpruned size of 'l0': got 3, the pruned network has 4"):
+    with pytest.raises(NetworkError, match="unpruned size of 'l0': expected at least 4, as it has now, got 3"):
         unpruned_network(layers(8, 4), {"l0": 3})
 
 
@@ -96,7 +95,7 @@ def test_unpruned_convolution_from_what_export_tells() -> None:
         "nodes": {"input": {"shape": [1, 7, 7]}, "a": {"shape": [3, 4, 4]}, "b": {"shape": [2, 4, 4]}},
         "projections": {"c": {"kernel": [3, 1, 3, 3], "groups": 1}, "d": {"kernel": [2, 3, 3, 3], "groups": 1}},
     }
-    before = Before.of_export(told)
+    before = DenseShapes.of_export(told)
     full = unpruned_network(now, before)
     assert full is not None
     for name, p in full.projections.items():
@@ -105,20 +104,14 @@ def test_unpruned_convolution_from_what_export_tells() -> None:
         fan_out = np.bincount(wires.pre, minlength=full.size_of(p.source))
         assert before.fan_out(now, name).tolist() == fan_out[: now.size_of(p.source)].tolist()
     assert unpruned_network(now, {"a": 48}) is None  # which channels went, and their kernel, is not known
-    with pytest.raises(NetworkError, match=r"export.json: KeyError\('nodes'\) where shapes before pruning"):
-        Before.of_export({})
+    with pytest.raises(NetworkError, match=r"export.json: expected shapes before pruning, got KeyError\('nodes'\)"):
+        DenseShapes.of_export({})
 
 
-@pytest.mark.parametrize("ending", [".png", ".svg"])
-def test_picture(tmp_path, ending: str) -> None:
-    placement = place(layers(64, 3000, 1500, sparse=0.01), "loihi1")
-    path = tmp_path / f"cores{ending}"
-    save_placement_picture(placement, path)
-    assert path.stat().st_size > 5000
-    assert core_grid(placement).shape == (placement.n_cores, 3)
-    assert len({tuple(row) for row in core_grid(placement).tolist()}) == placement.n_cores
-    shares, binding = core_shares(placement)
-    assert 0 < shares.min() <= shares.max() <= 1
-    assert set(binding) <= set(placement.use)
-    with pytest.raises(FileError, match=r"got ending '.gif', allowed .png, .svg, .pdf"):
-        save_placement_picture(placement, tmp_path / "x.gif")
+def test_the_bound_is_named() -> None:
+    network = layers(64, 3000, 1500, sparse=0.01)
+    simple, tight = (explain(network, load_chip("loihi1"), advice=False, tight_bound=tight) for tight in (False, True))
+    assert placement_to_json(simple)["bound"] == "simple"
+    assert placement_to_json(tight)["bound"] == "tight"
+    assert "; lower bound 5 (gap 0%)" in placement_lines(simple)[0]
+    assert "; tight lower bound 5 (gap 0%)" in placement_lines(tight)[0]

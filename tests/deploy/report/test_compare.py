@@ -120,4 +120,4 @@ def test_command(tmp_path: Path) -> None:
     assert json.loads(told.stdout)["fronts"] == [{"data": "digits", "runs": ["a"]}]
     wrong = runner.invoke(app, ["compare", *runs, "--prices", "mine"])
     assert wrong.exit_code == 2
-    assert "--prices: got 'mine', allowed ['davies2018'" in wrong.stderr
+    assert "--prices: expected one of davies2018, " in wrong.stderr

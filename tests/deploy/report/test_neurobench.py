@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdsnn.deploy.energy.dense_shapes import Before
+from sdsnn.deploy.energy.dense_shapes import DenseShapes
 from sdsnn.deploy.report.metrics import footprint, neurobench, weight_count
 from sdsnn.train.development.masks import attach_masks
 from sdsnn.train.slayer.block_spikes import reset_state
@@ -93,7 +93,7 @@ def test_counts_are_those_of_the_package(kind: str) -> None:
     spikes = (np.random.default_rng(0).random((4, STEPS, *shape)) < 0.4).astype(np.uint8)
     spikes[:, -QUIET:] = 0
     compaction = compact(masked)
-    before = Before.of(masked, masked)
+    before = DenseShapes.of(masked, masked)
     ours = neurobench(masked, reference.run(masked, spikes), before, None)
 
     models, static, workload = (part(name) for name in ("models", "metrics.static", "metrics.workload"))

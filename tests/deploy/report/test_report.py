@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from html_page import Page
 
-from sdsnn.deploy.energy.dense_shapes import Before
+from sdsnn.deploy.energy.dense_shapes import DenseShapes
 from sdsnn.deploy.energy.energy import price
 from sdsnn.deploy.placement.place import place
 from sdsnn.deploy.report.build import FORMAT, KIND
 from sdsnn.deploy.report.report import make_report, write_report
 from sdsnn.deploy.report.run_data import read_run
-from sdsnn.deploy.testing import Page
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.train.data.load import load_data
 from sdsnn.train.run.config import load_config
@@ -134,7 +134,7 @@ def test_numbers_are_those_of_the_reference(run: Path) -> None:
         for p in network.projections.values()
     )
     assert found["synaptic_operations_dense"] == pytest.approx(full, rel=1e-12)
-    before = Before({"dense0": (16,)})
+    before = DenseShapes({"dense0": (16,)})
     energy = price(activity, network, placement=place(network), unpruned=before)
     assert report.energy is not None
     for one, two in zip(report.energy.priced, energy.priced, strict=True):
@@ -183,7 +183,14 @@ def test_the_page_stands_alone_and_says_it_all(run: Path) -> None:
     assert not page.tags & {"script", "img", "iframe", "object"}
     assert not re.search(r"url\(|@import", report.html)
     text = " ".join(" ".join(page.text).split())
-    for title in ("Accuracy", "Structure over training", "Before and after", "Activity", "Placement", "Certificate"):
+    for title in (
+        "Accuracy",
+        "Structure over training",
+        "Before and after",
+        "Activity",
+        "Placement",
+        "Certificate",
+    ):
         assert title in text
     assert f"{report.data['summary']['test_accuracy']:.2%}" in text
     assert report.energy is not None

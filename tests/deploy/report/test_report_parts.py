@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdsnn.deploy.energy.dense_shapes import Before
+from sdsnn.deploy.energy.dense_shapes import DenseShapes
 from sdsnn.deploy.report.build import spread
 from sdsnn.deploy.report.metrics import data_name, neurobench, wilson
 from sdsnn.deploy.report.parts import table
@@ -27,7 +27,7 @@ def test_neurobench_by_hand() -> None:
     assert found["SynapticOperations"] == {"Effective_MACs": 0.0, "Effective_ACs": 3.0, "Dense": 8 * 4 * 3.0}
     fired = sum(reference.run(network, spikes).spikes_per_step["a"][0])
     assert found["ActivationSparsity"] == 1 - fired / 24
-    before = Before({"a": (4, 2, 2)}, {"c": ((4, 1, 2, 2), 1)})
+    before = DenseShapes({"a": (4, 2, 2)}, {"c": ((4, 1, 2, 2), 1)})
     assert neurobench(network, None, before, None)["ConnectionSparsity"] == 1 - 3 / 16
 
 

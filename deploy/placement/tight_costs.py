@@ -1,13 +1,16 @@
-"""What neurons need at least, by the kind of core that they sit on: synaptic memory and input axons.
+"""Least costs of a neuron, by kind of core: synaptic memory and input axons, for the linear program of the tight bound.
 
-A core holds at most one run of consecutive neurons of a population. A list of one source in a run of m targets takes
-n * (weight + delay + index bits) + header bits, in blocks and words; dense, it takes no index but stores its gaps.
-These costs are handed out to the synapses so that the sum is never more than what any run takes:
+A core holds at most one run of consecutive neurons of a population. The list of one source in such a run takes
+n * (weight + delay + index bits) + header bits, in blocks and words, if it is sparse. If it is dense it needs no index
+but stores the gaps between its synapses. The cost of a list is handed out to its synapses so that no run is charged
+more than its lists take:
 
-* sparse: every synapse takes the least share that a synapse of any list of at most that many can have;
-* dense: every synapse takes itself and the gap before it, the first one of a list itself and the header;
-* a synapse is charged the lesser of the two. Where a run starts inside a list, its first synapse may have been charged
-  a gap that is not there: `spared` is as much as this can be on one core.
+* sparse: a synapse pays the least share that it can have in a list of at most so many synapses;
+* dense: a synapse pays for itself and the gap before it, the first one for itself and the header;
+* it is charged the lesser of the two.
+
+One case breaks this. Where a run begins in the middle of a list, its first synapse was charged for a gap that the run
+does not store. `overcharge` is the most that this can amount to on one core; the program adds it to the core's memory.
 """
 
 from __future__ import annotations
@@ -26,43 +29,43 @@ DETAIL = 3_000_000  # synapses beyond which the length of lists in a run is not 
 
 
 @dataclass(frozen=True)
-class Kind:
+class CoreKind:
     """A kind of core: the width of its indices (None: none is wide enough), and the most neurons it then holds."""
 
     index_bits: int | None
     neurons: int
 
 
-def kinds_of(neurons: int, layout: SynapseFormat, steps: int) -> list[Kind]:
+def core_kinds(neurons: int, layout: SynapseFormat, steps: int) -> list[CoreKind]:
     """Return the kinds of core that hold up to `neurons`, fewest first, `steps` of them for each width of indices."""
     if not layout.sparse_encoding:
-        return [Kind(None, neurons)]
+        return [CoreKind(None, neurons)]
     widths = [bits for bits in sorted(layout.index_bits) if bits == min(layout.index_bits) or 1 << (bits - 1) < neurons]
     # Shorter runs share fewer axons and have shorter lists: the finer the steps, the tighter the bound.
     most = [(bits, (1 << (bits - 1)) * (steps + i) // steps) for bits in widths for i in range(1, steps + 1)]
-    kinds = [Kind(bits, n) for bits, n in most if n < neurons]
-    return [*kinds, Kind(next((bits for bits in widths if 1 << bits >= neurons), None), neurons)]
+    kinds = [CoreKind(bits, n) for bits, n in most if n < neurons]
+    return [*kinds, CoreKind(next((bits for bits in widths if 1 << bits >= neurons), None), neurons)]
 
 
 @dataclass(frozen=True, eq=False)
-class Least:
-    """By kind of core: bits, axons: (kinds, neurons) float64; spared: (kinds,) bits that a core may have less."""
+class LeastCost:
+    """By kind of core: bits, axons: (kinds, neurons) float64. overcharge: (kinds,) bits too many on a core."""
 
     bits: Floats
     axons: Floats
-    spared: Floats
+    overcharge: Floats
 
 
-def least_of(
-    p: Synapses, n_post: int, kinds: list[Kind], form: ListFormat, layout: SynapseFormat, most: int | None
-) -> Least:
+def least_in_order(
+    p: Synapses, n_post: int, kinds: list[CoreKind], form: ListFormat, layout: SynapseFormat, most: int | None
+) -> LeastCost:
     """Return what the targets of `p` need at least where they keep their order. most: axons of a core, if limited."""
     each = form.synapse_bits
     post = p.post.astype(np.int64)
     bits, axons = np.zeros((len(kinds), n_post)), np.zeros((len(kinds), n_post))
-    spared = np.zeros(len(kinds))
+    overcharge = np.zeros(len(kinds))
     if not post.size:
-        return Least(bits, axons, spared)
+        return LeastCost(bits, axons, overcharge)
     first = np.concatenate([[True], np.diff(p.pre) != 0])
     distance = np.where(first, np.iinfo(np.int32).max, np.diff(post, prepend=0))
     starts = np.flatnonzero(first)
@@ -74,21 +77,21 @@ def least_of(
         longest = _longest(post, starts, size, kind.neurons, layout.block)
         if kind.index_bits is None:
             charged = np.where(first, 1.0, distance) * each
-            spared[k] = 0.0 if full else lists * float(charged.max())
+            overcharge[k] = 0.0 if full else lists * float(charged.max())
         elif full:  # dense or sparse, no gap is stored
             dense = _shares(each, layout)[longest]
             charged = np.repeat(np.minimum(dense, _shares(each + kind.index_bits, layout)[longest]), size)
         else:
             share = _shares(each + kind.index_bits, layout)[longest]
-            charged, spared[k] = _lesser(share, size, first, distance, form, layout, lists)
+            charged, overcharge[k] = _lesser(share, size, first, distance, form, layout, lists)
         bits[k] = np.bincount(post, charged, n_post)
-    return Least(bits, axons, spared)
+    return LeastCost(bits, axons, overcharge)
 
 
 def _lesser(
     share: Floats, size: Ints, first: Bools, distance: Ints, form: ListFormat, layout: SynapseFormat, lists: int
 ) -> tuple[Floats, float]:
-    """Return (charge of each synapse, bits spared on a core of so many lists) the tighter of two ways to charge.
+    """Return (charge of each synapse, overcharge of a core of so many lists) the tighter of two ways to charge.
 
     One charges every synapse the lesser of dense and sparse; where a run starts inside a list, the header may be less
     than what its first synapse was charged. The other charges sparse throughout, and spares each list what the best
@@ -100,9 +103,9 @@ def _lesser(
     start = share - each - layout.header_bits
     # A list within one word takes that word, dense or sparse, and so do its parts.
     long = size * share > layout.word_bits
-    spared = _greatest(np.where(long, np.maximum(start, 0.0), 0.0), lists)
+    overcharge = _greatest(np.where(long, np.maximum(start, 0.0), 0.0), lists)
     if sparse.size > DETAIL:
-        return charged, spared
+        return charged, overcharge
     saved = np.cumsum(np.where(first, 0.0, sparse - distance * each))
     starts = np.flatnonzero(first)
     saved -= np.repeat(saved[starts], size)
@@ -111,18 +114,18 @@ def _lesser(
     best = np.maximum.reduceat(saved - (np.minimum.accumulate(saved - below) + below), starts)
     other = _greatest(np.where(long, np.maximum(best + start, 0.0), 0.0), lists)
     cores = float(sparse.sum()) / 2**20  # about how many cores there will be: it only decides which is tighter
-    tighter = float(sparse.sum()) - cores * other > float(charged.sum()) - cores * spared
-    return (sparse, other) if tighter else (charged, spared)
+    tighter = float(sparse.sum()) - cores * other > float(charged.sum()) - cores * overcharge
+    return (sparse, other) if tighter else (charged, overcharge)
 
 
 def _greatest(each: Floats, n: int) -> float:
     return float(np.sort(each)[::-1][:n].sum())
 
 
-def least_anyhow(p: Synapses, n_post: int, kinds: list[Kind], form: ListFormat) -> Least:
+def least_in_any_order(p: Synapses, n_post: int, kinds: list[CoreKind], form: ListFormat) -> LeastCost:
     """Return what the targets of `p` need at least in whatever order: the synapses themselves."""
     bits = np.bincount(p.post, minlength=n_post) * float(form.synapse_bits)
-    return Least(np.tile(bits, (len(kinds), 1)), np.zeros((len(kinds), n_post)), np.zeros(len(kinds)))
+    return LeastCost(np.tile(bits, (len(kinds), 1)), np.zeros((len(kinds), n_post)), np.zeros(len(kinds)))
 
 
 def _shares(each: int, layout: SynapseFormat) -> Floats:

@@ -1,18 +1,16 @@
-"""Small chips, layered networks, a reader of pages, and a recount of placements that shares no code with them."""
+"""Small chips, layered networks, and a recount of placements that shares no code with them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from html.parser import HTMLParser
 
 import numpy as np
 
+from sdsnn.deploy.placement.chip import Chip, load_chip
+from sdsnn.deploy.placement.types import Placement
 from sdsnn_core.convolution import expand
 from sdsnn_core.network import Convolution, Input, Network, Node, Output, Population, Projection, Synapses
-
-from .placement.chip import Chip, load_chip
-from .placement.types import Placement
 
 Entries = list[tuple[int, int]]  # (rank of the target within its piece, weight)
 Axon = tuple[str, int, bool]  # (source, neuron, through a convolution)
@@ -172,35 +170,3 @@ class _Recount:
                 if name == projection:
                     found[pre, core] += len(entries)
         return sorted((pre, core, n) for (pre, core), n in found.items())
-
-
-class Page(HTMLParser):
-    """Reads a page: its text, its addresses, and whether every tag is closed in order."""
-
-    VOID = frozenset({"meta", "link", "br", "hr", "img", "input", "line", "rect", "circle"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.text: list[str] = []
-        self.addresses: list[str] = []
-        self.tags: set[str] = set()
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag and its addresses."""
-        self.tags.add(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "data", "action")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        """Hold a closing tag against the one that is open."""
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        """Note text, styles left out."""
-        if self.open and self.open[-1] != "style":
-            self.text.append(data)

@@ -1,0 +1,127 @@
+"""An energy report as JSON and as lines of text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from .prices import TERMS
+from .result import EnergyReport, Priced
+from .types import Counts, Span, format_joules
+
+
+def energy_to_json(report: EnergyReport) -> dict[str, Any]:
+    """Return an EnergyReport as data; keys are documented in docs/report.md."""
+    return {
+        "unit": "joules per inference (one sample, all its steps), mean over samples",
+        "chip": report.chip,
+        "label": report.label,
+        "placed": report.placed,
+        "headline": report.headline(),
+        "range_j": None if report.range_j is None else asdict(report.range_j),
+        "counts": counts_to_json(report.counts),
+        "price_lists": [_priced_to_json(item) for item in report.priced],
+        "baselines": [asdict(item) for item in report.baselines],
+        "step_time": [
+            {
+                "list": item.list_name,
+                "busiest_core": item.busiest,
+                "busiest_core_s": item.core_s,
+                "mean_core_s": item.mean_core_s,
+                "step_s": asdict(item.span_s),
+                "bound": "lower bound",
+                "busiest_core_per_step": item.per_step,
+            }
+            for item in report.step_times
+        ],
+        "static": [
+            {
+                "at": item.title,
+                "watts": item.watts,
+                "step_s": asdict(item.step_s),
+                "joules": asdict(item.joules),
+                "source": item.source,
+                "in_total": False,
+            }
+            for item in report.static
+        ],
+        "notes": list(report.notes),
+    }
+
+
+def counts_to_json(counts: Counts) -> dict[str, Any]:
+    """Return Counts as data. syn_ops, dendrite_updates and spikes_in are named as Loihi2Activity names them."""
+    load = counts.load
+    return {
+        "n_steps": counts.n_steps,
+        "n_samples": counts.n_samples,
+        "syn_ops": counts.total_events,
+        "syn_ops_by_projection": dict(counts.events),
+        "syn_ops_by_kind": dict(counts.events_by_kind),
+        "stored_zeros_by_kind": dict(counts.zeros_by_kind),
+        "dendrite_updates": counts.total_updates,
+        "active_updates": asdict(counts.total_active),
+        "active_updates_by_population": {name: asdict(s) for name, s in counts.active.items()},
+        "spikes": dict(counts.spikes),
+        "packets": counts.packets,
+        "packets_from_input": counts.packets_from_input,
+        "packets_between_chips": counts.packets_between_chips,
+        "hops_east_west": counts.hops_east_west,
+        "hops_north_south": counts.hops_north_south,
+        "per_core": None
+        if load is None
+        else {
+            "unit": "mean per step",
+            "core_idx": list(range(load.events.size)),
+            "syn_ops": load.events.tolist(),
+            "dendrite_updates": load.neurons.tolist(),
+            "active_updates": load.active.tolist(),
+            "spikes_in": load.packets_in.tolist(),
+            "syn_ops_of_busiest_core_per_step": load.worst_events,
+        },
+    }
+
+
+def _priced_to_json(item: Priced) -> dict[str, Any]:
+    of_list = ("name", "title", "role", "chip", "year", "grade", "bound", "source", "conditions")
+    return {
+        **{key: getattr(item.prices, key) for key in of_list},
+        "wording": item.wording,
+        "label": item.label,
+        "joules": asdict(item.total),
+        "rows": [asdict(row) for row in item.rows],
+        "unpriced": dict(item.unpriced),
+        "included": dict(item.included),
+    }
+
+
+def energy_lines(report: EnergyReport) -> list[str]:
+    """Return the report as lines of text: the headline, one block per price list, what is missing, baselines."""
+    lines = [report.headline()]
+    for item in report.priced:
+        use = "" if item.prices.role == "chip" else " (for comparison with papers)"
+        lines.append(f"{item.prices.title}{use}: {format_joules(item.total)}, {item.label}, {item.wording}")
+        lines.append(f"  source: {item.prices.citation}")
+        lines += [
+            f"  {row.quantity}: {_number(row.count)} x {_number(row.pj_each)} pJ = {format_joules(row.joules)}"
+            for row in item.rows
+        ]
+        lines += [f"  included: {TERMS[term]}: {why}" for term, why in item.included.items()]
+        lines += [f"  unpriced: {TERMS[term]}: {why}" for term, why in item.unpriced.items()]
+    for base in report.baselines:
+        shown = ", ".join(f"{name} {format_joules(span)}" for name, span in base.joules.items())
+        lines.append(f"{base.title}: {base.operations:,.0f} operations; {shown} ({base.assumption})")
+    for time in report.step_times:
+        span = f"{time.span_s.low * 1e6:.3g} to {time.span_s.high * 1e6:.3g} us"
+        lines.append(f"step time by {time.list_name}: at least {span}, bound by core {time.busiest}")
+    for share in report.static:
+        lines.append(
+            f"static power {share.watts:.3g} W {share.title}: {format_joules(share.joules)} per inference, "
+            f"not in the totals ({share.source})"
+        )
+    return [*lines, *(f"note: {note}" for note in report.notes)]
+
+
+def _number(span: Span) -> str:
+    low, high = f"{span.low:,.6g}", f"{span.high:,.6g}"
+    return low if low == high else f"{low} to {high}"

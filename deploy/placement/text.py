@@ -1,0 +1,195 @@
+"""A placement report as JSON, as tables and as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .advice import MANY, Change
+from .chip import RESOURCES
+from .explain import PlacementReport
+from .types import Placement
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FORMAT = 1
+
+
+def placement_to_json(report: PlacementReport) -> dict[str, Any]:
+    """Return the report as data; keys are documented in docs/placement.md. core_idx and total_mpds are Loihi2Memory's
+    names."""
+    chip, placement = report.chip, report.placement
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "chip": chip.name,
+        "fits": placement is not None,
+        "refusal": None if report.refusal is None else str(report.refusal),
+        "limits": {
+            name: {"value": item.value, "brochure": item.brochure, "unit": item.unit, "citation": item.citation}
+            for name, item in chip.limits.items()
+        },
+        "unpruned": _unpruned(report.unpruned),
+        "changes": [_change(change) for change in report.changes],
+        "without_limit": [_change(change) for change in report.lifted],
+    }
+    best, binding = report.best_change, report.binding
+    data["best_change"] = None if best is None else _change(best)
+    data["binding"] = None if binding is None else {"resource": binding[0], "cores": binding[1]}
+    if placement is None:
+        return data
+    x, y = placement.mesh.place(np.arange(placement.n_cores))[1:]
+    return {
+        **data,
+        "cores": placement.n_cores,
+        "chips": placement.n_chips,
+        "bound": "tight" if placement.tight_bound else "simple",
+        "lower_bound": placement.lower_bound,
+        "lower_bounds": dict(placement.bounds),
+        "gap": placement.n_cores / placement.lower_bound - 1,
+        "closest_limit": placement.binding,
+        "load": dict(placement.load),
+        "per_core": {
+            "core_idx": list(range(placement.n_cores)),
+            "chip_idx": placement.mesh.place(np.arange(placement.n_cores))[0].tolist(),
+            "tile_x": x.tolist(),
+            "tile_y": y.tolist(),
+            **{name: amount.tolist() for name, amount in placement.use.items()},
+            "neuron_room": placement.neuron_room.tolist(),
+        },
+        "total_mpds": int(placement.use["synapse_bits"].sum()) // (chip.synapses.word_bits if chip.synapses else 64),
+        "populations": {
+            name: {"neurons": int(where.size), "cores": sorted(set(where.tolist()))}
+            for name, where in placement.core_of.items()
+        },
+        "projections": {
+            name: {
+                "axons": len(table),
+                "synapses": int(table.synapses.sum()),
+                "sparse_axons": int(table.sparse.sum()),
+                "bits": int(table.bits.sum()),
+            }
+            for name, table in placement.axons.items()
+        },
+        "notes": list(placement.notes),
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {"change": change.title, "cores": change.cores, "synapse_bits": change.bits}
+
+
+def _unpruned(unpruned: Placement | str | None) -> dict[str, Any] | None:
+    if unpruned is None:
+        return None
+    if isinstance(unpruned, str):
+        return {"fits": False, "refusal": unpruned}
+    return {
+        "fits": True,
+        "cores": unpruned.n_cores,
+        "chips": unpruned.n_chips,
+        "synapse_bits": int(unpruned.use["synapse_bits"].sum()),
+        "lower_bound": unpruned.lower_bound,
+    }
+
+
+def placement_tables(report: PlacementReport, *, max_cores: int = 24) -> list[Table]:
+    """Return rich tables: limits, populations, cores (the first `max_cores`)."""
+    placement = report.placement
+    if placement is None:
+        return []
+    limits = _table(
+        f"{report.chip.title}: use per core", ("resource", "limit", "mean", "highest", "on core", "lower bound")
+    )
+    for name, use in placement.use.items():
+        limit = placement.limits[name]
+        limits.add_row(
+            RESOURCES[name],
+            "none published" if limit is None else f"{limit:,}",
+            f"{use.mean():,.0f}",
+            f"{int(use.max()):,}" + (f" ({use.max() / limit:.0%})" if limit else ""),
+            str(int(use.argmax())),
+            str(placement.bounds.get(name, "")),
+        )
+    nodes = _table("populations", ("population", "neurons", "cores", "synapses in", "sparse lists", "memory (KiB)"))
+    for name, core_of in placement.core_of.items():
+        tables = [placement.axons[key] for key, _ in report.network.incoming(name)]
+        axons, in_sparse, synapses, bits = (
+            (
+                sum(int(amount) for amount in amounts)
+                for amounts in zip(
+                    *((len(t), t.sparse.sum(), t.synapses.sum(), t.bits.sum()) for t in tables), strict=True
+                )
+            )
+            if tables
+            else (0, 0, 0, 0)
+        )
+        share = f"{in_sparse / axons:.0%}" if axons else "-"
+        pieces = str(placement.pieces[name])
+        nodes.add_row(name, f"{core_of.size:,}", pieces, f"{synapses:,}", share, f"{bits / 8192:,.1f}")
+    shown = min(max_cores, placement.n_cores)
+    headings = ("core", "chip", "populations", "neurons", "input axons", "output axons", "memory")
+    cores = _table(f"cores (first {shown} of {placement.n_cores})", headings, left=2)
+    room = placement.limits["synapse_bits"]
+    for core in range(shown):
+        used = {name: int(amount[core]) for name, amount in placement.use.items()}
+        memory = f"{used['synapse_bits'] / room:.1%}" if room else f"{used['synapse_bits']:,} bit"
+        names = ", ".join(name for name, core_of in placement.core_of.items() if (core_of == core).any())
+        counts = (f"{used[key]:,}" for key in ("neurons", "input_axons", "output_axons"))
+        cores.add_row(str(core), str(int(placement.mesh.place(core)[0])), names, *counts, memory)
+    return [limits, nodes, cores]
+
+
+def _table(title: str, headings: Sequence[str], left: int = 0) -> Table:
+    """Return a rich table without rows; column `left` is aligned to the left."""
+    from rich.table import Table
+
+    table = Table(title=title)
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if i == left else "right")
+    return table
+
+
+def placement_lines(report: PlacementReport) -> list[str]:
+    """Return lines: cores and chips, gap, binding limit, best change, unpruned network."""
+    placement = report.placement
+    lines = []
+    if placement is None:
+        lines.append(str(report.refusal))
+    else:
+        gap = placement.n_cores / placement.lower_bound - 1
+        bound = "tight lower bound" if placement.tight_bound else "lower bound"
+        lines.append(
+            f"{report.chip.title}: {_counted(placement.n_cores, 'core')} on {_counted(placement.n_chips, 'chip')}; "
+            f"{bound} {placement.lower_bound} (gap {gap:.0%})"
+        )
+        closest = placement.binding
+        lines.append(f"closest to its limit: {RESOURCES[closest]}, {placement.load[closest]:.1%} used on average")
+        if report.binding:
+            resource, saved = report.binding
+            lines.append(f"binding limit: {RESOURCES[resource]}; without it {_counted(saved, 'core')} fewer")
+        elif report.lifted:
+            lines.append("no binding limit: lifting any one of them saves no core")
+        else:
+            lines.append(f"variants not tried (--no-advice, or more than {MANY:,} weights): binding limit unknown")
+    best = report.best_change
+    if best is not None and best.cores is not None and best.bits is not None:
+        lines.append(f"largest saving: {best.title}: {_counted(best.cores, 'core')}, {best.bits / 8192:,.1f} KiB")
+    if isinstance(report.unpruned, str):
+        lines.append(f"unpruned network: {report.unpruned}")
+    elif report.unpruned is not None:
+        memory = int(report.unpruned.use["synapse_bits"].sum()) / 8192
+        now = "" if placement is None else f" (now {int(placement.use['synapse_bits'].sum()) / 8192:,.1f} KiB)"
+        lines.append(
+            f"unpruned network: {_counted(report.unpruned.n_cores, 'core')} on "
+            f"{_counted(report.unpruned.n_chips, 'chip')}, {memory:,.1f} KiB of synaptic memory{now}"
+        )
+    if placement is not None:
+        lines += [f"note: {note}" for note in placement.notes]
+    return lines
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,60 @@
+"""The map of the cores: every core once, in the page and as a file of its own."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from placement_recount import layers
+from typer.testing import CliRunner
+
+from sdsnn.cli.app import app
+from sdsnn.deploy.placement.place import place
+from sdsnn.deploy.report.core_picture import core_grid, core_map, core_shares, save_placement_picture
+from sdsnn.export.nir_format.writer import write_nir
+from sdsnn_core.errors import FileError
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_every_core_is_drawn_once(tmp_path: Path) -> None:
+    placement = place(layers(64, 3000, 1500, sparse=0.01), "loihi1")
+    path = tmp_path / "cores.svg"
+    save_placement_picture(placement, path)
+    root = ElementTree.parse(path).getroot()
+    assert root.tag == f"{SVG}svg"
+    shares, closest = core_shares(placement)
+    assert 0 < shares.min() <= shares.max() <= 1
+    assert set(closest) <= set(placement.use)
+    hints = [title.text or "" for title in root.iter(f"{SVG}title")]
+    assert len(hints) == placement.n_cores
+    for core, hint in enumerate(hints):
+        neurons = int(placement.use["neurons"][core])
+        assert hint.startswith(f"core {core}: ")
+        assert hint.endswith(f"{neurons} neurons")
+        assert f"{shares[core]:.1%}" in hint
+    free = [rect for rect in root.iter(f"{SVG}rect") if rect.get("class") == "free"]
+    assert len(free) == placement.mesh.cores_per_chip
+    # The colours of the drawing are defined in the file itself.
+    used = set(re.findall(r"var\((--[\w-]+)\)", core_map(placement)))
+    assert used <= set(re.findall(r"(--[\w-]+):", "".join(root.itertext())))
+
+
+def test_no_two_cores_share_a_place() -> None:
+    grid = core_grid(place(layers(64, 30_000, sparse=0.001), "loihi1"))
+    assert len({tuple(row) for row in grid.tolist()}) == len(grid) == 30
+
+
+def test_other_pictures_are_refused_before_anything_is_placed(tmp_path: Path) -> None:
+    network, picture = tmp_path / "network.nir", tmp_path / "cores.png"
+    write_nir(layers(8, 4), network)
+    message = f"picture {picture}: expected a file that ends in .svg, got .png"
+    with pytest.raises(FileError, match=re.escape(message)):
+        save_placement_picture(place(layers(8, 4)), picture)
+    answer = CliRunner().invoke(app, ["place", str(network), "--picture", str(picture)])
+    assert answer.exit_code == 2
+    assert message in " ".join(answer.output.split())
+    assert not picture.exists()
+    answer = CliRunner().invoke(app, ["place", str(network), "--picture", str(picture.with_suffix(".svg"))])
+    assert answer.exit_code == 0
+    assert picture.with_suffix(".svg").read_text().startswith("<svg ")
