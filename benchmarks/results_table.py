@@ -20,7 +20,7 @@ COLUMNS: dict[str, tuple[Callable[[Line], float], str]] = {
     "test accuracy, %": (accuracy, "{:.2f}"),
     "synapses absent, %": (lambda r: 100 * r["connection_sparsity"], "{:.1f}"),
     "after compaction, %": (lambda r: 100 * (1 - r["weights_stored"] / r["weights"]), "{:.1f}"),
-    "hidden units gone, %": (lambda r: 100 * (1 - r["units_kept"] / r["units"]), "{:.1f}"),
+    "hidden units removed, %": (lambda r: 100 * (1 - r["units_kept"] / r["units"]), "{:.1f}"),
     "synaptic operations": (lambda r: r["synaptic_operations"], "{:,.0f}"),
     "synapse memory, KiB": (lambda r: r["synapse_bytes"] / 1024, "{:.1f}"),
     "regrown": (lambda r: r["regrown"], "{:,.0f}"),

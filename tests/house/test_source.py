@@ -184,3 +184,21 @@ def test_the_targets_of_make_that_the_pages_show_exist() -> None:
     for page in PAGES:
         for target in re.findall(r"(?:^ {4}|`)(?:\w+=\S+ )?make ([.a-z][\w-]*)", page.read_text(), re.MULTILINE):
             assert target in targets, f"{name_of(page)}: make {target}"
+
+
+def test_the_links_of_the_pages_lead_somewhere() -> None:
+    """To a file, and in a page to one of its headings."""
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\((?!\w+:)([^)#]*)(#[^)]*)?\)", page.read_text()):
+            path = (page.parent / target).resolve() if target else page
+            assert path.exists(), f"{name_of(page)}: {target}"
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+                anchors = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                assert anchor in anchors, f"{name_of(page)}: {target}{anchor}"
+
+
+def test_the_index_lists_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert page.name == "index.md" or f"({page.relative_to(ROOT / 'docs').as_posix()})" in index, name_of(page)
