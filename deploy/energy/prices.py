@@ -5,15 +5,12 @@ The data are in prices/*.toml; a user's own file works the same way.
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from sdsnn_core.errors import ConfigError, FileError
-
-from ..toml_files import read_toml, validation_problems
+from ..toml_files import Frozen, load_named, shipped_names
 
 # Every way an inference on a chip spends energy. A total that lacks one of these says 'partial'.
 TERMS: dict[str, str] = {
@@ -45,26 +42,23 @@ QUANTITIES: dict[str, str] = {
 Grade = Literal["measured", "board fit", "simulated", "inferred"]
 
 
-class Price(BaseModel):
+class Price(Frozen):
     """Energy of one event in picojoules."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     pj: float = Field(ge=0, allow_inf_nan=False)
     note: str = ""
 
 
-class DenseAnn(BaseModel):
+class DenseAnn(Frozen):
     """Energy of one multiply-accumulate of a dense network, picojoules."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     mac_fp32_pj: float = Field(ge=0, allow_inf_nan=False)
     mac_int8_pj: float = Field(ge=0, allow_inf_nan=False)
 
 
-class Times(BaseModel):
+class Times(Frozen):
     """Time of one event in nanoseconds, done one after the other within a core."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     synaptic_event: float = Field(ge=0)
     neuron_update_active: float = Field(ge=0)
     neuron_update_inactive: float = Field(ge=0)
@@ -72,7 +66,7 @@ class Times(BaseModel):
     barrier_max: float = Field(ge=0)
 
 
-class PriceList(BaseModel):
+class PriceList(Frozen):
     """One source's prices.
 
     chip: the chip the prices are of. role: 'chip' for prices of a neuromorphic chip, which make the range that is
@@ -81,7 +75,6 @@ class PriceList(BaseModel):
     price it is contained.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(pattern=r"^[A-Za-z0-9_.\-]+$")
     title: str
     chip: str
@@ -123,10 +116,10 @@ class PriceList(BaseModel):
 
 
 def price_list_names() -> list[str]:
-    """Names of the lists that come with the package, in the order in which reports show them."""
-    names = {p.name[:-5] for p in _folder().iterdir() if p.name.endswith(".toml")}
+    """Return the names of the lists that come with the package, in the order in which reports show them."""
+    names = shipped_names("prices")
     first = [name for name in ("davies2018", "sanafe2025", "horowitz45nm", "kerasspiking") if name in names]
-    return [*first, *sorted(names - set(first))]
+    return [*first, *(name for name in names if name not in first)]
 
 
 def load_price_list(name: str | Path) -> PriceList:
@@ -134,23 +127,9 @@ def load_price_list(name: str | Path) -> PriceList:
 
     Raises FileError for a name that is neither, ConfigError with every problem of the file's content.
     """
-    path = Path(name)
-    if str(name) in price_list_names():
-        data = read_toml(_folder() / f"{name}.toml", str(name))
-    elif path.suffix == ".toml":
-        data = read_toml(path, str(path))
-    else:
-        raise FileError(f"price list: expected one of {', '.join(price_list_names())} or a .toml file, got {name}")
-    try:
-        return PriceList.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(validation_problems(f"price list {name}", error)) from None
+    return load_named(PriceList, "price list", "prices", name)
 
 
 def default_price_lists() -> list[PriceList]:
-    """Every list that comes with the package."""
+    """Return every list that comes with the package."""
     return [load_price_list(name) for name in price_list_names()]
-
-
-def _folder() -> Any:
-    return resources.files("sdsnn.deploy") / "prices"

@@ -71,7 +71,7 @@ def _try(title: str, network: Network, chip: Chip, kind: str) -> Change:
         placement = place(network, chip)
     except DoesNotFit:
         return Change(title, None, None, kind)
-    return Change(title, placement.n_cores, int(placement.use["synapse_bits"].sum()), kind)
+    return Change(title, placement.n_cores, placement.synapse_bits, kind)
 
 
 def _variants(network: Network, placement: Placement | None) -> Iterator[tuple[str, Network]]:

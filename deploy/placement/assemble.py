@@ -47,7 +47,7 @@ def output_slots(cutter: Cutter, cores: Cores) -> dict[str, Ints]:
 
 
 def finish(cutter: Cutter, layout: Layout, bounds: Mapping[str, int], tight: bool = False) -> Placement:
-    """Return the Placement of pieces on cores. tight: the bounds are those of the linear program."""
+    """Return the Placement of pieces on cores. tight: `bounds` are tight bounds."""
     chip = cutter.chip
     assert chip.layout is not None
     cores = layout.cores

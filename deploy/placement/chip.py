@@ -5,15 +5,12 @@ Every number carries its source, year and grade; a user's own file works the sam
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from sdsnn_core.errors import ConfigError, FileError
-
-from ..toml_files import read_toml, validation_problems
+from ..toml_files import Frozen, load_named, shipped_names
 
 Grade = Literal["measured", "board fit", "simulated", "published limit", "inferred", "secondary"]
 # What placement counts per core. A limit that is absent was not published, and is not imposed.
@@ -42,16 +39,20 @@ WHOLE_CHIP: dict[str, str] = {
 }
 
 
-class Fact(BaseModel):
-    """A number with where it comes from. unit: in words or SI; note: what the reader must know."""
+class Sourced(Frozen):
+    """What was published, where and when, and how far to trust it. note: what the reader must know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    value: float
-    unit: str
     source: str = Field(min_length=1)
     year: int = Field(ge=1950, le=2100)
     grade: Grade
     note: str = ""
+
+
+class Fact(Sourced):
+    """A number with its source. unit: in words or SI."""
+
+    value: float
+    unit: str
 
     @property
     def citation(self) -> str:
@@ -65,7 +66,7 @@ class Limit(Fact):
     brochure: float | None = None
 
 
-class SynapseFormat(BaseModel):
+class SynapseFormat(Sourced):
     """How one input axon's list of synapses is stored.
 
     A list is cut into blocks of at most `block` synapses; each block takes header_bits and is rounded up to
@@ -74,7 +75,6 @@ class SynapseFormat(BaseModel):
     every target from the first to the last that it reaches in the core.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     word_bits: int = Field(gt=0)
     block: int = Field(gt=0)
     header_bits: int = Field(ge=0)
@@ -84,37 +84,23 @@ class SynapseFormat(BaseModel):
     tag_bits: int = Field(ge=0)
     shared_convolution: bool
     sparse_encoding: bool
-    source: str
-    year: int
-    grade: Grade
-    note: str = ""
 
 
-class Delays(BaseModel):
+class Delays(Sourced):
     """What delays cost. max_steps: the longest that a synapse can have. free_steps: those that every core has slots
     for. state_budget: neurons times slots that a core holds beyond them, slots in powers of two; 0: no cost."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     max_steps: int = Field(ge=0)
     free_steps: int = Field(ge=0)
     state_budget: int = Field(default=0, ge=0)
-    source: str = Field(min_length=1)
-    year: int
-    grade: Grade
-    note: str = ""
 
 
-class Layout(BaseModel):
+class Layout(Sourced):
     """The mesh: cores per chip in use, cores per tile, tiles in a row."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     cores_per_chip: int = Field(gt=0)
     cores_per_tile: int = Field(gt=0)
     tiles_x: int = Field(gt=0)
-    source: str
-    year: int
-    grade: Grade
-    note: str = ""
 
     @model_validator(mode="after")
     def _check(self) -> Layout:
@@ -123,7 +109,7 @@ class Layout(BaseModel):
         return self
 
 
-class Chip(BaseModel):
+class Chip(Frozen):
     """One chip.
 
     placeable: False where only limits of the whole chip are known. limits: per core, by resource (RESOURCES);
@@ -131,7 +117,6 @@ class Chip(BaseModel):
     published.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(pattern=r"^[A-Za-z0-9_.\-]+$")
     title: str
     placeable: bool
@@ -175,8 +160,8 @@ class Chip(BaseModel):
 
 
 def chip_names() -> list[str]:
-    """Names of the chips that come with the package."""
-    return sorted(p.name[:-5] for p in _folder().iterdir() if p.name.endswith(".toml"))
+    """Return the names of the chips that come with the package."""
+    return shipped_names("chips")
 
 
 def load_chip(name: str | Path) -> Chip:
@@ -184,17 +169,4 @@ def load_chip(name: str | Path) -> Chip:
 
     Raises FileError for a name that is neither, ConfigError with every problem of the file's content.
     """
-    if str(name) in chip_names():
-        data: dict[str, Any] = read_toml(_folder() / f"{name}.toml", str(name))
-    elif Path(name).suffix == ".toml":
-        data = read_toml(Path(name), str(name))
-    else:
-        raise FileError(f"chip: expected one of {', '.join(chip_names())} or a .toml file, got {name}")
-    try:
-        return Chip.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(validation_problems(f"chip {name}", error)) from None
-
-
-def _folder() -> Any:
-    return resources.files("sdsnn.deploy") / "chips"
+    return load_named(Chip, "chip", "chips", name)

@@ -40,7 +40,7 @@ class PlacementReport:
             return None
         if self.placement is None:
             return best
-        now = (self.placement.n_cores, int(self.placement.use["synapse_bits"].sum()))
+        now = (self.placement.n_cores, self.placement.synapse_bits)
         return best if (best.cores, best.bits) < now else None
 
     @property
@@ -63,7 +63,7 @@ def explain(
         chip: a placeable chip.
         unpruned: the network before pruning, its shapes, or node -> units it had.
         advice: also place variants: one thing changed in the network, and one limit lifted.
-        tight_bound: compute the lower bound of the placement by a linear program.
+        tight_bound: compute the tighter of the two lower bounds.
 
     Raises:
         NetworkError: `unpruned` does not fit the network.

@@ -32,7 +32,7 @@ def place(network: Network, chip: str | Chip = "loihi2", *, tight_bound: bool = 
     Args:
         network: the network to place.
         chip: name of a chip, path of a TOML file like those in deploy/chips/, or a Chip.
-        tight_bound: compute the lower bound on the cores by a linear program, which takes longer.
+        tight_bound: compute the tighter of the two lower bounds, which takes longer.
 
     Returns:
         Cores, axons and use of every resource, all limits of a core held.

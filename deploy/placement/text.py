@@ -59,7 +59,7 @@ def placement_to_json(report: PlacementReport) -> dict[str, Any]:
             **{name: amount.tolist() for name, amount in placement.use.items()},
             "neuron_room": placement.neuron_room.tolist(),
         },
-        "total_mpds": int(placement.use["synapse_bits"].sum()) // (chip.synapses.word_bits if chip.synapses else 64),
+        "total_mpds": placement.synapse_bits // (chip.synapses.word_bits if chip.synapses else 64),
         "populations": {
             name: {"neurons": int(where.size), "cores": sorted(set(where.tolist()))}
             for name, where in placement.core_of.items()
@@ -90,7 +90,7 @@ def _unpruned(unpruned: Placement | str | None) -> dict[str, Any] | None:
         "fits": True,
         "cores": unpruned.n_cores,
         "chips": unpruned.n_chips,
-        "synapse_bits": int(unpruned.use["synapse_bits"].sum()),
+        "synapse_bits": unpruned.synapse_bits,
         "lower_bound": unpruned.lower_bound,
     }
 
@@ -180,7 +180,7 @@ def placement_lines(report: PlacementReport) -> list[str]:
     if isinstance(report.unpruned, str):
         lines.append(f"unpruned network: {report.unpruned}")
     elif report.unpruned is not None:
-        memory = int(report.unpruned.use["synapse_bits"].sum()) / 8192
+        memory = report.unpruned.synapse_bits / 8192
         now = "" if placement is None else f" (now {int(placement.use['synapse_bits'].sum()) / 8192:,.1f} KiB)"
         lines.append(
             f"unpruned network: {_counted(report.unpruned.n_cores, 'core')} on "

@@ -1,4 +1,4 @@
-"""Least costs of a neuron, by kind of core: synaptic memory and input axons, for the linear program of the tight bound.
+"""Least costs of a neuron, by kind of core: synaptic memory and input axons, for the tight bound.
 
 A core holds at most one run of consecutive neurons of a population. The list of one source in such a run takes
 n * (weight + delay + index bits) + header bits, in blocks and words, if it is sparse. If it is dense it needs no index
@@ -10,7 +10,7 @@ more than its lists take:
 * it is charged the lesser of the two.
 
 One case breaks this. Where a run begins in the middle of a list, its first synapse was charged for a gap that the run
-does not store. `overcharge` is the most that this can amount to on one core; the program adds it to the core's memory.
+does not store. `overcharge` is the most that this can be on one core; the tight bound adds it to the core's memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sdsnn_core.network import Synapses
 
 from .chip import SynapseFormat
 from .synapse_lists import ListFormat, list_bits
-from .types import Bools, Floats, Ints
+from .types import Floats, Ints
 
 DETAIL = 3_000_000  # synapses beyond which the length of lists in a run is not looked at
 
@@ -83,39 +83,13 @@ def least_in_order(
             charged = np.repeat(np.minimum(dense, _shares(each + kind.index_bits, layout)[longest]), size)
         else:
             share = _shares(each + kind.index_bits, layout)[longest]
-            charged, overcharge[k] = _lesser(share, size, first, distance, form, layout, lists)
+            dense = np.where(first, each + layout.header_bits, distance * float(each))
+            charged = np.minimum(dense, np.repeat(share, size))
+            # A list within one word takes that word, dense or sparse, and so do its parts.
+            start = np.where(size * share > layout.word_bits, np.maximum(share - each - layout.header_bits, 0.0), 0.0)
+            overcharge[k] = _greatest(start, lists)
         bits[k] = np.bincount(post, charged, n_post)
     return LeastCost(bits, axons, overcharge)
-
-
-def _lesser(
-    share: Floats, size: Ints, first: Bools, distance: Ints, form: ListFormat, layout: SynapseFormat, lists: int
-) -> tuple[Floats, float]:
-    """Return (charge of each synapse, overcharge of a core of so many lists) the tighter of two ways to charge.
-
-    One charges every synapse the lesser of dense and sparse; where a run starts inside a list, the header may be less
-    than what its first synapse was charged. The other charges sparse throughout, and spares each list what the best
-    stretch of it would save if it were dense.
-    """
-    each = float(form.synapse_bits)
-    sparse = np.repeat(share, size)
-    charged = np.minimum(np.where(first, each + layout.header_bits, distance * each), sparse)
-    start = share - each - layout.header_bits
-    # A list within one word takes that word, dense or sparse, and so do its parts.
-    long = size * share > layout.word_bits
-    overcharge = _greatest(np.where(long, np.maximum(start, 0.0), 0.0), lists)
-    if sparse.size > DETAIL:
-        return charged, overcharge
-    saved = np.cumsum(np.where(first, 0.0, sparse - distance * each))
-    starts = np.flatnonzero(first)
-    saved -= np.repeat(saved[starts], size)
-    # The running minimum starts again with every list, because each lies below the one before.
-    below = np.repeat(np.arange(size.size) * (float(saved.max() - saved.min()) + 1.0), size)
-    best = np.maximum.reduceat(saved - (np.minimum.accumulate(saved - below) + below), starts)
-    other = _greatest(np.where(long, np.maximum(best + start, 0.0), 0.0), lists)
-    cores = float(sparse.sum()) / 2**20  # about how many cores there will be: it only decides which is tighter
-    tighter = float(sparse.sum()) - cores * other > float(charged.sum()) - cores * overcharge
-    return (sparse, other) if tighter else (charged, overcharge)
 
 
 def _greatest(each: Floats, n: int) -> float:

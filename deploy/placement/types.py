@@ -72,8 +72,8 @@ class Placement:
     projection -> its input axons.
     n_cores: cores used, numbered from 0. use: resource -> (n_cores,) amount. limits: resource -> amount per core
     (None: no published limit). neuron_room: (n_cores,) neurons that each core may hold, long delays taken into
-    account. bounds: resource -> cores that no placement of this model can go below. tight_bound: they come from the
-    linear program. load: resource -> mean use divided by the limit. pieces: population -> cores that it lies on.
+    account. bounds: resource -> cores that no placement of this model can go below. tight_bound: they are the
+    tight ones. load: resource -> mean use divided by the limit. pieces: population -> cores that it lies on.
     static_power: watts of one chip, if published.
     """
 
@@ -97,6 +97,11 @@ class Placement:
     def n_chips(self) -> int:
         """Chips used."""
         return -(-self.n_cores // self.mesh.cores_per_chip)
+
+    @property
+    def synapse_bits(self) -> int:
+        """Synaptic memory of all cores, bits."""
+        return int(self.use["synapse_bits"].sum())
 
     @property
     def lower_bound(self) -> int:

@@ -20,6 +20,7 @@ from ..energy.text import energy_to_json
 from ..placement.chip import Chip
 from ..placement.explain import PlacementReport, explain
 from ..placement.text import placement_to_json
+from ..placement.types import Placement
 from .metrics import neurobench, stored_connections, summary
 from .run_data import RunData
 
@@ -29,7 +30,7 @@ RASTER_STEPS, RASTER_UNITS = 200, 256  # of the sample that is drawn
 
 
 def build(run: RunData, chip: Chip) -> tuple[dict[str, Any], EnergyReport | None, PlacementReport | None]:
-    """Return (report.json, energy, placement). What the run did not record is None, the reason in 'absent'."""
+    """Return (report.json, energy, placement). What the run did not record is None, with the reason in 'absent'."""
     placement = None if run.network is None else explain(run.network, chip, run.before)
     placed = placement.placement if placement is not None else None
     energy = None
@@ -69,39 +70,31 @@ def _version() -> str:
 
 
 def before_after(run: RunData, energy: EnergyReport | None, placement: PlacementReport | None) -> list[dict[str, Any]]:
-    """Return rows {quantity, unit, before, after}: the network before pruning beside the exported one."""
-    network, before = run.network, run.before
+    """Return rows {quantity, unit, before, after}: the network before pruning against the exported one."""
+    network, dense = run.network, run.before
     if network is None:
         return []
-    rows = [
-        _row(f"units in {name}", "neurons", None if before is None else before.size_of(network, name), population.size)
+    rows: list[tuple[str, str, float | None, float | None]] = [
+        (f"units in {name}", "neurons", dense and dense.size_of(network, name), population.size)
         for name, population in network.populations.items()
     ]
-    full = None if before is None else sum(dense_synapses(network, before).values())
-    rows.append(_row("synapses", "synapses", full, stored_connections(network)))
+    full = None if dense is None else sum(dense_synapses(network, dense).values())
+    rows.append(("synapses", "synapses", full, stored_connections(network)))
     if energy is not None:
         unpruned = energy.baselines[0]
-        told = before is not None
-        now = energy.counts.total_events
-        rows.append(_row("synaptic operations", "per inference", unpruned.operations if told else None, now))
+        rows.append(("synaptic operations", "per inference", unpruned.operations, energy.counts.total_events))
         for item in energy.priced:
             if item.prices.role == "chip" and item.prices.name in unpruned.joules:
-                total = unpruned.joules[item.prices.name]
                 label = f"{item.label} energy by {item.prices.name}"
-                # The least that it was against the most that it is.
-                rows.append(_row(label, "J per inference", total.low if told else None, item.total.high))
+                # The low end before pruning against the high end now: the saving is not overstated.
+                rows.append((label, "J per inference", unpruned.joules[item.prices.name].low, item.total.high))
     if placement is not None and placement.placement is not None:
-        beside = placement.unpruned if before is not None else None
-        known = beside if beside is not None and not isinstance(beside, str) else None
-        bits = int(placement.placement.use["synapse_bits"].sum())
-        was = None if known is None else int(known.use["synapse_bits"].sum())
-        rows.append(_row("synaptic memory", "bits", was, bits))
-        rows.append(_row("cores", "cores", None if known is None else known.n_cores, placement.placement.n_cores))
-    return rows
-
-
-def _row(quantity: str, unit: str, before: float | None, after: float | None) -> dict[str, Any]:
-    return {"quantity": quantity, "unit": unit, "before": before, "after": after}
+        now, was = placement.placement, placement.unpruned
+        known = was if isinstance(was, Placement) else None
+        rows.append(("synaptic memory", "bits", known and known.synapse_bits, now.synapse_bits))
+        rows.append(("cores", "cores", known and known.n_cores, now.n_cores))
+    keys = ("quantity", "unit", "before", "after")
+    return [dict(zip(keys, (*row[:2], None if dense is None else row[2], row[3]), strict=True)) for row in rows]
 
 
 def structure(history: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -161,16 +154,16 @@ def rates(network: Network, activity: Activity) -> dict[str, Any]:
 def loihi2(
     energy: EnergyReport | None, placement: PlacementReport | None, measured: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return what a probe would measure under its own names, so that a measurement lands in the same place.
+    """Return counts under the names of Loihi 2's probes, replaced by measurements where the run holds measured.json.
 
-    Each entry says its grade: 'measured' where the run holds measured.json, else 'counted' or 'lower bound'.
+    Each entry has its grade: 'measured', 'counted' or 'lower bound'.
     """
-    found: dict[str, Any] = dict.fromkeys(("Loihi2Activity", "Loihi2Memory", "Loihi2ExecutionTime", "Loihi2Power"))
+    probes: dict[str, Any] = dict.fromkeys(("Loihi2Activity", "Loihi2Memory", "Loihi2ExecutionTime", "Loihi2Power"))
     if energy is not None and energy.counts.load is not None:
         counts = energy_to_json(energy)["counts"]
-        found["Loihi2Activity"] = {"grade": "counted", **counts["per_core"]}
+        probes["Loihi2Activity"] = {"grade": "counted", **counts["per_core"]}
         if energy.step_times:
-            found["Loihi2ExecutionTime"] = {
+            probes["Loihi2ExecutionTime"] = {
                 "grade": "lower bound",
                 "unit": "us",
                 "avg_time_per_step": energy.step_times[0].span_s.low * 1e6,
@@ -178,12 +171,12 @@ def loihi2(
             }
     if placement is not None and placement.placement is not None:
         data = placement_to_json(placement)
-        found["Loihi2Memory"] = {
+        probes["Loihi2Memory"] = {
             "grade": "counted",
             "total_mpds": data["total_mpds"],
             "core_idx": data["per_core"]["core_idx"],
         }
     for name, value in (measured or {}).items():
-        if name in found and isinstance(value, Mapping):
-            found[name] = {**value, "grade": "measured"}
-    return found
+        if name in probes and isinstance(value, Mapping):
+            probes[name] = {**value, "grade": "measured"}
+    return probes

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,8 @@ import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
 from sdsnn_core.compaction import n_connections
-from sdsnn_core.network import Input, Network, Synapses
+from sdsnn_core.network import Convolution, Input, Network, Synapses
+from sdsnn_core.rules import Rules
 
 from ..energy.baselines import dense_synapses
 from ..energy.dense_shapes import DenseShapes
@@ -27,7 +31,25 @@ def stored_connections(network: Network) -> int:
 def summary(run: RunData, energy: EnergyReport | None, placement: PlacementReport | None) -> dict[str, Any]:
     """Return the headline numbers; None for what is not known. Documented in docs/report.md."""
     network, export, certificate = run.network, run.export or {}, run.certificate
-    found: dict[str, Any] = {
+    kept = dense = units = units_before = None
+    if network is not None:
+        kept, units = stored_connections(network), sum(p.size for p in network.populations.values())
+        if run.before is not None:
+            dense = sum(dense_synapses(network, run.before).values())
+            units_before = sum(run.before.size_of(network, name) for name in network.populations)
+    span = None if energy is None else energy.range_j
+    joules = span and energy and {**asdict(span), "label": energy.label, "wording": energy.wording}
+    placed = placement and placement.placement
+    comparisons = [] if certificate is None else list(certificate.get("comparisons") or [])
+    proof: dict[str, Any] = dict.fromkeys(("verified", "mismatches", "bins_compared", "backends"))
+    if certificate is not None:
+        proof = {
+            "verified": bool(certificate.get("verified")),
+            "mismatches": sum(int(item["mismatches"]) for item in comparisons),
+            "bins_compared": sum(int(item["bins"]) for item in comparisons),
+            "backends": [str(item["backend"]) for item in comparisons if item.get("failed") is None],
+        }
+    return {
         "test_accuracy": run.accuracy,
         "test_accuracy_interval": None if run.confusion is None else wilson(run.confusion),
         "test_accuracy_before_export": export.get("test_accuracy_in_slayer"),
@@ -36,38 +58,19 @@ def summary(run: RunData, energy: EnergyReport | None, placement: PlacementRepor
         "epoch": export.get("epoch"),
         "data": data_name(run.config),
         "seed": (run.environment or {}).get("seed"),
-    }
-    kept = dense = units = units_before = None
-    if network is not None:
-        kept, units = stored_connections(network), sum(p.size for p in network.populations.values())
-        if run.before is not None:
-            dense = sum(dense_synapses(network, run.before).values())
-            units_before = sum(run.before.size_of(network, name) for name in network.populations)
-    found |= {
         "units_kept": units,
         "units_dense": units_before,
         "synapses_kept": kept,
         "synapses_dense": dense,
         "connection_sparsity": None if kept is None or not dense else 1 - kept / dense,
-        "spikes_per_inference": None if energy is None else energy.counts.population_spikes,
-        "synaptic_operations_per_inference": None if energy is None else energy.counts.total_events,
+        "spikes_per_inference": energy and energy.counts.population_spikes,
+        "synaptic_operations_per_inference": energy and energy.counts.total_events,
         "synaptic_operations_dense": None if energy is None or not dense else energy.baselines[0].operations,
+        "energy_j": joules,
+        "cores": placed and placed.n_cores,
+        "chips": placed and placed.n_chips,
+        **proof,
     }
-    span = None if energy is None else energy.range_j
-    found["energy_j"] = None if span is None or energy is None else {
-        "low": span.low, "high": span.high, "label": energy.label, "wording": energy.wording,
-    }  # fmt: skip
-    placed = None if placement is None else placement.placement
-    found |= {"cores": None if placed is None else placed.n_cores, "chips": None if placed is None else placed.n_chips}
-    comparisons = [] if certificate is None else list(certificate.get("comparisons") or [])
-    known = certificate is not None
-    found |= {
-        "verified": bool(certificate.get("verified")) if certificate is not None else None,
-        "mismatches": sum(int(c["mismatches"]) for c in comparisons) if known else None,
-        "bins_compared": sum(int(c["bins"]) for c in comparisons) if known else None,
-        "backends": [str(c["backend"]) for c in comparisons if c.get("failed") is None] if known else None,
-    }
-    return found
 
 
 def data_name(config: str | None) -> str | None:
@@ -86,25 +89,31 @@ def wilson(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
     return {"low": float(interval.low), "high": float(interval.high)}
 
 
+WEIGHT_SHAPE: Rules[Callable[[DenseShapes, Network, str], tuple[int, ...]]] = Rules("NeuroBench: stored weights")
+
+
+@WEIGHT_SHAPE.of(Synapses)
+def _matrix(dense: DenseShapes, network: Network, name: str) -> tuple[int, ...]:
+    p = network.projections[name]
+    return dense.size_of(network, p.source), dense.size_of(network, p.target)
+
+
+@WEIGHT_SHAPE.of(Convolution)
+def _kernel(dense: DenseShapes, network: Network, name: str) -> tuple[int, ...]:
+    p = network.projections[name]
+    assert isinstance(p, Convolution)
+    return dense.kernels.get(name, (p.kernel.shape, p.groups))[0]
+
+
 def footprint(network: Network) -> int:
     """Return bytes of the exported network: 8-bit weights in full matrices, four 32-bit parameters per neuron."""
-    weights = 0
-    for p in network.projections.values():
-        full = isinstance(p, Synapses)
-        weights += network.size_of(p.source) * network.size_of(p.target) if full else p.kernel.size  # type: ignore[union-attr]
-    return weights + 4 * 4 * sum(p.size for p in network.populations.values())
+    return weight_count(network, None) + 4 * 4 * sum(p.size for p in network.populations.values())
 
 
 def weight_count(network: Network, before: DenseShapes | None) -> int:
-    """Return how many weights there were, each kernel place once, as NeuroBench counts them."""
-    before = before or DenseShapes()
-    total = 0
-    for name, p in network.projections.items():
-        if isinstance(p, Synapses):
-            total += before.size_of(network, p.source) * before.size_of(network, p.target)
-        else:
-            total += int(np.prod(before.kernels.get(name, (p.kernel.shape, p.groups))[0]))
-    return total
+    """Return the weights before pruning, each kernel place once, as NeuroBench counts them."""
+    dense = before or DenseShapes()
+    return sum(math.prod(WEIGHT_SHAPE.for_(p)(dense, network, name)) for name, p in network.projections.items())
 
 
 def neurobench(

@@ -20,7 +20,7 @@ def place(
     ] = None,
     picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE.svg", help="Draw the cores.")] = None,
     advice: Annotated[bool, typer.Option(help="Also place variants: which limit binds, which change saves.")] = True,
-    bound: Annotated[bool, typer.Option("--bound", help="Compute a tighter lower bound (a linear program).")] = False,
+    bound: Annotated[bool, typer.Option("--bound", help="Compute a tighter lower bound, which takes longer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Place a network on a chip: cores, memory, the binding limit, and what the unpruned network needs."""
