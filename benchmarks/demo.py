@@ -17,7 +17,7 @@ from typing import Any
 ROWS = (
     ("test accuracy in SLAYER", "test_accuracy_before_export", "{:.2%}"),
     ("test accuracy of the exported network", "test_accuracy", "{:.2%}"),
-    ("synapses gone", "connection_sparsity", "{:.1%}"),
+    ("synapses absent", "connection_sparsity", "{:.1%}"),
     ("units kept", "units_kept", "{:,.0f}"),
     ("units before", "units_dense", "{:,.0f}"),
     ("synapses kept", "synapses_kept", "{:,.0f}"),

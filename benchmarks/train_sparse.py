@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, nargs="+", default=[2048, 512])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print("| synapses left | whole matrices, ms | only what is left, ms | ratio |\n|---|---|---|---|")
+    print("| synapses present | whole matrices, ms | present synapses only, ms | ratio |\n|---|---|---|---|")
     for share in (0.01, 0.02, 0.05, 0.1, 0.2):
         whole, few = measure(share, args.hidden, args.rounds)
         print(f"| {share:.0%} | {whole * 1e3:.1f} | {few * 1e3:.1f} | {whole / few:.2f} |", flush=True)
