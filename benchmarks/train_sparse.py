@@ -16,7 +16,8 @@ import time
 import torch
 
 from sdsnn.train.development.masks import attach_masks
-from sdsnn.train.fused import fuse, sparse
+from sdsnn.train.fused import fuse
+from sdsnn.train.fused.sums import sparse
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.optimiser import adam
 from sdsnn.train.slayer.block_spikes import reset_state

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from sdsnn_core.compiled import inlined
+
 from . import tables as tb
-from .compiling import i32, part
 from .instructions import add4, add8, add16, moved
 from .synapses import scaled
 
 
-@part
+@inlined
 def _vector(weights: Any, n: Any, ring: Any) -> Any:
     """Add n neighbouring weights to as many accumulators; n is small, so the compiler's own vector loop is not used."""
     k = 0
@@ -26,11 +27,11 @@ def _vector(weights: Any, n: Any, ring: Any) -> Any:
         add4(weights, k, ring, k)
         k += 4
     while k < n:
-        ring[k] = i32(ring[k] + i32(weights[k]))
+        ring[k] = np.int32(ring[k] + np.int32(weights[k]))
         k += 1
 
 
-@part
+@inlined
 def send_convolved(
     projection: Any, plan: Any, sent: Any, first: Any, last: Any, ring: Any, slot: Any, slots: Any
 ) -> Any:
@@ -44,10 +45,10 @@ def send_convolved(
     weights, fan_out = moved(plan.weight16, projection[tb.P_WEIGHT]), moved(plan.fan_out, projection[tb.P_FAN])
     crossed = 0
     for k in range(first, last):
-        source, factor = np.int64(sent.event[k]), i32(1 << shift)
+        source, factor = np.int64(sent.event[k]), np.int32(1 << shift)
         crossed += fan_out[source]
         if sent.graded:
-            factor = i32(factor * i32(sent.value[k]))
+            factor = np.int32(factor * np.int32(sent.value[k]))
         if channels_last:
             place = np.int64(np.uint32(source) // np.uint32(channels))
             channel = source - place * channels

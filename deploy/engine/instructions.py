@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import binding, ir
 from numba import types as numba_types
+from numba.extending import intrinsic
 
 from . import tables as tb
-from .compiling import instruction
 
 WORD = 64  # spikes are looked for 64 bytes at a time
 types: Any = numba_types  # its annotations are partial
 TILE = 128  # columns of a dense matrix whose sums stay in registers
 # With 32 registers of 512 bits four tiles are passed over at once: fewer and longer reads.
 WIDE = 4 * TILE if binding.get_host_cpu_features().get("avx512bw") else TILE
+
+
+def instruction(function: Callable[..., Any]) -> Any:
+    """Make a function for compiled code out of one that writes its LLVM instructions."""
+    return intrinsic(function)
 
 
 def _tile(bits: int, columns: int) -> Any:

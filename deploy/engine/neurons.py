@@ -6,32 +6,35 @@ from typing import Any
 
 import numpy as np
 
+from sdsnn_core.compiled import inlined
+
 from . import tables as tb
-from .compiling import i32, part
 from .instructions import WORD, lowest, nonzero, silent
 
 
-@part
+@inlined
 def _decayed(state: Any, keep: Any) -> Any:
     """state * keep / 4096 towards zero, in 32 bits: |state| < 2**31, keep 0..4096."""
-    low = i32(i32(state & i32(4095)) * keep)
-    towards_zero = i32(i32(state >> i32(31)) & i32(4095))
-    return i32(i32(i32(state >> i32(12)) * keep) + i32(i32(low + towards_zero) >> i32(12)))
+    low = np.int32(np.int32(state & np.int32(4095)) * keep)
+    towards_zero = np.int32(np.int32(state >> np.int32(31)) & np.int32(4095))
+    return np.int32(
+        np.int32(np.int32(state >> np.int32(12)) * keep) + np.int32(np.int32(low + towards_zero) >> np.int32(12))
+    )
 
 
-@part
+@inlined
 def _neuron(current: Any, voltage: Any, arriving: Any, keep_u: Any, keep_v: Any, threshold: Any, bias: Any) -> Any:
     """One step of one neuron, `reference._Neurons.step`: (current, voltage, spike)."""
-    total = i32(_decayed(current, keep_u) + i32(arriving << i32(6)))
-    above = i32(total - i32(1 << 24)) if total > i32(1 << 23) else total
-    current = i32(total + i32(1 << 24)) if total <= i32(-(1 << 23)) else above
-    voltage = i32(i32(_decayed(voltage, keep_v) + current) + bias)
-    voltage = min(max(voltage, i32(1 - (1 << 23))), i32((1 << 23) - 1))
+    total = np.int32(_decayed(current, keep_u) + np.int32(arriving << np.int32(6)))
+    above = np.int32(total - np.int32(1 << 24)) if total > np.int32(1 << 23) else total
+    current = np.int32(total + np.int32(1 << 24)) if total <= np.int32(-(1 << 23)) else above
+    voltage = np.int32(np.int32(_decayed(voltage, keep_v) + current) + bias)
+    voltage = min(max(voltage, np.int32(1 - (1 << 23))), np.int32((1 << 23) - 1))
     spike = voltage > threshold
-    return current, (i32(0) if spike else voltage), spike
+    return current, (np.int32(0) if spike else voltage), spike
 
 
-@part
+@inlined
 def advance(node: Any, plan: Any, work: Any, at: Any) -> Any:
     """Advance a population by one step; `at` is where its arriving sums begin in the ring.
 
@@ -52,7 +55,7 @@ def advance(node: Any, plan: Any, work: Any, at: Any) -> Any:
                 u[b + i], v[b + i], spike[first + i] = _neuron(
                     u[b + i], v[b + i], ring[a + i], keep_u, keep_v, threshold, bias
                 )
-                ring[a + i] = i32(0)
+                ring[a + i] = np.int32(0)
         else:
             q = p + first
             for i in range(tb.ALIGN):
@@ -65,14 +68,14 @@ def advance(node: Any, plan: Any, work: Any, at: Any) -> Any:
                 u[b + i], v[b + i], spike[first + i] = _neuron(
                     u[b + i], v[b + i], ring[a + i], each_u, each_v, limit, constant
                 )
-                ring[a + i] = i32(0)
+                ring[a + i] = np.int32(0)
         if rest == tb.AT_ZERO:
             awake[flag] = not (silent(u, b) and silent(v, b))
         elif rest == tb.WITHOUT_CURRENT:
             awake[flag] = not silent(u, b)
 
 
-@part
+@inlined
 def collect(node: Any, work: Any, end: Any) -> Any:
     """List the neurons that spike in this step, from work.event[end] on; return the end."""
     size = node[tb.N_SIZE]
@@ -87,7 +90,7 @@ def collect(node: Any, work: Any, end: Any) -> Any:
     return end
 
 
-@part
+@inlined
 def listen(node: Any, row: Any, x: Any, work: Any, end: Any) -> Any:
     """List the bins of x[row : row + size] that are not 0, from work.event[end] on; return the end, or -1."""
     size, allowed, graded = node[tb.N_SIZE], node[tb.N_MAX], node[tb.N_GRADED]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from sdsnn_core.compiled import compiled, inlined
+
 from . import tables as tb
-from .compiling import Kept, i32, part
 from .convolving import send_convolved
 from .instructions import moved, pointers
 from .neurons import advance, collect, listen
 from .synapses import send_columns, send_rows
 
 
-@part
+@inlined
 def _send(projection: Any, plan: Any, work: Any, first: Any, last: Any, t: Any) -> Any:
     """Put the spikes work.event[first:last] of step t on their way; return the synapses that they cross."""
     source = moved(plan.nodes, projection[tb.P_SOURCE] * tb.N_COLUMNS)
@@ -32,7 +32,7 @@ def _send(projection: Any, plan: Any, work: Any, first: Any, last: Any, t: Any) 
     return send_rows(projection, plan, sent, first, last, ring, slot, slots)
 
 
-@part
+@inlined
 def _note(
     node: Any,
     index: Any,
@@ -70,8 +70,8 @@ def _note(
             out.voltage[i] = work.voltage[node[tb.N_STATE] + j]
 
 
-@part
-def _samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, low: Any, high: Any, block: Any) -> Any:
+@compiled
+def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, low: Any, high: Any, block: Any) -> Any:
     """Run the samples low..high-1, `block` steps of every component at a time; return -1, or the input at fault."""
     n_nodes, n_components = plans.nodes.shape[0], plans.component.size - 1
     n_neurons, n_ring = works.current.size, works.ring.size
@@ -80,9 +80,9 @@ def _samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, low: 
     plan, work, out, given = pointers(plans), pointers(works), pointers(outs), pointers(inputs)
     for sample in range(low, high):
         for i in range(n_neurons):
-            work.current[i], work.voltage[i] = i32(0), plan.initial[i]
+            work.current[i], work.voltage[i] = np.int32(0), plan.initial[i]
         for i in range(n_ring):
-            work.ring[i] = i32(0)
+            work.ring[i] = np.int32(0)
         for i in range(works.awake.size):
             work.awake[i] = np.uint8(1)
         for begin in range(0, n_steps, block):
@@ -122,16 +122,3 @@ def _samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, low: 
                             if counting:
                                 out.events[(which * n_samples + sample) * n_steps + t] = crossed
     return -1
-
-
-def _make(sources: int) -> Callable[..., Any]:
-    def run_samples(
-        plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, low: Any, high: Any, block: Any
-    ) -> Any:
-        _ = sources  # closed over, so that a change in any file compiles anew
-        return _samples(plans, works, outs, inputs, x_steps, low, high, block)
-
-    return run_samples
-
-
-run_samples = Kept(_make)

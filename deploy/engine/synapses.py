@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from sdsnn_core.compiled import inlined
+
 from . import tables as tb
-from .compiling import i32, part
 from .instructions import (
     TILE,
     WIDE,
@@ -21,10 +22,10 @@ from .instructions import (
 )
 
 
-@part
+@inlined
 def _dense(projection: Any, plan: Any, rows: Any, first: Any, last: Any, ring: Any, at: Any) -> Any:
     """Add the rows of the spikes rows[first:last] to the accumulators that begin at `at`."""
-    stride, weight, shift = projection[tb.P_STRIDE], projection[tb.P_WEIGHT], i32(projection[tb.P_SHIFT])
+    stride, weight, shift = projection[tb.P_STRIDE], projection[tb.P_WEIGHT], np.int32(projection[tb.P_SHIFT])
     wide, tiled = stride // WIDE * WIDE, stride // TILE * TILE
     narrow = projection[tb.P_KIND] == tb.ROWS8
     limit = 255 if narrow else 127  # rows whose sum surely fits 16 bits
@@ -47,22 +48,22 @@ def _dense(projection: Any, plan: Any, rows: Any, first: Any, last: Any, ring: A
         first = end
 
 
-@part
+@inlined
 def scaled(weights: Any, begin: Any, n: Any, factor: Any, ring: Any, at: Any) -> Any:
     """Add n neighbouring weights times `factor`."""
     for j in range(n):
-        ring[at + j] = i32(ring[at + j] + i32(i32(weights[begin + j]) * factor))
+        ring[at + j] = np.int32(ring[at + j] + np.int32(np.int32(weights[begin + j]) * factor))
 
 
-@part
+@inlined
 def _scattered(post: Any, weights: Any, n: Any, factor: Any, ring: Any) -> Any:
     """Add n weights times `factor` to the accumulators that `post` names."""
     for j in range(n):
         place = np.int64(post[j])
-        ring[place] = i32(ring[place] + i32(i32(weights[j]) * factor))
+        ring[place] = np.int32(ring[place] + np.int32(np.int32(weights[j]) * factor))
 
 
-@part
+@inlined
 def send_columns(
     post: Any, projection: Any, plan: Any, sent: Any, first: Any, last: Any, ring: Any, slot: Any, slots: Any
 ) -> Any:
@@ -73,7 +74,7 @@ def send_columns(
     post, weights = moved(post, projection[tb.P_POST]), moved(plan.weight16, projection[tb.P_WEIGHT])
     fan_out = moved(plan.fan_out, projection[tb.P_FAN])
     plain = rows < 0 and delays < 0 and not sent.graded
-    now, factor = moved(ring, slot * stride), i32(1 << projection[tb.P_SHIFT])
+    now, factor = moved(ring, slot * stride), np.int32(1 << projection[tb.P_SHIFT])
     crossed = 0
     if plain:
         for k in range(first, last):
@@ -87,7 +88,7 @@ def send_columns(
         pre, value = np.int64(sent.event[k]), factor
         crossed += fan_out[pre]
         if sent.graded:
-            value = i32(factor * i32(sent.value[k]))
+            value = np.int32(factor * np.int32(sent.value[k]))
         begin_segment, end_segment = pre, pre + 1
         if rows >= 0:
             begin_segment, end_segment = plan.pointer[rows + pre], plan.pointer[rows + pre + 1]
@@ -102,7 +103,7 @@ def send_columns(
     return crossed
 
 
-@part
+@inlined
 def send_rows(projection: Any, plan: Any, sent: Any, first: Any, last: Any, ring: Any, slot: Any, slots: Any) -> Any:
     """Send spikes through dense rows. ring: of the target."""
     stride, delays, fan_out = projection[tb.P_STRIDE], projection[tb.P_DELAYS], projection[tb.P_FAN]
@@ -120,7 +121,7 @@ def send_rows(projection: Any, plan: Any, sent: Any, first: Any, last: Any, ring
         if not sent.graded:
             _dense(projection, plan, sent.event, k, k + 1, ring, here * stride)
             continue
-        factor = i32(np.int64(sent.value[k]) << projection[tb.P_SHIFT])
+        factor = np.int32(np.int64(sent.value[k]) << projection[tb.P_SHIFT])
         weight = projection[tb.P_WEIGHT] + pre * stride
         if projection[tb.P_KIND] == tb.ROWS8:
             scaled(plan.weight8, weight, stride, factor, ring, here * stride)

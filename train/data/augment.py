@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from ..fused.rows import compiled
+from sdsnn_core.compiled import compiled
+
 from ..run.config import DataConfig
 
 Pictures = npt.NDArray[Any]

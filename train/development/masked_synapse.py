@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sdsnn_core.errors import UnsupportedNode
 
-from ..fused.sparse import Pattern
+from ..fused.sums.sparse import Pattern
 from ..slayer.hooks import MaskingHook
 from .quantiser import fits, quantise_masked, scale_of
 

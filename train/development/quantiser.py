@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..fused.rows import compiled
+from sdsnn_core.compiled import compiled
+
 from ..slayer import autocast
 
 LEAST, MOST = -256, 254  # SLAYER's 8-bit weights, in units of 1 / scale

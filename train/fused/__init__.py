@@ -1,7 +1,7 @@
 """The CUBA neuron of lava-dl SLAYER, fused: current, voltage, spike and reset in one pass, and back in one pass.
 
-    fuse(model)      swap the neurons of all CUBA blocks in place; returns how many
-    unfuse(model)    swap them back
+    fuse(model)      replace the neurons of all CUBA blocks, in place
+    unfuse(model)    undo it
     Neuron           the neuron itself, a subclass of lava-dl's; looking it up imports lava-dl
 
 Spikes, currents and voltages are SLAYER's bit for bit, gradients agree to float32 rounding: docs/fused_neuron.md.
@@ -28,12 +28,25 @@ def __getattr__(name: str) -> Any:
 
 
 def fuse(model: torch.nn.Module) -> int:
-    """Give every CUBA neuron in `model` the fused passes, in place; return how many were changed.
+    """Give every CUBA neuron in a model fused passes, in place: the same spikes, several times as fast.
 
-    The synapses and the forward passes of the CUBA blocks they are in change with them, to those that keep steps
-    outermost in memory. All objects stay the same, with their parameters, buffers, hooks and state_dict keys, so
-    optimisers and checkpoints stay valid in both directions. Neurons of other kinds and subclasses of SLAYER's stay as
-    they are.
+    The synapses and forward passes of the CUBA blocks change with them, to those that keep time outermost in memory.
+    All objects stay the same, with their parameters, buffers, hooks and state_dict keys, so optimisers and checkpoints
+    stay valid in both directions. Neurons of other kinds and subclasses of SLAYER's stay as they are.
+
+    Args:
+        model: a module that holds SLAYER blocks, or a block, synapse or neuron itself.
+
+    Returns:
+        The number of neurons that changed.
+
+    Example:
+        ```python
+        from sdsnn.train.fused import fuse
+
+        fuse(model)
+        spikes = model(x)  # x: (batch, *shape, steps) float32
+        ```
     """
     from .blocks import FORWARDS
     from .neuron import Neuron, SlayerNeuron
@@ -51,7 +64,14 @@ def fuse(model: torch.nn.Module) -> int:
 
 
 def unfuse(model: torch.nn.Module) -> int:
-    """Undo `fuse`; return how many neurons were changed."""
+    """Undo `fuse`.
+
+    Args:
+        model: as in `fuse`.
+
+    Returns:
+        The number of neurons that changed.
+    """
     from .blocks import FORWARDS
     from .neuron import Neuron, SlayerNeuron
     from .synapses import SYNAPSES
@@ -65,7 +85,7 @@ def unfuse(model: torch.nn.Module) -> int:
 
 def _swap(model: torch.nn.Module, classes: dict[type, type]) -> int:
     """Change the class of the modules that are exactly one of `classes`: bound methods stay valid."""
-    found = [module for module in model.modules() if type(module) in classes]
-    for module in found:
+    chosen = [module for module in model.modules() if type(module) in classes]
+    for module in chosen:
         module.__class__ = classes[type(module)]
-    return len(found)
+    return len(chosen)

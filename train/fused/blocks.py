@@ -1,4 +1,4 @@
-"""The forward pass of SLAYER's CUBA blocks on tensors with steps outermost in memory. Importing it imports lava-dl."""
+"""The forward pass of SLAYER's CUBA blocks on tensors with time outermost in memory. Importing it imports lava-dl."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from sdsnn_core.lava.compat import import_slayer
 
-from .functions import shift
-from .layout import flat, layout_of
+from .layout import flatten, shift
 from .neuron import Neuron, is_watched
 from .synapses import SYNAPSES
 
@@ -20,14 +19,18 @@ _block: Any = _slayer.block
 _recurrent: Any = _slayer.utils.recurrent
 
 
-class BlockForward:
-    """Stands in for the forward method of a Conv, Pool or Dense block, as an attribute of the block itself.
+class _Forward:
+    """Replaces the forward method of a block, as an attribute of the block itself.
 
-    The block's class stays SLAYER's, so that whoever asks for it finds what it was.
+    The block's class stays SLAYER's, so that code that tells blocks apart by class still works.
     """
 
     def __init__(self, block: Any) -> None:
         self.block = block
+
+
+class BlockForward(_Forward):
+    """The forward method of a Conv, Pool or Dense block."""
 
     def __call__(self, x: Tensor) -> Any:
         """Return what SLAYER's forward returns."""
@@ -35,45 +38,29 @@ class BlockForward:
         neuron = block.neuron
         if block.count_log or getattr(block, "mask", None) is not None or type(neuron) is not Neuron:
             return type(block).forward(block, x)
-        if block.delay_shift is True:
-            spikes = self._at_once(x)
-            if spikes is not None:
-                return spikes if block.delay is None else block.delay(spikes)
-        z = block.synapse(x)
-        if block.delay_shift is not True:
-            x = neuron(z)
-        elif neuron.can_be_late(z):
-            x = neuron(z, late=True)
-        else:
-            x = self._step_delay(neuron(z))
-        return x if block.delay is None else block.delay(x)
+        spikes = self._chunked(x)
+        if spikes is None:
+            spikes = neuron(block.synapse(x))
+            if block.delay_shift is True:
+                spikes = _block.base.step_delay(block, spikes) if neuron.persistent_state is True else shift(spikes)
+        return spikes if block.delay is None else block.delay(spikes)
 
-    def _at_once(self, x: Tensor) -> Tensor | None:
-        """Return the shifted spikes by way of through.py, or None where somebody wants to see what is between."""
+    def _chunked(self, x: Tensor) -> Tensor | None:
+        """Return the spikes by way of chunked.py, or None where hooks or SLAYER's own passes are needed."""
         synapse = self.block.synapse
         before = list(synapse._forward_pre_hooks.values())
         ours = type(synapse) in SYNAPSES.values() and all(isinstance(hook, WeightNorm) for hook in before)
         if not ours or x.device.type != "cpu" or synapse._forward_hooks or is_watched(synapse):
             return None
-        for hook in before:  # weight normalisation makes the weight anew
+        for hook in before:  # weight normalisation computes the weight anew
             hook(synapse, (x,))
         plan = synapse.plan(x, synapse.quantised())
-        found: Tensor | None = None if plan is None else self.block.neuron.behind(plan)
-        return found
-
-    def _step_delay(self, spikes: Tensor) -> Tensor:
-        layout = layout_of(spikes)
-        if layout is None or not layout.by_step or self.block.neuron.persistent_state is True:
-            shifted: Tensor = _block.base.step_delay(self.block, spikes)
-            return shifted
-        return shift(spikes)
+        spikes: Tensor | None = None if plan is None else self.block.neuron.behind(plan, self.block.delay_shift is True)
+        return spikes
 
 
-class RecurrentForward:
-    """Stands in for the forward method of a Recurrent block: its loop over steps in one pass."""
-
-    def __init__(self, block: Any) -> None:
-        self.block = block
+class RecurrentForward(_Forward):
+    """The forward method of a Recurrent block: its loop over steps in one pass."""
 
     def __call__(self, x: Tensor) -> Any:
         """Return what SLAYER's forward returns."""
@@ -85,34 +72,31 @@ class RecurrentForward:
         synapse = block.recurrent_synapse  # its forward hooks are not run in SLAYER either
         weights = synapse.weight.reshape(synapse.weight.shape[:2])
         weights = weights if synapse.pre_hook_fx is None else synapse.pre_hook_fx(weights)
-        found = neuron.loop(z, weights)
-        if found is None:
-            found = _recurrent.CustomRecurrent.apply(z, neuron, weights)
-        # As in SLAYER, which carries what was put there on, but adds nothing to it.
+        spikes = neuron.loop(z, weights)
+        if spikes is None:
+            spikes = _recurrent.CustomRecurrent.apply(z, neuron, weights)
+        # As in SLAYER, which carries on a value that was put there, but adds nothing to it.
         held = torch.zeros(z.shape[:-1], device=z.device)
         same_batch = z.shape[0] == block.spike_state.shape[0]
         block.spike_state = held + block.spike_state if same_batch else held
         if block.delay_shift is True:
-            found = shift(found)
-        return found if block.delay is None else block.delay(found)
+            spikes = shift(spikes)
+        return spikes if block.delay is None else block.delay(spikes)
 
 
-class FlattenForward:
-    """Stands in for the forward method of a Flatten block: keeps steps outermost where they were."""
-
-    def __init__(self, block: Any) -> None:
-        self.block = block
+class FlattenForward(_Forward):
+    """The forward method of a Flatten block: keeps time outermost in memory."""
 
     def __call__(self, x: Tensor) -> Any:
         """Return (batch, neurons, steps)."""
         block = self.block
-        layout = layout_of(x) if x.dim() == 5 else None
-        if block.count_log or layout is None or not layout.by_step:
+        time_outermost = x.dim() == 5 and not x.is_contiguous() and x.permute(4, 0, 2, 3, 1).is_contiguous()
+        if block.count_log or not time_outermost:
             return type(block).forward(block, x)
         if block.shape is None:
             block.shape = [x.shape[1:4].numel(), 1, 1]
         if x.device.type == "cpu" and x.dtype == torch.float32:
-            return flat(x)
+            return flatten(x)
         return x.permute(4, 0, 1, 2, 3).flatten(2).permute(1, 2, 0)
 
 

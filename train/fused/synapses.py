@@ -1,7 +1,7 @@
-"""Synapses that take the place of lava-dl's: the same sums over tensors with steps outermost in memory.
+"""Synapses that replace lava-dl's: the same currents, on tensors with time outermost in memory.
 
 Importing this module imports lava-dl. A synapse takes and returns (batch, channels, ..., steps), as SLAYER's does; in
-memory its result is (steps, batch, ..., channels). Where sums are not exact in float32, it takes SLAYER's way.
+memory its result is (steps, batch, ..., channels). Where sums are not exact in float32, SLAYER's own code runs.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from sdsnn_core.lava.compat import import_slayer
 
 from ..slayer import autocast
 from ..slayer.hooks import MaskingHook
-from .events import look_at
-from .exact import input_bound, sums_are_exact
-from .layout import steps_first, steps_last
-from .sparse import SparseSums
-from .sums import ConvSums, MatrixSums, PoolSums, Sums, add
+from .layout import time_last, time_major
+from .sums.currents import ConvSums, GivenCurrents, MatrixSums, PoolSums, Sums, add
+from .sums.events import bound_and_events
+from .sums.exactness import input_bound, sums_are_exact
+from .sums.sparse import SparseSums
 
 Tensor = torch.Tensor
 _layer: Any = import_slayer().synapse.layer
@@ -28,42 +28,53 @@ _layer: Any = import_slayer().synapse.layer
 
 @dataclass(frozen=True)
 class Plan:
-    """How a synapse's sums over an input are done: memory (steps, batch, ..., channels), weight as `sums` has it."""
+    """How to compute currents from an input: memory (steps, batch, ..., channels), and the weight as `sums` has it."""
 
     memory: Tensor
     weight: Tensor
     sums: Sums
-    image: bool  # a dense synapse over images has units of one pixel each
+    image: bool = False  # a dense synapse over images has units of one pixel each
 
-    def shaped(self, rows: Tensor, steps: int) -> Tensor:
-        """Return (steps * batch, ..., units) as (steps, batch, ..., units)."""
+    @classmethod
+    def of_currents(cls, z: Tensor) -> Plan:
+        """Return the plan for currents that were computed already: (batch, units, ..., steps)."""
+        return cls(time_major(z), z.new_empty(0), GivenCurrents())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The neurons' shape: (units,), or (units, height, width)."""
+        inner = self.sums.shape(self.memory, self.weight)
+        return (inner[-1], 1, 1) if self.image else (inner[-1], *inner[:-1])
+
+    def unpacked(self, rows: Tensor) -> Tensor:
+        """Return (steps * batch, ..., units) as (batch, units, ..., steps)."""
         inner = (1, 1, rows.shape[-1]) if self.image else rows.shape[1:]
-        return rows.view(steps, self.memory.shape[1], *inner)
+        return time_last(rows.view(*self.memory.shape[:2], *inner))
 
 
 class _Planned:
-    """What the three kinds have in common."""
+    """The parts that the three kinds have in common."""
 
     pre_hook_fx: Any
     weight: Tensor
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the sums of every step: (batch, units, ..., steps) float32."""
+        """Return the currents of every step: (batch, units, ..., steps) float32."""
         weight = self.quantised()
         plan = self.plan(input, weight)
         if plan is not None:
             rows = add(plan.memory.flatten(0, 1), plan.weight, plan.sums)
             if plan.sums.were_exact():
-                return steps_last(plan.shaped(rows, input.shape[-1]))
+                return plan.unpacked(rows)
         return self._slayer(input, weight)
 
     def quantised(self) -> Tensor:
-        """Return the weight that SLAYER would use: after the quantiser, or whatever hook the synapse has."""
+        """Return the weight that SLAYER would use: after the synapse's quantiser or other hook."""
         weight: Tensor = self.weight if self.pre_hook_fx is None else self.pre_hook_fx(self.weight)
         return weight
 
     def plan(self, input: Tensor, weight: Tensor) -> Plan | None:
-        """Return how to do the sums, or None where only SLAYER's way is the same."""
+        """Return how to compute the currents, or None where only SLAYER's own code gives the same."""
         if autocast.on_cpu() or any(t.device.type != "cpu" for t in (input, weight)):
             return None
         return self._plan(input, weight) if input.dtype == weight.dtype == torch.float32 and input.numel() else None
@@ -72,7 +83,7 @@ class _Planned:
         raise NotImplementedError
 
     def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
-        """Return the sums as SLAYER does them."""
+        """Return the currents as SLAYER computes them."""
         raise NotImplementedError
 
 
@@ -82,11 +93,11 @@ class Conv(_Planned, _layer.Conv):  # type: ignore[misc]
     def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
         if input.dim() != 5 or weight.shape[4] != 1 or self.stride[2] != 1 or self.padding[2] != 0:
             return None
-        memory = steps_first(input)
+        memory = time_major(input)
         if not sums_are_exact(weight, input_bound(memory)):
             return None
         sums = ConvSums(self.stride[:2], self.padding[:2], self.dilation[:2], self.groups)
-        return Plan(memory, weight.squeeze(-1), sums, False)
+        return Plan(memory, weight.squeeze(-1), sums)
 
     def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
         return conv3d(input, weight, None, self.stride, self.padding, self.dilation, self.groups)
@@ -101,14 +112,14 @@ class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
             return None
         if weight[0].numel() != input.shape[1:-1].numel():
             return None
-        memory = steps_first(input)
+        memory = time_major(input)
         hook = self.pre_hook_fx
         pattern = hook.pattern(image) if isinstance(hook, MaskingHook) else None
         if pattern is not None:
             listed = weight.reshape(-1).index_select(0, pattern.places)
             exact = sums_are_exact(listed, input_bound(memory), pattern.offsets)
             return Plan(memory, listed, SparseSums(pattern), image) if exact else None
-        bound, events = look_at(memory.flatten(0, 1).flatten(1))
+        bound, events = bound_and_events(memory.flatten(0, 1).flatten(1))
         if not sums_are_exact(weight, bound):
             return None
         # a unit's weights in the order of its inputs in memory: channels innermost
@@ -123,7 +134,7 @@ class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
 
 
 class Pool(_Planned, _layer.Pool):  # type: ignore[misc]
-    """SLAYER's pooling: same arguments, attributes, parameters and results. Squares that overlap go SLAYER's way."""
+    """SLAYER's pooling: same arguments, attributes, parameters and results. Squares that overlap take SLAYER's code."""
 
     def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
         plain = self.stride == self.kernel_size and not any(self.padding) and all(d == 1 for d in self.dilation)
@@ -133,7 +144,7 @@ class Pool(_Planned, _layer.Pool):  # type: ignore[misc]
         tiled = all((n + n % k) % k == 0 for n, k in zip(input.shape[2:4], weight.shape[2:4], strict=True))
         if not tiled or not bool((weight == weight.view(-1)[0]).all()):
             return None
-        return Plan(steps_first(input), weight, PoolSums((weight.shape[2], weight.shape[3]), weight), False)
+        return Plan(time_major(input), weight, PoolSums((weight.shape[2], weight.shape[3]), weight))
 
     def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
         sums: Tensor = _layer.Pool.forward(self, input)

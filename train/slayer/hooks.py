@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..fused.sparse import Pattern
+    from ..fused.sums.sparse import Pattern
 
 
 class MaskingHook(ABC):

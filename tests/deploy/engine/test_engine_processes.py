@@ -73,13 +73,6 @@ def test_no_place_to_keep_code(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.nb?"))
 
 
-def test_a_change_of_any_source_is_part_of_the_key_of_kept_code() -> None:
-    from sdsnn.deploy.engine import compiling, running
-
-    cells = running.run_samples._function.__closure__
-    assert compiling.sources() in [cell.cell_contents for cell in cells]
-
-
 def test_values_that_are_not_allowed_are_refused_by_the_compiled_code() -> None:
     rng = np.random.default_rng(5)
     network = random_network(rng)

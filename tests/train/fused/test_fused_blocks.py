@@ -12,8 +12,8 @@ import torch
 
 from sdsnn.train.development.masks import attach_masks
 from sdsnn.train.fused import fuse, unfuse
-from sdsnn.train.fused.events import SPARSE, look_at
-from sdsnn.train.fused.layout import layout_of, steps_first, steps_last
+from sdsnn.train.fused.layout import time_last, time_major
+from sdsnn.train.fused.sums.events import SPARSE, bound_and_events
 from sdsnn.train.slayer.lowering import lowered_kinds
 from sdsnn_core.lava.compat import import_slayer
 
@@ -135,7 +135,7 @@ def test_equals_slayer(seed: int) -> None:
     batch = int(rng.choice([1, 3]))
     for call in range(2):
         x = draw_input(rng, (batch, *shape, int(rng.choice([1, 2, 20]))))
-        given = steps_last(steps_first(x)) if rng.random() < 0.5 else x
+        given = time_last(time_major(x)) if rng.random() < 0.5 else x
         expected, found = run(stock, x, call), run(fused, given, call)
         assert torch.equal(expected[0], found[0])
         # A decay's gradient is one sum over all neurons and steps that may cancel: test_fused.py bounds it.
@@ -174,7 +174,7 @@ def test_sparse_spikes(rate: float, image: bool, negative_zeros: bool) -> None:
     x = (torch.rand(shape, generator=torch.Generator().manual_seed(0)) < rate).float()
     if negative_zeros:
         x = torch.where(x == 0, torch.tensor(-0.0), x)
-    events = look_at(x.flatten(1))[1]
+    events = bound_and_events(x.flatten(1))[1]
     assert (events is None) == (negative_zeros or rate > SPARSE)
     found = []
     for fused in (False, True):
@@ -221,9 +221,7 @@ def test_steps_stay_outermost() -> None:
     fuse(model)
     for block in model:
         x = block(x)
-        layout = layout_of(x)
-        assert layout is not None
-        assert layout.by_step
+        assert time_major(x).data_ptr() == x.data_ptr()
 
 
 @pytest.mark.parametrize("soft", [False, True])

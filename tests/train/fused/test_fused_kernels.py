@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from sdsnn.train.fused.events import add_gradients, add_rows, count_events, list_events
-from sdsnn.train.fused.exact import input_bound, sums_are_exact
-from sdsnn.train.fused.linear import product
-from sdsnn.train.fused.pooling import pool_backward, pool_forward
-from sdsnn.train.fused.sums import MatrixSums, add
-from sdsnn.train.fused.through import chunk_backward, chunk_forward
+from sdsnn.train.fused.kernels.neuron import Constants, Keeps, States, chunk_backward, chunk_forward
+from sdsnn.train.fused.sums.currents import MatrixSums, add
+from sdsnn.train.fused.sums.events import add_gradients, add_rows, count_events, list_events
+from sdsnn.train.fused.sums.exactness import input_bound, sums_are_exact
+from sdsnn.train.fused.sums.onednn import product
+from sdsnn.train.fused.sums.pooling import pool_backward, pool_forward
 
 
 @pytest.mark.parametrize(
@@ -59,23 +59,21 @@ def test_matrix(sizes: tuple[int, int, int]) -> None:
 def test_passes_check_their_arrays(wrong: str) -> None:
     """The kernels that run some steps of a block: arrays that do not fit together are an error."""
     arrays = {name: np.zeros((4, 6), np.float32) for name in ("z", "voltage", "spikes")}
-    sizes = {"states": 6, "decays": 1, "last": 6}
+    sizes = {"states": 6, "last": 6}
     if wrong in arrays:
         arrays[wrong] = np.zeros((5, 7), np.float32)
-    else:
+    elif wrong in sizes:
         sizes[wrong] = 7
-    rows = (1, 8) if wrong == "decays" else (1, 1)
     z, voltage, spikes = arrays.values()
-    states = np.zeros(sizes["states"], np.int32), np.zeros(6, np.int32)
-    numbers = (np.float32(64), np.float32(1), np.float32(64))
-    keep, keep32 = np.full(sizes["decays"], 4000), np.full(sizes["decays"], 0.5, np.float32)
+    state, one = np.zeros(sizes["states"], np.int32), np.zeros(6, np.int32)
+    constants = Constants.of(64, 1.0, 1.0, 1.0)
+    keep = np.full(0 if wrong == "decays" else 1, 4000, np.int32)
+    keeps, keeps32 = Keeps(keep, keep), Keeps(*(each.astype(np.float32) for each in (keep, keep)))
     with pytest.raises(ValueError, match="fused kernel"):
-        chunk_forward(
-            0, sizes["last"], z, keep, keep, rows, (1, 1), *numbers, *states, voltage, spikes, np.zeros(1, np.int32)
-        )
-    carries = [state.astype(np.float32) for state in states]
+        chunk_forward(0, sizes["last"], z, keeps, States(state, one), constants, voltage, spikes)
+    carries = States(state.astype(np.float32), one.astype(np.float32))
     with pytest.raises(ValueError, match="fused kernel"):
-        chunk_backward(0, sizes["last"], z, voltage, keep32, keep32, rows, (1, 1), *numbers, *carries, spikes)
+        chunk_backward(0, sizes["last"], z, voltage, keeps32, carries, constants, spikes)
 
 
 @pytest.mark.parametrize("wrong", ["counts", "offsets", "events", "widths", "bounds"])

@@ -10,7 +10,8 @@ import torch
 
 from sdsnn.train.development.masks import attach_masks
 from sdsnn.train.fused import fuse
-from sdsnn.train.fused.recurrent import loop_backward, loop_forward
+from sdsnn.train.fused.kernels.loop import loop_backward, loop_forward
+from sdsnn.train.fused.kernels.neuron import Constants, Keeps, States
 from sdsnn_core.lava.compat import import_slayer
 
 slayer = import_slayer()
@@ -120,13 +121,10 @@ def test_kernels_check_their_arrays(wrong: str) -> None:
         shapes[wrong] = tuple(size + 1 for size in shapes[wrong])
     last = 3 if wrong == "last" else 2
     z, spikes, voltage, r = (np.zeros(shapes[name], np.float32) for name in ("z", "spikes", "voltage", "r"))
-    states, keep = np.zeros(shapes["states"], np.int32), np.zeros(shapes["decays"], np.int32)
-    one = np.float32(1)
+    state, keep = np.zeros(shapes["states"], np.int32), np.zeros(shapes["decays"], np.int32)
+    keeps, states, constants = Keeps(keep, keep), States(state, state), Constants.of(4096, 1.0, 1.0, 1.0)
     with pytest.raises(ValueError, match="fused kernel"):
-        loop_forward(
-            0, last, z, r, keep, keep, np.ones(6, np.float32), one, one, states, states, voltage, spikes,
-            np.zeros(1, np.int32),
-        )  # fmt: skip
+        loop_forward(0, last, z, r, keeps, np.ones(6, np.float32), states, constants, voltage, spikes)
     if wrong not in ("states", "decays"):
         with pytest.raises(ValueError, match="fused kernel"):
-            loop_backward(0, last, z, r, one, one, one, voltage, spikes)
+            loop_backward(0, last, z, r, constants, voltage, spikes)

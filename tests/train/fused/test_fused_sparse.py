@@ -10,9 +10,10 @@ import torch
 from test_fused_blocks import assert_alike, run
 
 from sdsnn.train.development.masks import attach_masks
-from sdsnn.train.fused import fuse, sparse
-from sdsnn.train.fused.sparse import Pattern, SparseSums, add_products, add_weight_gradients
-from sdsnn.train.fused.sums import MatrixSums, add
+from sdsnn.train.fused import fuse
+from sdsnn.train.fused.sums import sparse
+from sdsnn.train.fused.sums.currents import MatrixSums, add
+from sdsnn.train.fused.sums.sparse import Pattern, SparseSums, add_products, add_weight_gradients
 from sdsnn_core.lava.compat import import_slayer
 
 cuba: Any = import_slayer().block.cuba

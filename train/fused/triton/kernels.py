@@ -1,8 +1,8 @@
 """The passes of the CUBA neuron as Triton kernels: a program takes BLOCK neurons over all steps, a lane per neuron.
 
-Triton compiles them when they first run, for whatever GPU is there. The arithmetic is forward.py's exact path, SLAYER's
-on CPU: states are int64, products are shifted towards zero, divisions are rounded to nearest, comparisons are made in
-float32. With TRITON_INTERPRET=1 in the environment the same code runs on a CPU, slowly. Importing this imports triton.
+Experimental: tested by Triton's interpreter and compiled for GPUs, not run on one yet. States are int64 as in SLAYER,
+products are shifted towards zero, divisions are rounded to nearest, comparisons are made in float32. With
+TRITON_INTERPRET=1 in the environment the same code runs on a CPU, slowly. Importing this module imports triton.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BLOCK = 128
 if TYPE_CHECKING:
     constexpr: TypeAlias = Any
     Arg: TypeAlias = Any
-else:  # what Triton looks for in annotations, and what it lets pass there
+else:  # Triton looks for these in annotations
     constexpr, Arg = tl.constexpr, tl.tensor
 
 
@@ -27,108 +27,59 @@ def _compiled(function: Callable[..., Any]) -> Any:
 
 @_compiled
 def forward_kernel(
-    x: Arg, current: Arg, voltage: Arg, spikes: Arg, keep_a: Arg, keep_b: Arg, state_i: Arg, state_v: Arg, last_i: Arg,
-    last_v: Arg, neurons: Arg, steps: Arg, by_neuron: Arg, by_step: Arg, stride_a: Arg, count_a: Arg, stride_b: Arg,
-    count_b: Arg, reset: Arg, threshold: Arg, scale: Arg,
-    HAS_A: constexpr, HAS_B: constexpr, CURRENT: constexpr, VOLTAGE: constexpr, SPIKES: constexpr, GRADED: constexpr,
-    LATE: constexpr, BLOCK: constexpr,
+    x: Arg, voltage: Arg, spikes: Arg, keep_a: Arg, keep_b: Arg, state_i: Arg, state_v: Arg, neurons: Arg, steps: Arg,
+    count_a: Arg, count_b: Arg, reset: Arg, threshold: Arg, scale: Arg, VOLTAGE: constexpr, BLOCK: constexpr,
 ) -> None:  # fmt: skip
-    """Run the forward pass of functions.run_forward.
+    """Run the forward pass over x (steps, neurons).
 
-    by_neuron, by_step: distance in memory of two neurons and of two steps. keep_a, keep_b: int64 4096 - decay, neuron i
-    has entry (i // stride) % count. CURRENT, VOLTAGE, SPIKES: which results are wanted. LATE: spikes a step later.
+    keep_a, keep_b: int64 4096 - decay; neuron i has entry i % count. state_i, state_v: float32 states before the first
+    step, and on return current and voltage of the last one, before reset. VOLTAGE: whether to write the voltages.
     """
     lane = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
-    here = lane < neurons
-    place = lane * by_neuron
-    i = (tl.load(state_i + lane, here, other=0.0) * scale).to(tl.int64)
-    v = (tl.load(state_v + lane, here, other=0.0) * scale).to(tl.int64)
-    if HAS_A:
-        ka = tl.load(keep_a + (lane // stride_a) % count_a, here, other=0)
-    if HAS_B:
-        kb = tl.load(keep_b + (lane // stride_b) % count_b, here, other=0)
+    inside = lane < neurons
+    place = lane
+    i = (tl.load(state_i + lane, inside, other=0.0) * scale).to(tl.int64)
+    v = (tl.load(state_v + lane, inside, other=0.0) * scale).to(tl.int64)
+    ka = tl.load(keep_a + lane % count_a, inside, other=0)
+    kb = tl.load(keep_b + lane % count_b, inside, other=0)
     c = tl.zeros([BLOCK], tl.float32)
     u = tl.zeros([BLOCK], tl.float32)
-    if LATE:
-        tl.store(spikes + place, u, here)
-    for t in range(steps):
-        c = tl.load(x + place, here, other=0.0)
-        if HAS_A:
-            product = i * ka
-            i = tl.where(product > 0, product >> 12, -((-product) >> 12)) + (c * scale).to(tl.int64)
-            c = tl.div_rn(i.to(tl.float32), scale)
-        if CURRENT:
-            tl.store(current + place, c, here)
-        u = c
-        if HAS_B:
-            product = v * kb
-            v = tl.where(product > 0, product >> 12, -((-product) >> 12)) + (c * scale).to(tl.int64)
-            reached = v.to(tl.float32)
-            u = tl.div_rn(reached, scale)
-            v = tl.where(reached >= reset, 0, v)
+    for _ in range(steps):
+        product = i * ka
+        drive = (tl.load(x + place, inside, other=0.0) * scale).to(tl.int64)
+        i = tl.where(product > 0, product >> 12, -((-product) >> 12)) + drive
+        c = tl.div_rn(i.to(tl.float32), scale)
+        product = v * kb
+        v = tl.where(product > 0, product >> 12, -((-product) >> 12)) + (c * scale).to(tl.int64)
+        reached = v.to(tl.float32)
+        u = tl.div_rn(reached, scale)
+        v = tl.where(reached >= reset, 0, v)
         if VOLTAGE:
-            tl.store(voltage + place, u, here)
-        if SPIKES:
-            spike = tl.where(u >= threshold, u if GRADED else 1.0, 0.0)
-            if LATE:
-                if t + 1 < steps:
-                    tl.store(spikes + place + by_step, spike, here)
-            else:
-                tl.store(spikes + place, spike, here)
-        place += by_step
-    tl.store(last_i + lane, c, here)
-    tl.store(last_v + lane, u, here)
+            tl.store(voltage + place, u, inside)
+        tl.store(spikes + place, tl.where(u >= threshold, 1.0, 0.0), inside)
+        place += neurons
+    tl.store(state_i + lane, c, inside)
+    tl.store(state_v + lane, u, inside)
 
 
 @_compiled
 def backward_kernel(
-    gradient: Arg, current: Arg, voltage: Arg, out: Arg, keep_a: Arg, keep_b: Arg, sums_a: Arg, sums_b: Arg,
-    neurons: Arg, steps: Arg, by_neuron: Arg, by_step: Arg, stride_a: Arg, count_a: Arg, stride_b: Arg, count_b: Arg,
-    threshold: Arg, width: Arg, height: Arg,
-    HAS_A: constexpr, HAS_B: constexpr, SUM_A: constexpr, SUM_B: constexpr, SPIKES: constexpr, GRADED: constexpr,
-    LATE: constexpr, BLOCK: constexpr,
+    gradient: Arg, voltage: Arg, out: Arg, keep_a: Arg, keep_b: Arg, neurons: Arg, steps: Arg, count_a: Arg,
+    count_b: Arg, threshold: Arg, rate: Arg, height: Arg, BLOCK: constexpr,
 ) -> None:  # fmt: skip
-    """Run the backward pass of functions.run_backward: the equations of backward.py.
-
-    keep_a, keep_b: float32 1 - decay / 4096. sums_a, sums_b: float64, a neuron's share in the decays' gradients.
-    SPIKES: `gradient` is that of spikes, LATE: of spikes that came a step late.
-    """
+    """Run the backward pass, the equations of kernels/neuron.py. keep_a, keep_b: float32 1 - decay / 4096."""
     lane = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
-    here = lane < neurons
-    # a step count of 1 is a constant to Triton, without methods
-    place = lane * by_neuron + tl.full([BLOCK], 1, tl.int64) * (steps - 1) * by_step
-    if HAS_A:
-        ka = tl.load(keep_a + (lane // stride_a) % count_a, here, other=0.0)
-    if HAS_B:
-        kb = tl.load(keep_b + (lane // stride_b) % count_b, here, other=0.0)
+    inside = lane < neurons
+    # Triton makes a constant, without methods, of a number that is 1.
+    place = lane + tl.full([BLOCK], 1, tl.int64) * (steps - 1) * neurons
+    ka = tl.load(keep_a + lane % count_a, inside, other=0.0)
+    kb = tl.load(keep_b + lane % count_b, inside, other=0.0)
     ca = tl.zeros([BLOCK], tl.float32)
     cb = tl.zeros([BLOCK], tl.float32)
-    sa = tl.zeros([BLOCK], tl.float64)
-    sb = tl.zeros([BLOCK], tl.float64)
-    for back in range(steps):
-        if LATE:
-            g = tl.zeros([BLOCK], tl.float32)
-            if back > 0:
-                g = tl.load(gradient + place + by_step, here, other=0.0)
-        else:
-            g = tl.load(gradient + place, here, other=0.0)
-        if SPIKES:
-            distance = tl.load(voltage + place, here, other=0.0) - threshold
-            distance = tl.minimum(distance, 0.0) if GRADED else -tl.abs(distance)
-            g = g * (height * tl.exp(tl.div_rn(distance, width)))
-        if HAS_B:
-            if SUM_B:
-                sb += (cb * tl.load(voltage + place, here, other=0.0)).to(tl.float64)
-            cb = kb * cb + g
-            g = cb
-        if HAS_A:
-            if SUM_A:
-                sa += (ca * tl.load(current + place, here, other=0.0)).to(tl.float64)
-            ca = ka * ca + g
-            g = ca
-        tl.store(out + place, g, here)
-        place -= by_step
-    if SUM_A:
-        tl.store(sums_a + lane, sa, here)
-    if SUM_B:
-        tl.store(sums_b + lane, sb, here)
+    for _ in range(steps):
+        distance = tl.abs(tl.load(voltage + place, inside, other=0.0) - threshold)
+        slope = height * tl.exp2(-distance * rate)
+        cb = kb * cb + tl.load(gradient + place, inside, other=0.0) * slope
+        ca = ka * ca + cb
+        tl.store(out + place, ca, inside)
+        place -= neurons

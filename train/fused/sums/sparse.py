@@ -1,7 +1,7 @@
-"""Sums over the synapses that a mask has left: where few are, only they are multiplied, in both directions.
+"""Currents of a layer whose mask leaves few synapses: only those are multiplied, in both directions.
 
-A row is one step of one sample. Rows are turned to lie beside one another, some at a time, so that one synapse serves
-them all with a few vector instructions, whatever the rows hold.
+A row is one step of one sample. Some rows at a time are transposed to lie columns one another, so that one synapse
+serves them all with a few vector instructions, whatever the rows hold.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from . import buffers
-from .rows import contracted, load, reassociated, run_rows, store
+from sdsnn_core.compiled import compiled, contracted, reassociated
+
+from .. import buffers
+from ..kernels.threads import run_rows
+from .currents import Sums
 
 Tensor = torch.Tensor
-SPARSE = 0.1  # share of synapses that are there; measured: at more, oneDNN's product of matrices takes less time
-SMALLEST = 2**14  # synapses of a dense matrix; below, nothing is gained
+SPARSE = 0.1  # share of synapses left; measured: above it, oneDNN's product of matrices takes less time
+SMALLEST = 2**14  # entries of the dense matrix; below, nothing is gained
 _ROWS = 64
 _UNITS = 16
 
@@ -52,7 +55,7 @@ class Pattern:
         if channels_last:
             mask, places = (tensor.squeeze(-1).permute(0, 2, 3, 1) for tensor in (mask, places))
         matrix = mask.flatten(1)
-        unit, source = (found.numpy() for found in matrix.nonzero().unbind(1))
+        unit, source = (index.numpy() for index in matrix.nonzero().unbind(1))
         order = np.argsort(source, kind="stable")
         return cls(
             len(matrix), _offsets(unit, len(matrix)), source.astype(np.int32), _offsets(source, matrix.shape[1]),
@@ -65,6 +68,14 @@ def _offsets(owners: Any, size: int) -> Any:
     return np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=size))]).astype(np.int64)
 
 
+@compiled
+def _load(x: Any, first: int, n: int, begin: int, end: int, out: Any) -> None:
+    """out[column - begin, row] = x[first + row, column] for n rows and the columns begin..end."""
+    for row in range(n):
+        for column in range(begin, end):
+            out[column - begin, row] = x[first + row, column]
+
+
 @contracted
 def add_products(first: int, last: int, x: Any, offsets: Any, indices: Any, weights: Any, out: Any) -> None:
     """out[row, unit] = sum of weights[s] x[row, indices[s]] over a unit's synapses s, for rows first..last."""
@@ -73,23 +84,25 @@ def add_products(first: int, last: int, x: Any, offsets: Any, indices: Any, weig
         raise ValueError("fused kernel: arrays differ in shape")
     if not (offsets[units] == indices.size == weights.size):
         raise ValueError("fused kernel: offsets do not have one value per synapse")
-    beside = np.zeros((inputs, _ROWS), np.float32)
+    columns = np.zeros((inputs, _ROWS), np.float32)
     sums = np.zeros((_UNITS, _ROWS), np.float32)
     for begin in range(first, last, _ROWS):
         n = min(_ROWS, last - begin)
         for start in range(0, inputs, _UNITS):
             end = min(start + _UNITS, inputs)
-            load(x, False, begin, n, start, end, beside[start:end])
+            _load(x, begin, n, start, end, columns[start:end])
         for start in range(0, units, _UNITS):
             end = min(start + _UNITS, units)
             for unit in range(start, end):
                 target = sums[unit - start]
                 target[:] = np.float32(0)
                 for s in range(offsets[unit], offsets[unit + 1]):
-                    weight, source = weights[s], beside[indices[s]]
+                    weight, source = weights[s], columns[indices[s]]
                     for row in range(_ROWS):
                         target[row] += weight * source[row]
-            store(sums, False, begin, n, start, end, out)
+            for row in range(n):
+                for unit in range(start, end):
+                    out[begin + row, unit] = sums[unit - start, row]
 
 
 @reassociated
@@ -100,29 +113,29 @@ def add_weight_gradients(first: int, last: int, x: Any, gradient: Any, offsets: 
         raise ValueError("fused kernel: arrays differ in shape")
     if not (offsets[offsets.size - 1] == indices.size == out.size):
         raise ValueError("fused kernel: offsets do not have one value per synapse")
-    beside = np.zeros((inputs, _ROWS), np.float32)
-    told = np.zeros((_UNITS, _ROWS), np.float32)
+    columns = np.zeros((inputs, _ROWS), np.float32)
+    gradients = np.zeros((_UNITS, _ROWS), np.float32)
     for begin in range(0, rows, _ROWS):
         n = min(_ROWS, rows - begin)
         if n < _ROWS:
-            beside[:], told[:] = np.float32(0), np.float32(0)
+            columns[:], gradients[:] = np.float32(0), np.float32(0)
         for start in range(0, inputs, _UNITS):
             end = min(start + _UNITS, inputs)
-            load(x, False, begin, n, start, end, beside[start:end])
+            _load(x, begin, n, start, end, columns[start:end])
         for start in range(first, last, _UNITS):
             end = min(start + _UNITS, last)
-            load(gradient, False, begin, n, start, end, told)
+            _load(gradient, begin, n, start, end, gradients)
             for unit in range(start, end):
-                here = told[unit - start]
+                error = gradients[unit - start]
                 for s in range(offsets[unit], offsets[unit + 1]):
-                    source, total = beside[indices[s]], np.float32(0)
+                    source, total = columns[indices[s]], np.float32(0)
                     for row in range(_ROWS):
-                        total += here[row] * source[row]
+                        total += error[row] * source[row]
                     out[s] += total
 
 
 @dataclass
-class SparseSums:
+class SparseSums(Sums):
     """The synapses of a pattern; weight (synapses,) in the order of its list by unit."""
 
     pattern: Pattern
@@ -147,23 +160,19 @@ class SparseSums:
         self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
     ) -> Tensor | None:
         """See Sums."""
-        pattern, told = self.pattern, gradient.flatten(1)
-        rows = told.shape[0]
+        pattern, error = self.pattern, gradient.flatten(1)
+        rows = error.shape[0]
         work = rows * len(pattern.indices)
         if to_x is not None:
             run_rows(
-                add_products, rows, work, told.numpy(), pattern.back_offsets, pattern.back_indices,
+                add_products, rows, work, error.numpy(), pattern.back_offsets, pattern.back_indices,
                 weight.numpy()[pattern.order], to_x.view(rows, -1).numpy(),
             )  # fmt: skip
         if not to_weight:
             return None
-        found = weight.new_zeros(weight.shape)
+        total = weight.new_zeros(weight.shape)
         run_rows(
-            add_weight_gradients, told.shape[1], work, x.flatten(1).numpy(), told.numpy(), pattern.offsets,
-            pattern.indices, found.numpy(),
+            add_weight_gradients, error.shape[1], work, x.flatten(1).numpy(), error.numpy(), pattern.offsets,
+            pattern.indices, total.numpy(),
         )  # fmt: skip
-        return found
-
-    def were_exact(self) -> bool:
-        """Say yes: synapses.py looks before."""
-        return True
+        return total

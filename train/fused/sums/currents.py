@@ -1,47 +1,71 @@
-"""What synapses add up, and its gradients, on tensors with channels innermost: convolution, matrix, pooling.
+"""Synaptic currents and their gradients, on tensors with channels innermost: convolution, matrix, pooling.
 
 Tensors are (images, ..., channels) float32, contiguous; an image is one step of one sample.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.nn.functional import conv2d
 
-from . import buffers
+from .. import buffers
 from .events import Events, gradient_of, sums_of
-from .exact import sums_are_exact
-from .linear import product
+from .exactness import sums_are_exact
+from .onednn import product
 from .pooling import pool, pool_back, pooled
 
 Tensor = torch.Tensor
-Found = Tensor | None
 
 
-class Sums(Protocol):
+class Sums:
     """One kind of synapse with its settings."""
 
+    @abstractmethod
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
-        """Return the shape of an image's sums: (..., units)."""
+        """Return the shape of an image's currents: (..., units)."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
+        """Return the currents: (images, ..., units). at: the place of x's first image among all images."""
+
+    @abstractmethod
+    def backward(
+        self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
+    ) -> Tensor | None:
+        """Write the gradient of x into `to_x`, where that is given, and return that of the weight, if `to_weight`."""
+
+    def were_exact(self) -> bool:
+        """Return whether the currents so far were exact in float32; most kinds are checked before they run."""
+        return True
+
+
+class GivenCurrents(Sums):
+    """Currents that something else computed: x itself."""
+
+    def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
+        """See Sums."""
+        return tuple(x.shape[2:])
 
     def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
-        """Return the sums: (images, ..., units). at: the place of x's first image among all images."""
+        """See Sums."""
+        return x
 
     def backward(
         self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
-    ) -> Found:
-        """Write the gradient of x into `to_x`, if that is given, and return that of the weight, if asked for."""
-
-    def were_exact(self) -> bool:
-        """Return whether the sums so far were exact in float32."""
+    ) -> Tensor | None:
+        """See Sums."""
+        if to_x is not None:
+            to_x.copy_(gradient)
+        return None
 
 
 @dataclass
-class ConvSums:
+class ConvSums(Sums):
     """A convolution; weight (units, channels / groups, height, width)."""
 
     stride: tuple[int, int]
@@ -51,9 +75,9 @@ class ConvSums:
 
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
         """See Sums."""
-        spans = [d * (k - 1) + 1 for d, k in zip(self.dilation, weight.shape[2:], strict=True)]
-        sizes = zip(x.shape[-3:-1], self.padding, spans, self.stride, strict=True)
-        return *((n + 2 * padding - span) // stride + 1 for n, padding, span, stride in sizes), weight.shape[0]
+        extents = [d * (k - 1) + 1 for d, k in zip(self.dilation, weight.shape[2:], strict=True)]
+        sizes = zip(x.shape[-3:-1], self.padding, extents, self.stride, strict=True)
+        return *((n + 2 * padding - extent) // stride + 1 for n, padding, extent, stride in sizes), weight.shape[0]
 
     def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """See Sums."""
@@ -62,23 +86,19 @@ class ConvSums:
 
     def backward(
         self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
-    ) -> Found:
+    ) -> Tensor | None:
         """See Sums."""
-        found = torch.ops.aten.convolution_backward(
+        gradients = torch.ops.aten.convolution_backward(
             gradient.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding,
             self.dilation, False, [0, 0], self.groups, [to_x is not None, to_weight, False],
         )  # fmt: skip
         if to_x is not None:
-            to_x.copy_(found[0].permute(0, 2, 3, 1))
-        return found[1] if to_weight else None
-
-    def were_exact(self) -> bool:
-        """Say yes: synapses.py looks before."""
-        return True
+            to_x.copy_(gradients[0].permute(0, 2, 3, 1))
+        return gradients[1] if to_weight else None
 
 
 @dataclass
-class MatrixSums:
+class MatrixSums(Sums):
     """All to all; weight (units, inputs in x's order). events: of all images, if they are sparse spikes."""
 
     events: Events | None = None
@@ -95,7 +115,7 @@ class MatrixSums:
 
     def backward(
         self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
-    ) -> Found:
+    ) -> Tensor | None:
         """See Sums."""
         if to_x is not None:
             to_x.copy_(product(gradient, buffers.packed(weight.t())).view(x.shape))
@@ -103,14 +123,10 @@ class MatrixSums:
             return gradient_of(self.events, at, gradient, weight.shape[1]).t()
         return product(buffers.packed(gradient.t()), buffers.packed(x.flatten(1).t())) if to_weight else None
 
-    def were_exact(self) -> bool:
-        """Say yes: synapses.py looks before."""
-        return True
-
 
 @dataclass
-class PoolSums:
-    """Squares side by side times one weight, which has no gradient; x is looked at while it is read."""
+class PoolSums(Sums):
+    """Squares side by side times one weight, which has no gradient; the pass that reads x also bounds its values."""
 
     kernel: tuple[int, int]
     weight: Tensor
@@ -128,7 +144,7 @@ class PoolSums:
 
     def backward(
         self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
-    ) -> Found:
+    ) -> Tensor | None:
         """See Sums."""
         if to_x is not None:
             pool_back(gradient, float(weight.view(-1)[0]), self.kernel, to_x)
@@ -142,7 +158,7 @@ class PoolSums:
 class _Add(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, sums: Sums) -> Tensor:
-        """Return the sums over all images at once."""
+        """Return the currents of all images at once."""
         ctx.sums = sums
         ctx.save_for_backward(x, weight)
         return sums.forward(x.detach(), weight.detach())

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .exact import input_bound
-from .rows import compiled, run_rows
+from sdsnn_core.compiled import compiled
+
+from ..kernels.threads import run_rows
+from .exactness import input_bound
 
 Tensor = torch.Tensor
 SPARSE = 0.04  # share of inputs that spike; measured: the two are equally fast at about 0.09
@@ -47,7 +49,7 @@ def list_events(first: int, last: int, bits: Any, offsets: Any, indices: Any) ->
     """Write the places of the values other than 0 of rows first..last."""
     if not (0 <= first <= last <= bits.shape[0] == offsets.size - 1) or offsets[offsets.size - 1] > indices.size:
         raise ValueError("fused kernel: offsets do not have one value per row, or point beyond the events")
-    found = np.zeros(bits.shape[1] + 1, np.int32)  # a place more than there are events, for what is no event
+    places = np.zeros(bits.shape[1] + 1, np.int32)  # a place more than there are events, for what is no event
     for row in range(first, last):
         line, count = bits[row], 0
         whole = line.size // _GROUP * _GROUP
@@ -57,15 +59,15 @@ def list_events(first: int, last: int, bits: Any, offsets: Any, indices: Any) ->
                 some |= line[start + i]
             if some:
                 for i in range(_GROUP):
-                    found[count] = start + i
+                    places[count] = start + i
                     count += np.int64(line[start + i] != _I0)
         for i in range(whole, line.size):
-            found[count] = i
+            places[count] = i
             count += np.int64(line[i] != _I0)
         if count != offsets[row + 1] - offsets[row]:
             raise ValueError("fused kernel: offsets are not those of these events")
         for event in range(count):
-            indices[offsets[row] + event] = found[event]
+            indices[offsets[row] + event] = places[event]
 
 
 @compiled
@@ -99,7 +101,7 @@ def add_gradients(first: int, last: int, offsets: Any, indices: Any, gradient: A
                 target[unit] += source[unit]
 
 
-def look_at(x: Tensor) -> tuple[int, Events | None]:
+def bound_and_events(x: Tensor) -> tuple[int, Events | None]:
     """Return a bound on |x|, as exact.input_bound does, and the events of x if it has few. x (rows, inputs) float32."""
     rows, inputs = x.shape
     bits = x.detach().view(torch.int32).numpy()

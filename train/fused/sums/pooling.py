@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import buffers
-from .exact import input_bound
-from .rows import compiled, run_rows
+from sdsnn_core.compiled import compiled
+
+from .. import buffers
+from ..kernels.threads import run_rows
+from .exactness import input_bound
 
 Tensor = torch.Tensor
 _I0 = np.int32(0)

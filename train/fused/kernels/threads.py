@@ -1,0 +1,51 @@
+"""Run a kernel on all cores."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+SHARE = 64  # rows; shares of threads are multiples of it
+SMALLEST = 50_000  # operations that pay for a thread
+_pools: dict[int, ThreadPoolExecutor] = {}
+_lock = threading.Lock()
+
+
+def _pool() -> ThreadPoolExecutor:
+    """Return this process' pool: after a fork the parent's threads do not exist."""
+    with _lock:
+        pid = os.getpid()
+        if pid not in _pools:
+            _pools.clear()
+            _pools[pid] = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sdsnn-rows")
+        return _pools[pid]
+
+
+def run_rows(kernel: Callable[..., Any], n_rows: int, work: int, *arguments: Any) -> list[Any]:
+    """Call kernel(first, last, *arguments) so that every row of range(n_rows) is covered once.
+
+    Uses as many threads as torch does. They are our own, because numba's default layer must not be entered by two
+    threads at once, and GNU OpenMP not after a fork.
+
+    Args:
+        kernel: a compiled function that releases the GIL.
+        n_rows: neurons, images or samples.
+        work: operations in all, so that no thread starts for less than it costs.
+        arguments: what the kernel takes after the rows.
+
+    Returns:
+        What every call returned.
+    """
+    threads = min(torch.get_num_threads(), -(-n_rows // SHARE), 1 + work // SMALLEST)
+    if threads <= 1:
+        return [kernel(0, n_rows, *arguments)]
+    share = -(-n_rows // (threads * SHARE)) * SHARE
+    bounds = [(first, min(first + share, n_rows)) for first in range(0, n_rows, share)]
+    others = [_pool().submit(kernel, first, last, *arguments) for first, last in bounds[1:]]
+    own = kernel(*bounds[0], *arguments)
+    return [own, *(other.result() for other in others)]
