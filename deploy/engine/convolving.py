@@ -1,4 +1,4 @@
-"""Where spikes go: convolutions, tap by tap onto vectors of output channels."""
+"""Sending spikes through convolutions, tap by tap onto vectors of output channels."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ def _vector(weights: Any, n: Any, ring: Any) -> Any:
 
 
 @inlined
-def send_convolved(
-    projection: Any, plan: Any, sent: Any, first: Any, last: Any, ring: Any, slot: Any, slots: Any
-) -> Any:
-    """Send spikes through a convolution: the taps that land, by the tables of `geometry.py`. ring: of the target."""
+def send_convolved(projection: Any, plan: Any, sent: Any, target: Any) -> Any:
+    """Send spikes through a convolution, by the tables of `geometry.py`; return the synapses that they cross."""
+    ring, slot, slots = target.ring, target.slot, target.slots
     stride, delays, shift = projection[tb.P_STRIDE], projection[tb.P_DELAYS], projection[tb.P_SHIFT]
     channels, width = projection[tb.C_CHANNELS], projection[tb.C_WIDTH]
     area, channels_last = projection[tb.C_HEIGHT] * width, projection[tb.C_LAST]
@@ -44,7 +43,7 @@ def send_convolved(
     kernel_row, kernel_size = projection[tb.C_TAPS] * each, projection[tb.C_KERNEL]
     weights, fan_out = moved(plan.weight16, projection[tb.P_WEIGHT]), moved(plan.fan_out, projection[tb.P_FAN])
     crossed = 0
-    for k in range(first, last):
+    for k in range(sent.first, sent.last):
         source, factor = np.int64(sent.event[k]), np.int32(1 << shift)
         crossed += fan_out[source]
         if sent.graded:
@@ -57,11 +56,11 @@ def send_convolved(
             place = source - channel * area
         y = np.int64(np.uint32(place) // np.uint32(width))
         x = place - y * width
-        here = slot
+        arrival = slot
         if delays >= 0:
-            here += np.int64(plan.delay[delays + channel])
-            here -= slots if here >= slots else 0
-        base = here * stride + (0 if group == channels else channel // group * each)
+            arrival += np.int64(plan.delay[delays + channel])
+            arrival -= slots if arrival >= slots else 0
+        base = arrival * stride + (0 if group == channels else channel // group * each)
         kernel = channel * kernel_size
         left, right = np.int64(columns[x]), np.int64(columns[x + 1])
         for i in range(np.int64(rows[y]), np.int64(rows[y + 1]), 2):

@@ -16,12 +16,12 @@ from sdsnn_core.network import Network, Shape
 
 from . import tables as tb
 from .inputs import gather
-from .memory import Memory
 from .plan import Builder, Layout
 from .streaming import Batches
+from .workspace import Workspace
 
-MEMORY_LIMIT = 4 * 2**30  # bytes of input, results and working memory that a run may take, unless told otherwise
-BATCH = 64  # samples of a batch for each thread, where `stream` has memory for as many
+MEMORY_LIMIT = 4 * 2**30  # default limit of the bytes of input, results and buffers of a run
+BATCH = 64  # samples per thread that `stream` takes at once, as far as memory allows
 
 
 def default_threads() -> int:
@@ -34,44 +34,60 @@ def default_threads() -> int:
 
 @final
 class Engine:
-    """A network laid out for the compiled code. Running it changes nothing in it; threads may share it."""
+    """A network laid out for the compiled code; the event engine. Threads may share one.
+
+    Args:
+        network: what to run.
+        layout: how to store projections. "auto" chooses dense rows, compressed columns or direct convolution by their
+            measured costs; "dense" and "sparse" force one where possible. Results do not depend on it.
+
+    Raises:
+        NetworkError: the layout has another name.
+
+    Example:
+        ```python
+        engine = Engine(network)
+        activity = engine.run(spikes, record="counts")
+        activity.counts["output"]  # (samples, size) int64
+        ```
+    """
 
     def __init__(self, network: Network, *, layout: Layout = "auto") -> None:
         if layout not in ("auto", "dense", "sparse"):
-            raise NetworkError(f"layout: got {layout!r}, allowed 'auto', 'dense' or 'sparse'")
+            raise NetworkError(f"layout: expected auto, dense or sparse, got {layout}")
         self.network = network
         builder = Builder(network, layout)
         self.plan = builder.build()
         self.kinds: Mapping[str, int] = builder.kinds
-        self.memory = Memory(network, builder, self.plan)
+        self.workspace = Workspace(network, builder, self.plan)
 
     @property
     def plan_bytes(self) -> int:
-        """Bytes of the tables; arrays that are shared with the network count too."""
+        """Bytes of the tables, with the arrays that are shared with the network."""
         return sum(array.nbytes for array in self.plan)
 
     def prepare(self) -> None:
-        """Load the compiled code, or compile it where this machine has not yet; the first run does it otherwise."""
+        """Load or compile the machine code now; otherwise the first run does."""
         self.run({name: np.zeros((1, 1, node.size), np.uint8) for name, node in self.network.inputs.items()}, record=())
 
     def _wanted(
         self, record: Collection[str] | str | None, states: Collection[str]
     ) -> tuple[list[str], list[str], bool]:
-        """Return (nodes whose spikes to keep, populations whose state to keep, whether to count)."""
-        names = self.memory.names
+        """Return (nodes whose spikes are kept, populations whose states are kept, whether to count)."""
+        names = self.workspace.names
         states = [states] if isinstance(states, str) else list(states)
-        if isinstance(record, str) and record not in self.memory.indices:
+        if isinstance(record, str) and record not in self.workspace.indices:
             modes: dict[str, list[str]] = {"nothing": [], "counts": [], "spikes": names}
             if record not in modes:
-                raise NetworkError(f"record: got {record!r}, allowed node names, {', '.join(map(repr, modes))}")
+                raise NetworkError(f"record: expected node names, {', '.join(modes)}, got {record}")
             keep = modes[record]
         else:
             keep = names if record is None else [record] if isinstance(record, str) else list(record)
         for name in (*keep, *states):
-            if name not in self.memory.indices or (name in states and name not in self.network.populations):
+            if name not in self.workspace.indices or (name in states and name not in self.network.populations):
                 kind = "record_state" if name in states else "record"
-                allowed = sorted(self.network.populations if name in states else names)
-                raise NetworkError(f"{kind}: no such node {name!r}, allowed {', '.join(allowed)}")
+                known = sorted(self.network.populations if name in states else names)
+                raise NetworkError(f"{kind}: expected {', '.join(known)}, got {name}")
         return keep, states, record != "nothing"
 
     def run(
@@ -86,30 +102,43 @@ class Engine:
         bin_width: float | None = None,
         sensor_shape: Shape | None = None,
     ) -> Activity:
-        """Simulate all samples from the initial state; the same result as `sdsnn_core.reference.run`.
+        """Simulate all samples from the initial state, bit for bit as `sdsnn_core.reference.run` does.
 
-        spikes: what `prepare_inputs` takes, a torch tensor, or events (`bin_width`, `sensor_shape`: see
-        `events_to_dense`). n_steps: default the steps given; fewer cut, more pad with silence. record: names of nodes
-        whose spikes to keep (None: all), or 'spikes' (all), 'counts' (counts, totals per step and synaptic events of
-        everything, no spikes) or 'nothing' (an empty Activity; for timing). record_state: populations whose current
-        and voltage to keep. n_threads: default every core; the result does not depend on it. memory_limit: bytes
-        (default 4 GiB) that input, results and working memory may take.
-        Raises NetworkError where the data do not match the network or the limit is too small.
+        Args:
+            spikes: (steps, *shape) or (samples, steps, *shape) of an integer or bool type, numpy or torch, or a mapping
+                of input names to such; or events, see `events_to_dense`.
+            n_steps: steps to run; fewer than given cut the input, more pad it with silence. Default: as given.
+            record: names of the nodes whose spikes to keep (None: all), or "spikes" (all), "counts" (spikes per neuron
+                and per step and synaptic events of everything, no spikes) or "nothing" (an empty Activity, for timing).
+            record_state: populations whose current and voltage to keep.
+            n_threads: default every core. The result does not depend on it.
+            memory_limit: bytes that input, results and buffers may take; default 4 GiB.
+            bin_width: duration of a step in the events' unit of time.
+            sensor_shape: (channels, height, width) of the events' sensor, where the input is flat.
+
+        Returns:
+            The Activity: counts (samples, size) int64, spikes_per_step and events (samples, steps) int64, spikes
+            (samples, steps, size) uint8, current and voltage (samples, steps, size) int32, each by name.
+
+        Raises:
+            NetworkError: the data do not match the network, or the memory limit is too small.
         """
         keep, states, counts = self._wanted(record, record_state)
         arrays, samples, given, steps = gather(self.network, spikes, n_steps, bin_width, sensor_shape)
         threads = min(samples, default_threads() if n_threads is None else n_threads)
         if threads < 1:
-            raise NetworkError(f"n_threads: got {n_threads}, allowed 1 and more")
+            raise NetworkError(f"n_threads: expected 1 or more, got {n_threads}")
         limit = MEMORY_LIMIT if memory_limit is None else memory_limit
-        need = samples * self.memory.sample_bytes(steps, keep, states, counts) + threads * self.memory.work_bytes(steps)
+        need = samples * self.workspace.sample_bytes(steps, keep, states, counts) + threads * self.workspace.work_bytes(
+            steps
+        )
         if need > limit:
             raise NetworkError(
                 f"run: {samples} samples of {steps} steps need {need / 2**20:.3g} MiB, the limit is "
                 f"{limit / 2**20:.3g} MiB; record less, give fewer samples at once (stream does), or raise it "
                 "(memory_limit, --memory)"
             )
-        names, indices = self.memory.names, self.memory.indices
+        names, indices = self.workspace.names, self.workspace.indices
         start = np.zeros(len(names), np.int64)
         if len(arrays) == 1:
             x = next(iter(arrays.values())).reshape(-1)
@@ -117,20 +146,20 @@ class Engine:
             ends = np.cumsum([0, *(array.size for array in arrays.values())])
             start[[indices[name] for name in arrays]] = ends[:-1]
             x = np.concatenate([array.reshape(-1) for array in arrays.values()])
-        out = self.memory.results(samples, steps, keep, states, counts)
+        out = self.workspace.results(samples, steps, keep, states, counts)
         fault = self._execute(out, tb.Given(start, tb.constant(x, np.uint8)), given, samples, threads)
         if fault >= 0:
             prepare_inputs(self.network, arrays, steps)
-            raise AssertionError(f"input {names[fault]!r} was refused without reason")
-        return self.memory.activity(out, keep, states, counts)
+            raise AssertionError(f"input {names[fault]} was refused without reason")
+        return self.workspace.activity(out, keep, states, counts)
 
     def _execute(self, out: tb.Out, inputs: tb.Given, given: int, samples: int, threads: int) -> int:
-        """Run all samples; return -1, or the index of an input whose values are not allowed."""
+        """Run all samples; return -1, or the index of an input whose values are out of range."""
         from .running import run_samples
 
         steps = out.per_step.shape[2]
-        block = self.memory.block_steps(steps)
-        # Several portions per thread, so that a core that is slowed down does not keep the others waiting.
+        block = self.workspace.block_steps(steps)
+        # Several portions per thread, so that one slow core does not delay the others.
         portion = -(-samples // (4 * threads)) if threads > 1 else samples
         portions = iter(range(0, samples, portion))
         faults: list[int] = []
@@ -139,7 +168,7 @@ class Engine:
 
         def worker() -> None:
             try:
-                entry = self.memory.take(steps)
+                entry = self.workspace.take(steps)
                 while not errors and not faults:
                     with lock:
                         low = next(portions, None)
@@ -148,11 +177,11 @@ class Engine:
                     fault = run_samples(*entry[1:], out, inputs, given, low, min(low + portion, samples), block)
                     if fault >= 0:
                         faults.append(int(fault))
-                self.memory.give_back(entry)
+                self.workspace.give_back(entry)
             except BaseException as error:
                 errors.append(error)
 
-        # Threads live as long as the run: nothing is left behind that a fork would lose.
+        # Threads live only as long as the run: a fork later loses nothing.
         others = [threading.Thread(target=worker, daemon=True) for _ in range(threads - 1)]
         for thread in others:
             thread.start()
@@ -178,32 +207,40 @@ class Engine:
         bin_width: float | None = None,
         sensor_shape: Shape | None = None,
     ) -> Iterator[Activity]:
-        """Run samples one after another as they come, yielding an Activity for every few of them, in order.
+        """Run samples one after another as they come, in bounded memory.
 
-        samples: an iterable of single samples: arrays (steps, *shape), tensors, or events. As many are taken at once
-        as fit `memory_limit`, at most 64 per thread. Samples of one Activity are padded with silence to the
-        length of the longest, unless n_steps is given. Other arguments: see `run`.
+        Args:
+            samples: single samples: arrays (steps, *shape), tensors, or events. As many run at once as fit
+                `memory_limit`, at most 64 per thread. Those of one Activity are padded with silence to the longest.
+            n_steps: steps to run for every sample; default its own.
+            memory_limit, n_threads, record, record_state, bin_width, sensor_shape: as in `run`.
+
+        Yields:
+            An Activity of the next few samples, in order.
+
+        Raises:
+            NetworkError: as in `run`, or the network has several inputs.
         """
         keep, states, counts = self._wanted(record, record_state)
         threads = default_threads() if n_threads is None else n_threads
         limit = MEMORY_LIMIT if memory_limit is None else memory_limit
         if len(self.network.inputs) != 1:
-            raise NetworkError(f"stream: the network has inputs {sorted(self.network.inputs)}, allowed is one")
+            raise NetworkError(f"stream: expected a network of one input, got {', '.join(sorted(self.network.inputs))}")
         name, node = next(iter(self.network.inputs.items()))
 
         def singles() -> Iterator[npt.NDArray[np.uint8]]:
             for sample in samples:
                 arrays, n, *_ = gather(self.network, sample, n_steps, bin_width, sensor_shape)
                 if n != 1:
-                    raise NetworkError(f"stream: got {n} samples as one, allowed is one at a time")
+                    raise NetworkError(f"stream: expected single samples, got {n} at once")
                 yield arrays[name][0]
 
         batches = Batches(
             node.size,
             limit,
             BATCH * threads,
-            lambda steps: self.memory.sample_bytes(steps, keep, states, counts),
-            lambda steps, n: min(threads, n) * self.memory.work_bytes(steps),
+            lambda steps: self.workspace.sample_bytes(steps, keep, states, counts),
+            lambda steps, n: min(threads, n) * self.workspace.work_bytes(steps),
         )
         for x in batches.of(singles(), n_steps):
             yield self.run(
@@ -212,34 +249,10 @@ class Engine:
 
 
 def compile_network(network: Network, *, layout: Layout = "auto") -> Engine:
-    """Lay `network` out for the compiled code.
-
-    layout: 'auto' chooses dense rows, compressed columns or direct convolution by measured density; 'dense' and
-    'sparse' force one where possible. The result does not depend on it.
-    """
+    """Return `Engine(network, layout=layout)`."""
     return Engine(network, layout=layout)
 
 
-def run(
-    network: Network,
-    spikes: Any,
-    n_steps: int | None = None,
-    *,
-    record: Collection[str] | str | None = None,
-    record_state: Collection[str] = (),
-    n_threads: int | None = None,
-    memory_limit: int | None = None,
-    bin_width: float | None = None,
-    sensor_shape: Shape | None = None,
-) -> Activity:
-    """Compile `network` and run it once; see `Engine.run`. To run it again, keep what `compile_network` returns."""
-    return compile_network(network).run(
-        spikes,
-        n_steps,
-        record=record,
-        record_state=record_state,
-        n_threads=n_threads,
-        memory_limit=memory_limit,
-        bin_width=bin_width,
-        sensor_shape=sensor_shape,
-    )
+def run(network: Network, spikes: Any, n_steps: int | None = None, **options: Any) -> Activity:
+    """Run a network once: `Engine(network).run(spikes, n_steps, **options)`."""
+    return Engine(network).run(spikes, n_steps, **options)

@@ -1,4 +1,4 @@
-"""The forms in which a user's spikes come, and how they become what the engine reads: (samples, steps, size) uint8."""
+"""Conversion of a user's spikes to the engine's input: (samples, steps, size) uint8."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def as_numpy(values: Any) -> npt.NDArray[Any]:
 
 
 def is_events(values: Any) -> bool:
-    """Tell whether `values` is a structured array of events, as tonic's data sets give them (fields t and x)."""
+    """Return whether `values` is a structured array of events, as in tonic's data sets (fields t and x)."""
     names = getattr(getattr(values, "dtype", None), "names", None)
     return names is not None and {"t", "x"} <= set(names)
 
@@ -38,39 +38,45 @@ def events_to_dense(
     max_value: int = 1,
     sensor_shape: Shape | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Bin events into (steps, size) uint8, capped at `max_value`.
+    """Bin events into (steps, size) uint8. Step 0 begins at t = 0.
 
-    events: structured (n,) with fields t, x and, where the shape has them, y and p; any order. shape: of the input
-    port. bin_width: duration of a step in the unit of t (microseconds in tonic). n_steps: default so many that the
-    last event is in; later events are dropped. sensor_shape: (C, H, W) of the sensor where the port is flat,
-    (N,), and the channel is (p * H + y) * W + x. Step 0 begins at t = 0. Raises NetworkError on events that
-    do not fit.
+    Args:
+        events: structured (n,) with fields t, x and, where the shape has them, y and p; any order.
+        shape: of the network's input.
+        bin_width: duration of a step in the unit of t (microseconds in tonic).
+        n_steps: later events are dropped. Default: enough for the last event.
+        max_value: cap of a bin.
+        sensor_shape: (channels, height, width) of the sensor, where the input is flat, (N,), and a pixel's channel is
+            (p * height + y) * width + x.
+
+    Raises:
+        NetworkError: events do not fit.
     """
     if not is_events(events):
-        raise NetworkError(f"events: got dtype {getattr(events, 'dtype', type(events))}, allowed fields t, x, y, p")
+        raise NetworkError(f"events: expected fields t, x, y, p, got {getattr(events, 'dtype', type(events))}")
     if not bin_width > 0:
-        raise NetworkError(f"events: bin width must be positive, got {bin_width}")
+        raise NetworkError(f"events: expected a positive bin width, got {bin_width}")
     axes = sensor_shape or shape
     if math.prod(axes) != math.prod(shape):
-        raise NetworkError(f"events: sensor shape {axes} does not have the {math.prod(shape)} channels of {shape}")
+        raise NetworkError(f"events: expected a sensor of {math.prod(shape)} channels, got shape {axes}")
     wanted = ("p", "y", "x") if len(axes) == 3 else ("x",)
     present = events.dtype.names or ()
     if missing := [name for name in wanted if name not in present and not (name == "p" and axes[0] == 1)]:
-        raise NetworkError(f"events: field {missing[0]!r} is missing for shape {axes}, got fields {list(present)}")
+        raise NetworkError(f"events: expected field {missing[0]} for shape {axes}, got {', '.join(present)}")
     channel = np.zeros(len(events), np.int64)
     for name, size in zip(wanted, axes, strict=True):
         values = events[name].astype(np.int64) if name in present else np.zeros(len(events), np.int64)
         if name == "p" and size == 1:
             values = np.zeros(len(events), np.int64)
         if values.size and (values.min() < 0 or values.max() >= size):
-            raise NetworkError(f"events: field {name!r} has {values.min()}..{values.max()}, allowed 0..{size - 1}")
+            raise NetworkError(f"events: field {name}: expected 0..{size - 1}, got {values.min()}..{values.max()}")
         channel = channel * size + values
     if len(events) and events["t"].min() < 0:
-        raise NetworkError(f"events: field 't' has {events['t'].min()}, allowed 0 and more")
+        raise NetworkError(f"events: field t: expected 0 or more, got {events['t'].min()}")
     step = np.floor_divide(events["t"], bin_width).astype(np.int64)
     steps = n_steps if n_steps is not None else int(step.max(initial=-1)) + 1
     if steps < 1:
-        raise NetworkError("events: there are none, so the number of steps must be given")
+        raise NetworkError("events: expected a number of steps (n_steps), for there are no events")
     inside = step < steps
     cells = step[inside] * math.prod(shape) + channel[inside]
     if max_value == 1:
@@ -95,14 +101,14 @@ def _events(
     samples = [values] if is_events(values) else list(values)
     if bin_width is None:
         raise NetworkError(
-            f"input {name!r}: events need the duration of a step in the unit of their t (bin_width, --bin-width)"
+            f"input {name}: expected the duration of a step in the unit of the events' t (bin_width, --bin-width)"
         )
-    made = [
+    binned = [
         events_to_dense(sample, node.shape, bin_width, n_steps, max_value=node.max_value, sensor_shape=sensor_shape)
         for sample in samples
     ]
-    result = np.zeros((len(made), max(map(len, made)), node.size), np.uint8)
-    for row, sample in zip(result, made, strict=True):
+    result = np.zeros((len(binned), max(map(len, binned)), node.size), np.uint8)
+    for row, sample in zip(result, binned, strict=True):
         row[: len(sample)] = sample
     return result
 
@@ -123,7 +129,7 @@ def gather(
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, values in given.items():
         if name not in network.inputs:
-            raise NetworkError(f"input: got {sorted(given)}, the network takes {sorted(network.inputs)}")
+            raise NetworkError(f"input: expected {', '.join(sorted(network.inputs))}, got {', '.join(sorted(given))}")
         first = values[0] if isinstance(values, list | tuple) and values else values
         if is_events(values) or is_events(first):
             values = _events(network, name, values, n_steps, bin_width, sensor_shape)
@@ -132,7 +138,7 @@ def gather(
     extents = {array.shape[:2] for array in shaped.values() if array is not None}
     plain = all(array is not None for array in shaped.values()) and len(extents) == 1
     if not plain or set(arrays) != set(network.inputs) or (n_steps is not None and n_steps < 1):
-        checked, samples, steps = prepare_inputs(network, arrays, n_steps)  # converts, or says what is wrong
+        checked, samples, steps = prepare_inputs(network, arrays, n_steps)  # converts, or raises
         return checked, samples, steps, steps
     samples, steps = extents.pop()
     if samples < 1 or (steps < 1 and n_steps is None):
@@ -141,7 +147,7 @@ def gather(
 
 
 def _shaped(array: npt.NDArray[Any], shape: Shape) -> npt.NDArray[np.uint8] | None:
-    """Return a uint8 or bool array as (samples, steps, size), None if it needs a closer look."""
+    """Return a uint8 or bool array as (samples, steps, size), None if `prepare_inputs` must check it."""
     if array.dtype != np.uint8 and array.dtype != np.bool_:
         return None
     size, tail = math.prod(shape), array.ndim - len(shape)

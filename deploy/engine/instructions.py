@@ -28,30 +28,16 @@ def _tile(bits: int, columns: int) -> Any:
     lanes = 32
 
     @instruction
-    def add_rows(
-        _: Any,
-        weight: Any,
-        rows: Any,
-        first: Any,
-        last: Any,
-        stride: Any,
-        column: Any,
-        ring: Any,
-        at: Any,
-        shift: Any,
-    ) -> Any:
-        signature = types.void(
-            weight, rows, types.int64, types.int64, types.int64, types.int64, ring, types.int64, types.int32
-        )
+    def add_rows(_: Any, weight: Any, rows: Any, first: Any, last: Any, stride: Any, ring: Any, shift: Any) -> Any:
+        signature = types.void(weight, rows, types.int64, types.int64, types.int64, ring, types.int32)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             # Sums of 16 bits in registers: the caller hands over so few rows that they cannot overflow.
-            weights, indices, first, last, stride, column, sums, at, shift = args
+            weights, indices, first, last, stride, sums, shift = args
             word = ir.IntType(64)
             narrow = ir.VectorType(ir.IntType(bits), lanes)
             half = ir.VectorType(ir.IntType(16), lanes)
             full = ir.VectorType(ir.IntType(32), lanes)
-            base = builder.gep(weights, [column])
             entry = builder.block
             loop, done = builder.append_basic_block("rows"), builder.append_basic_block("done")
             builder.branch(loop)
@@ -60,7 +46,7 @@ def _tile(bits: int, columns: int) -> Any:
             k.add_incoming(first, entry)
             partial = [builder.phi(half) for _ in range(columns // lanes)]
             row = builder.zext(builder.load(builder.gep(indices, [k])), word)
-            start = builder.gep(base, [builder.mul(row, stride)])
+            start = builder.gep(weights, [builder.mul(row, stride)])
             added = []
             for i, phi in enumerate(partial):
                 place = builder.gep(start, [ir.Constant(word, i * lanes)])
@@ -76,7 +62,7 @@ def _tile(bits: int, columns: int) -> Any:
             shifts = builder.insert_element(nothing, shift, ir.Constant(ir.IntType(32), 0))
             shifts = builder.shuffle_vector(shifts, nothing, ir.Constant(full, [0] * lanes))
             for i, value in enumerate(added):
-                place = builder.gep(sums, [builder.add(at, ir.Constant(word, i * lanes))])
+                place = builder.gep(sums, [ir.Constant(word, i * lanes)])
                 place = builder.bitcast(place, full.as_pointer())
                 wide = builder.shl(builder.sext(value, full), shifts)
                 builder.store(builder.add(builder.load(place, align=4), wide), place, align=4)
@@ -118,7 +104,7 @@ add16, add8, add4 = _lanes(16), _lanes(8), _lanes(4)
 
 @instruction
 def nonzero(_: Any, array: Any, at: Any) -> Any:
-    """Bit i of the result says whether array[at + i] is not 0, for the 64 bytes from `at`."""
+    """Return a word whose bit i is set if array[at + i] is not 0, for the 64 bytes from `at`."""
     signature = types.uint64(array, types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -132,7 +118,7 @@ def nonzero(_: Any, array: Any, at: Any) -> Any:
 
 @instruction
 def silent(_: Any, array: Any, at: Any) -> Any:
-    """Whether the tb.ALIGN 32-bit numbers from array[at] are all 0."""
+    """Return whether the tb.ALIGN 32-bit numbers from array[at] are all 0."""
     signature = types.boolean(array, types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -147,7 +133,7 @@ def silent(_: Any, array: Any, at: Any) -> Any:
 
 @instruction
 def lowest(_: Any, word: Any) -> Any:
-    """Index of the lowest set bit of a uint64 that is not 0."""
+    """Return the index of the lowest set bit of a uint64 that is not 0."""
     signature = types.int64(types.uint64)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -158,10 +144,10 @@ def lowest(_: Any, word: Any) -> Any:
 
 @instruction
 def pointers(_: Any, arrays: Any) -> Any:
-    """The same named tuple with a bare pointer to the first element in place of every array.
+    """Return the same named tuple with a bare pointer to the first element in place of every array.
 
-    The caller keeps the arrays alive. Numba counts references to arrays even in inner loops, which costs more than the
-    work that is done there.
+    The caller keeps the arrays alive. Numba counts references to arrays even in inner loops, which costs more
+    than the work there.
     """
     fields = [types.CPointer(array.dtype) for array in arrays.types]
     result = types.NamedTuple(fields, arrays.instance_class)
@@ -179,7 +165,7 @@ def pointers(_: Any, arrays: Any) -> Any:
 
 @instruction
 def moved(_: Any, pointer: Any, offset: Any) -> Any:
-    """The pointer moved on by `offset` elements."""
+    """Return the pointer moved on by `offset` elements."""
     signature = pointer(pointer, types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One step of a population: arriving sums to states to spikes."""
+"""One step of a population: from arriving sums to states to spikes."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def collect(node: Any, work: Any, end: Any) -> Any:
 
 
 @inlined
-def listen(node: Any, row: Any, x: Any, work: Any, end: Any) -> Any:
+def read_input(node: Any, row: Any, x: Any, work: Any, end: Any) -> Any:
     """List the bins of x[row : row + size] that are not 0, from work.event[end] on; return the end, or -1."""
     size, allowed, graded = node[tb.N_SIZE], node[tb.N_MAX], node[tb.N_GRADED]
     for at in range(0, size, WORD):

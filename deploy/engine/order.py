@@ -1,4 +1,4 @@
-"""In which order populations are computed: strongly connected components, upstream ones first."""
+"""The order in which populations are computed: strongly connected components, upstream ones first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sdsnn_core.network import Network, Population
 
 
 def components(network: Network) -> list[list[str]]:
-    """Return the populations in groups that are connected in a circle, every group after those that feed it.
+    """Return the populations in groups, each connected in a circle, every group after those that feed it.
 
     A group of one population without a projection to itself is a feed-forward stretch: it can run over many steps
     at once. The others need a loop over steps. (Tarjan 1972, without recursion, on the reversed graph.)
@@ -15,7 +15,7 @@ def components(network: Network) -> list[list[str]]:
     for projection in network.projections.values():
         if isinstance(network.nodes[projection.source], Population):
             feeders[projection.target].append(projection.source)
-    found: list[list[str]] = []
+    groups: list[list[str]] = []
     number: dict[str, int] = {}
     low: dict[str, int] = {}
     open_nodes: list[str] = []
@@ -47,5 +47,5 @@ def components(network: Network) -> list[list[str]]:
                     while not group or group[-1] != name:
                         group.append(open_nodes.pop())
                         is_open.discard(group[-1])
-                    found.append(group[::-1])
-    return found
+                    groups.append(group[::-1])
+    return groups

@@ -1,7 +1,8 @@
-"""From a Network to the flat tables that the compiled code reads; see `tables.py` for what they hold."""
+"""Lay out a Network in the flat tables that the compiled code reads; see `tables.py` for their contents."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from sdsnn_core.network import (
     Projection,
     Synapses,
 )
+from sdsnn_core.rules import Rules
 
 from . import geometry
 from . import tables as tb
@@ -57,7 +59,7 @@ class _Pool:
 
 
 class Builder:
-    """Builds a Plan; `indices`, `kinds` and `sizes` tell afterwards where everything went."""
+    """Builds a Plan; afterwards `indices` and `kinds` hold the place and the storage of each node and projection."""
 
     def __init__(self, network: Network, layout: Layout) -> None:
         self.network, self.layout = network, layout
@@ -70,7 +72,7 @@ class Builder:
         self.pools |= {"post16": _Pool(np.uint16), "post32": _Pool(np.uint32), "delay": _Pool(np.uint8)}
         self.nodes = np.full((len(self.names), tb.N_COLUMNS), -1, np.int64)
         self.ring = 0
-        # Convolutions add vectors over output channels, so what they make is held with channels last.
+        # Convolutions add vectors over output channels, so their targets are held with channels last.
         self.last = {p.target for p in network.projections.values() if isinstance(p, Convolution)}
         self.places: dict[str, Ints] = {}  # internal place of every neuron of those, by C order
 
@@ -108,12 +110,13 @@ class Builder:
 
     def _node(self, index: int, name: str) -> None:
         node, item = self.nodes[index], self.network.nodes[name]
-        assert isinstance(item, Input | Population)
-        node[tb.N_SIZE], node[tb.N_PAD] = item.size, -(-item.size // tb.ALIGN) * tb.ALIGN
+        node[tb.N_SIZE] = self.network.size_of(name)
+        node[tb.N_PAD] = -(-node[tb.N_SIZE] // tb.ALIGN) * tb.ALIGN
         node[tb.N_GRADED] = 0
-        if isinstance(item, Input):
-            node[tb.N_MAX], node[tb.N_GRADED] = item.max_value, int(item.max_value > 1)
-            return
+        NODES.for_(item)(self, node, name, item)
+
+    def add_population(self, node: Ints, name: str, item: Population) -> None:
+        """Lay out a population's parameters and states."""
         order: slice | Ints = slice(None)
         if name in self.last:
             places = np.arange(item.size, dtype=np.int32).reshape(item.shape).transpose(1, 2, 0).reshape(-1)
@@ -143,21 +146,17 @@ class Builder:
     def _projection(self, row: Ints, name: str, projection: Projection) -> None:
         row[tb.P_SOURCE], row[tb.P_TARGET] = self.indices[projection.source], self.indices[projection.target]
         row[tb.P_STRIDE] = self.nodes[row[tb.P_TARGET], tb.N_PAD]
-        if isinstance(projection, Synapses):
-            self._synapses(row, projection)
-        elif self._expands(projection):
-            self._synapses(row, expand(projection, self._shape(projection.source)), sparse=True)
-        else:
-            self._convolution(row, projection)
+        PROJECTIONS.for_(projection)(self, row, projection)
         self.kinds[name] = int(row[tb.P_KIND])
 
-    def _shape(self, name: str) -> tuple[int, ...]:
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an input or population."""
         node = self.network.nodes[name]
         assert isinstance(node, Input | Population)
         return node.shape
 
-    def _expands(self, projection: Convolution) -> bool:
-        """Tell whether to store a convolution as the synapses that it stands for."""
+    def expands(self, projection: Convolution) -> bool:
+        """Return whether a convolution is stored as single synapses."""
         if self.layout != "auto":
             return self.layout == "sparse"
         each = projection.kernel.shape[0] // projection.groups
@@ -166,8 +165,9 @@ class Builder:
             return False
         return int(fan_out(self.network, projection).sum()) <= EXPAND_LIMIT
 
-    def _convolution(self, row: Ints, projection: Convolution) -> None:
-        shape = self._shape(projection.source)
+    def add_convolution(self, row: Ints, projection: Convolution) -> None:
+        """Lay out a convolution as it is."""
+        shape = self.shape(projection.source)
         c_out, per_group, kh, kw = projection.kernel.shape
         made = projection.output_shape(shape)
         leaving = fan_out(self.network, projection).reshape(shape)
@@ -191,7 +191,8 @@ class Builder:
         if not same:
             row[tb.P_DELAYS] = self.pools["delay"].add(delay)
 
-    def _synapses(self, row: Ints, synapses: Synapses, *, sparse: bool = False) -> None:
+    def add_synapses(self, row: Ints, synapses: Synapses, *, sparse: bool = False) -> None:
+        """Lay out synapses as dense rows or compressed columns; as columns if `sparse`."""
         n_pre, n_post = self.network.size_of(synapses.source), self.network.size_of(synapses.target)
         pre, post, weight, delay = synapses.pre, synapses.post, synapses.weight, synapses.delay
         if synapses.source in self.places or synapses.target in self.places:
@@ -241,8 +242,35 @@ class Builder:
         return (kind, shift) if fits else (None, 0)
 
 
+NODES: Rules[Callable[[Builder, Ints, str, Any], None]] = Rules("engine: node")
+PROJECTIONS: Rules[Callable[[Builder, Ints, Any], None]] = Rules("engine: projection")
+
+
+@NODES.of(Input)
+def _input(_builder: Builder, node: Ints, _name: str, item: Input) -> None:
+    node[tb.N_MAX], node[tb.N_GRADED] = item.max_value, int(item.max_value > 1)
+
+
+@NODES.of(Population)
+def _population(builder: Builder, node: Ints, name: str, item: Population) -> None:
+    builder.add_population(node, name, item)
+
+
+@PROJECTIONS.of(Synapses)
+def _synapses(builder: Builder, row: Ints, projection: Synapses) -> None:
+    builder.add_synapses(row, projection)
+
+
+@PROJECTIONS.of(Convolution)
+def _convolution(builder: Builder, row: Ints, projection: Convolution) -> None:
+    if builder.expands(projection):
+        builder.add_synapses(row, expand(projection, builder.shape(projection.source)), sparse=True)
+    else:
+        builder.add_convolution(row, projection)
+
+
 def _rest(population: Population) -> int:
-    """Return in which state neurons without a bias stay as they are while nothing arrives."""
+    """Return the state in which neurons stay as they are while nothing arrives."""
     if population.bias.any():
         return tb.NEVER
     return tb.AT_ZERO if population.voltage_decay.any() else tb.WITHOUT_CURRENT

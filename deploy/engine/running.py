@@ -11,51 +11,39 @@ from sdsnn_core.compiled import compiled, inlined
 from . import tables as tb
 from .convolving import send_convolved
 from .instructions import moved, pointers
-from .neurons import advance, collect, listen
+from .neurons import advance, collect, read_input
 from .synapses import send_columns, send_rows
 
 
 @inlined
 def _send(projection: Any, plan: Any, work: Any, first: Any, last: Any, t: Any) -> Any:
-    """Put the spikes work.event[first:last] of step t on their way; return the synapses that they cross."""
+    """Send the spikes work.event[first:last] of step t; return the synapses that they cross."""
     source = moved(plan.nodes, projection[tb.P_SOURCE] * tb.N_COLUMNS)
-    target = moved(plan.nodes, projection[tb.P_TARGET] * tb.N_COLUMNS)
-    slots, kind = target[tb.N_SLOTS], projection[tb.P_KIND]
-    ring, slot = moved(work.ring, target[tb.N_RING]), (t + 1 + projection[tb.P_DELAY]) % slots
-    sent = tb.Sent(work.event, work.value, source[tb.N_GRADED])
+    receiver = moved(plan.nodes, projection[tb.P_TARGET] * tb.N_COLUMNS)
+    slots, kind = receiver[tb.N_SLOTS], projection[tb.P_KIND]
+    target = tb.Target(moved(work.ring, receiver[tb.N_RING]), (t + 1 + projection[tb.P_DELAY]) % slots, slots)
+    sent = tb.Sent(work.event, work.value, source[tb.N_GRADED], first, last)
     if kind == tb.SPARSE16:
-        return send_columns(plan.post16, projection, plan, sent, first, last, ring, slot, slots)
+        return send_columns(plan.post16, projection, plan, sent, target)
     if kind == tb.SPARSE32:
-        return send_columns(plan.post32, projection, plan, sent, first, last, ring, slot, slots)
+        return send_columns(plan.post32, projection, plan, sent, target)
     if kind == tb.CONVOLUTION:
-        return send_convolved(projection, plan, sent, first, last, ring, slot, slots)
-    return send_rows(projection, plan, sent, first, last, ring, slot, slots)
+        return send_convolved(projection, plan, sent, target)
+    return send_rows(projection, plan, sent, target)
 
 
 @inlined
-def _note(
-    node: Any,
-    index: Any,
-    sample: Any,
-    n_samples: Any,
-    t: Any,
-    n_steps: Any,
-    first: Any,
-    last: Any,
-    plan: Any,
-    work: Any,
-    out: Any,
-) -> Any:
-    """Write down what was asked for of the events [first, last) of one node, sample and step."""
+def _record(node: Any, index: Any, at: Any, first: Any, last: Any, plan: Any, work: Any, out: Any) -> None:
+    """Write the wanted results of the events [first, last) of one node in one bin."""
     size, order = node[tb.N_SIZE], node[tb.N_ORDER]
     if out.to_counts[index] >= 0:
-        out.per_step[(index * n_samples + sample) * n_steps + t] = last - first
-        row = out.to_counts[index] + sample * size
+        out.per_step[(index * at.n_samples + at.sample) * at.n_steps + at.t] = last - first
+        row = out.to_counts[index] + at.sample * size
         for k in range(first, last):
             i = np.int64(work.event[k])
             out.counts[row + (i if order < 0 else np.int64(plan.order[order + i]))] += 1
     if out.to_spikes[index] >= 0:
-        row = out.to_spikes[index] + (sample * n_steps + t) * size
+        row = out.to_spikes[index] + (at.sample * at.n_steps + at.t) * size
         for k in range(first, last):
             i = np.int64(work.event[k])
             value = np.uint8(1)
@@ -63,7 +51,7 @@ def _note(
                 value = work.value[k]
             out.spikes[row + (i if order < 0 else np.int64(plan.order[order + i]))] = value
     if out.to_states[index] >= 0:
-        row = out.to_states[index] + (sample * n_steps + t) * size
+        row = out.to_states[index] + (at.sample * at.n_steps + at.t) * size
         for j in range(size):
             i = row + (j if order < 0 else np.int64(plan.order[order + j]))
             out.current[i] = work.current[node[tb.N_STATE] + j]
@@ -96,11 +84,11 @@ def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, lo
                         first = end = until[t - begin]
                         if t < x_steps:
                             row = given.start[index] + (sample * x_steps + t) * node[tb.N_SIZE]
-                            end = listen(node, row, given.x, work, first)
+                            end = read_input(node, row, given.x, work, first)
                             if end < 0:
                                 return index
                         until[t - begin + 1] = end
-                        _note(node, index, sample, n_samples, t, n_steps, first, end, plan, work, out)
+                        _record(node, index, tb.Bin(sample, n_samples, t, n_steps), first, end, plan, work, out)
             for component in range(n_components):
                 from_member, to_member = plan.component[component], plan.component[component + 1]
                 for t in range(begin, stop):
@@ -112,7 +100,7 @@ def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, lo
                         first = until[0]
                         end = collect(node, work, first)
                         until[1] = end
-                        _note(node, index, sample, n_samples, t, n_steps, first, end, plan, work, out)
+                        _record(node, index, tb.Bin(sample, n_samples, t, n_steps), first, end, plan, work, out)
                     for member in range(from_member, to_member):
                         node = moved(plan.nodes, plan.members[member] * tb.N_COLUMNS)
                         for which in range(node[tb.N_FIRST], node[tb.N_LAST]):

@@ -1,4 +1,4 @@
-"""Samples as they come, in batches that fit a limit of memory."""
+"""Batches of a stream of samples, each within a limit of memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where spikes go: matrices, dense by rows or as compressed columns."""
+"""Sending spikes through matrices, stored as dense rows or compressed columns."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ from .instructions import (
 
 
 @inlined
-def _dense(projection: Any, plan: Any, rows: Any, first: Any, last: Any, ring: Any, at: Any) -> Any:
-    """Add the rows of the spikes rows[first:last] to the accumulators that begin at `at`."""
+def _dense(projection: Any, plan: Any, sent: Any, sums: Any) -> Any:
+    """Add the rows of the spikes to the accumulators `sums`."""
     stride, weight, shift = projection[tb.P_STRIDE], projection[tb.P_WEIGHT], np.int32(projection[tb.P_SHIFT])
     wide, tiled = stride // WIDE * WIDE, stride // TILE * TILE
     narrow = projection[tb.P_KIND] == tb.ROWS8
-    limit = 255 if narrow else 127  # rows whose sum surely fits 16 bits
-    while first < last:
-        end = min(first + limit, last)
+    limit = 255 if narrow else 127  # rows whose sum always fits 16 bits
+    rows, first = sent.event, sent.first
+    while first < sent.last:
+        end = min(first + limit, sent.last)
         if narrow:
             for c in range(0, wide, WIDE):
-                add_rows8_wide(plan.weight8, rows, first, end, stride, weight + c, ring, at + c, shift)
+                add_rows8_wide(moved(plan.weight8, weight + c), rows, first, end, stride, moved(sums, c), shift)
             for c in range(wide, tiled, TILE):
-                add_rows8(plan.weight8, rows, first, end, stride, weight + c, ring, at + c, shift)
+                add_rows8(moved(plan.weight8, weight + c), rows, first, end, stride, moved(sums, c), shift)
             for c in range(tiled, stride, tb.ALIGN):
-                add_rows8_narrow(plan.weight8, rows, first, end, stride, weight + c, ring, at + c, shift)
+                add_rows8_narrow(moved(plan.weight8, weight + c), rows, first, end, stride, moved(sums, c), shift)
         else:
             for c in range(0, wide, WIDE):
-                add_rows16_wide(plan.weight16, rows, first, end, stride, weight + c, ring, at + c, shift)
+                add_rows16_wide(moved(plan.weight16, weight + c), rows, first, end, stride, moved(sums, c), shift)
             for c in range(wide, tiled, TILE):
-                add_rows16(plan.weight16, rows, first, end, stride, weight + c, ring, at + c, shift)
+                add_rows16(moved(plan.weight16, weight + c), rows, first, end, stride, moved(sums, c), shift)
             for c in range(tiled, stride, tb.ALIGN):
-                add_rows16_narrow(plan.weight16, rows, first, end, stride, weight + c, ring, at + c, shift)
+                add_rows16_narrow(moved(plan.weight16, weight + c), rows, first, end, stride, moved(sums, c), shift)
         first = end
 
 
@@ -64,10 +65,9 @@ def _scattered(post: Any, weights: Any, n: Any, factor: Any, ring: Any) -> Any:
 
 
 @inlined
-def send_columns(
-    post: Any, projection: Any, plan: Any, sent: Any, first: Any, last: Any, ring: Any, slot: Any, slots: Any
-) -> Any:
-    """Send spikes through compressed columns; there is a segment per source and delay. ring: of the target."""
+def send_columns(post: Any, projection: Any, plan: Any, sent: Any, target: Any) -> Any:
+    """Send spikes through compressed columns, a segment per source and delay; return the synapses that they cross."""
+    ring, slot, slots = target.ring, target.slot, target.slots
     # Fields are read here, once: after every sum that is written the compiler would have to read them again.
     stride, rows, delays = projection[tb.P_STRIDE], projection[tb.P_ROWS], projection[tb.P_DELAYS]
     begins = moved(plan.pointer, projection[tb.P_SEGMENTS])
@@ -77,14 +77,14 @@ def send_columns(
     now, factor = moved(ring, slot * stride), np.int32(1 << projection[tb.P_SHIFT])
     crossed = 0
     if plain:
-        for k in range(first, last):
+        for k in range(sent.first, sent.last):
             pre = np.int64(sent.event[k])
             begin = begins[pre]
             n = begins[pre + 1] - begin
             crossed += n
             _scattered(moved(post, begin), moved(weights, begin), n, factor, now)
         return crossed
-    for k in range(first, last):
+    for k in range(sent.first, sent.last):
         pre, value = np.int64(sent.event[k]), factor
         crossed += fan_out[pre]
         if sent.graded:
@@ -93,38 +93,40 @@ def send_columns(
         if rows >= 0:
             begin_segment, end_segment = plan.pointer[rows + pre], plan.pointer[rows + pre + 1]
         for segment in range(begin_segment, end_segment):
-            here = slot
+            arrival = slot
             if delays >= 0:
-                here += np.int64(plan.delay[delays + segment])
-                here -= slots if here >= slots else 0
+                arrival += np.int64(plan.delay[delays + segment])
+                arrival -= slots if arrival >= slots else 0
             begin = begins[segment]
             n = begins[segment + 1] - begin
-            _scattered(moved(post, begin), moved(weights, begin), n, value, moved(ring, here * stride))
+            _scattered(moved(post, begin), moved(weights, begin), n, value, moved(ring, arrival * stride))
     return crossed
 
 
 @inlined
-def send_rows(projection: Any, plan: Any, sent: Any, first: Any, last: Any, ring: Any, slot: Any, slots: Any) -> Any:
-    """Send spikes through dense rows. ring: of the target."""
+def send_rows(projection: Any, plan: Any, sent: Any, target: Any) -> Any:
+    """Send spikes through dense rows; return the synapses that they cross."""
+    ring, slot, slots = target.ring, target.slot, target.slots
     stride, delays, fan_out = projection[tb.P_STRIDE], projection[tb.P_DELAYS], projection[tb.P_FAN]
     crossed = 0
-    for k in range(first, last):
+    for k in range(sent.first, sent.last):
         crossed += plan.fan_out[fan_out + np.int64(sent.event[k])]
     if not sent.graded and delays < 0:
-        _dense(projection, plan, sent.event, first, last, ring, slot * stride)
+        _dense(projection, plan, sent, moved(ring, slot * stride))
         return crossed
-    for k in range(first, last):
-        pre, here = np.int64(sent.event[k]), slot
+    for k in range(sent.first, sent.last):
+        pre, arrival = np.int64(sent.event[k]), slot
         if delays >= 0:
-            here += np.int64(plan.delay[delays + pre])
-            here -= slots if here >= slots else 0
+            arrival += np.int64(plan.delay[delays + pre])
+            arrival -= slots if arrival >= slots else 0
         if not sent.graded:
-            _dense(projection, plan, sent.event, k, k + 1, ring, here * stride)
+            single = tb.Sent(sent.event, sent.value, sent.graded, k, k + 1)
+            _dense(projection, plan, single, moved(ring, arrival * stride))
             continue
         factor = np.int32(np.int64(sent.value[k]) << projection[tb.P_SHIFT])
         weight = projection[tb.P_WEIGHT] + pre * stride
         if projection[tb.P_KIND] == tb.ROWS8:
-            scaled(plan.weight8, weight, stride, factor, ring, here * stride)
+            scaled(plan.weight8, weight, stride, factor, ring, arrival * stride)
         else:
-            scaled(plan.weight16, weight, stride, factor, ring, here * stride)
+            scaled(plan.weight16, weight, stride, factor, ring, arrival * stride)
     return crossed

@@ -1,4 +1,4 @@
-"""The tables that drive the compiled code: what each column means, and the arrays that they point into.
+"""The tables that drive the compiled code: the meaning of each column, and the arrays that columns point into.
 
 A plan is flat: one array per kind of number, shared by all nodes or projections, and offsets into it. So one
 compiled function serves every network, and nothing is compiled twice.
@@ -83,7 +83,7 @@ class Plan(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What one thread writes while it runs one sample."""
+    """Buffers that one thread writes to while it runs a sample."""
 
     current: Ints  # (neurons,) int32
     voltage: Ints  # (neurons,) int32
@@ -96,11 +96,30 @@ class Work(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """Spikes to be sent, within the compiled code."""
+    """Spikes to be sent: event[first:last], with their values if they are graded."""
 
     event: Any  # pointer to Work.event
     value: Any  # pointer to Work.value
     graded: Any  # N_GRADED of the source
+    first: Any
+    last: Any
+
+
+class Target(NamedTuple):
+    """Accumulators of the population that receives spikes."""
+
+    ring: Any  # pointer to the first slot
+    slot: Any  # of the step in which undelayed spikes arrive
+    slots: Any
+
+
+class Bin(NamedTuple):
+    """A step of a sample."""
+
+    sample: Any
+    n_samples: Any
+    t: Any
+    n_steps: Any
 
 
 class Given(NamedTuple):
@@ -111,7 +130,7 @@ class Given(NamedTuple):
 
 
 class Out(NamedTuple):
-    """What a run writes for its caller, all samples and nodes; -1 in the first three where it is not wanted."""
+    """Results of a run, all samples and nodes; the first three are -1 where a result is not wanted."""
 
     to_counts: Ints  # (nodes,) int64 into counts
     to_spikes: Ints  # (nodes,) int64 into spikes

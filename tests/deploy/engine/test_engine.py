@@ -98,7 +98,11 @@ def test_the_result_does_not_depend_on_threads_batches_blocks_or_earlier_runs(
     for name in states:
         np.testing.assert_array_equal(np.concatenate([a.voltage[name] for a in single]), one.voltage[name])
     # Room for two or three of the seven samples: one waits in the batch and is copied from there.
-    room = engine.memory.work_bytes(25) + 3 * engine.memory.sample_bytes(25, engine.memory.names, states) + x[0].size
+    room = (
+        engine.workspace.work_bytes(25)
+        + 3 * engine.workspace.sample_bytes(25, engine.workspace.names, states)
+        + x[0].size
+    )
     parts = list(engine.stream(iter(x), record=None, record_state=states, n_threads=1, memory_limit=room))
     assert 2 < len(parts) < 7
     assert sum(part.n_samples for part in parts) == 7
@@ -106,10 +110,10 @@ def test_the_result_does_not_depend_on_threads_batches_blocks_or_earlier_runs(
         np.testing.assert_array_equal(np.concatenate([a.events[name] for a in parts]), one.events[name])
     for name in states:
         np.testing.assert_array_equal(np.concatenate([a.current[name] for a in parts]), one.current[name])
-    for budget in (0, 4 * 7 * sum(engine.memory.sizes)):  # blocks of one step and of seven, which do not divide 25
-        monkeypatch.setattr("sdsnn.deploy.engine.memory.EVENT_BYTES", budget)
+    for budget in (0, 4 * 7 * sum(engine.workspace.sizes)):  # blocks of one step and of seven, which do not divide 25
+        monkeypatch.setattr("sdsnn.deploy.engine.workspace.EVENT_BYTES", budget)
         blocked = Engine(network)
-        assert blocked.memory.block_steps(25) == (7 if budget else 1)
+        assert blocked.workspace.block_steps(25) == (7 if budget else 1)
         assert_same_activity(blocked.run(x, record_state=states), one, states=True)
 
 

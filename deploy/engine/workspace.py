@@ -1,4 +1,4 @@
-"""Memory of a run: how much it takes, what each thread works in, and where the results lie."""
+"""Memory of a run: its size, the buffers of each thread, and the arrays of results."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sdsnn_core.network import Network
 from . import tables as tb
 from .plan import Builder
 
-EVENT_BYTES = 64 * 2**20  # of the spikes of one block of steps; only what is used of it is ever touched
+EVENT_BYTES = 64 * 2**20  # of the spikes of one block of steps; only pages that hold spikes are touched
 
 
 @final
-class Memory:
-    """Sizes of a network's nodes, working memory to lend out, and the arrays that results are written to."""
+class Workspace:
+    """Sizes of a network's nodes, buffers that threads borrow, and the arrays that a run writes to."""
 
     def __init__(self, network: Network, builder: Builder, plan: tb.Plan) -> None:
         self._plan, self._inputs = plan, list(network.inputs)
@@ -31,11 +31,11 @@ class Memory:
         self._lock = threading.Lock()
 
     def block_steps(self, n_steps: int) -> int:
-        """Return the steps that every component is run for before the next one's turn."""
+        """Return the number of steps that a component runs before the next one does."""
         return max(1, min(n_steps, EVENT_BYTES // (4 * sum(self.sizes))))
 
     def work_bytes(self, n_steps: int) -> int:
-        """Return the bytes of one thread's working memory."""
+        """Return the bytes of one thread's buffers."""
         block, neurons = self.block_steps(n_steps), int(self._plan.initial.size)
         return 8 * neurons + 4 * self._ring + 4 * block * sum(self.sizes) + 8 * len(self.names) * block
 
@@ -49,7 +49,7 @@ class Memory:
         return total + (8 * sum(self.sizes) if counts else 0) + 8 * n_steps * (len(size) + len(self.projections))
 
     def take(self, n_steps: int) -> tuple[int, tb.Plan, tb.Work]:
-        """Return (longest block, plan, work): memory for runs of `n_steps`, and the plan that fits it."""
+        """Return (longest block, plan, work): buffers for runs of `n_steps`, and the plan that fits them."""
         block = self.block_steps(n_steps)
         with self._lock:
             for at, entry in enumerate(self._spare):
@@ -75,19 +75,19 @@ class Memory:
         return block, self._plan._replace(nodes=tb.constant(nodes, np.int64)), work
 
     def give_back(self, entry: tuple[int, tb.Plan, tb.Work]) -> None:
-        """Keep what `take` returned for the next run."""
+        """Keep the buffers that `take` returned for the next run."""
         with self._lock:
             self._spare.append(entry)
 
     def results(self, samples: int, steps: int, keep: Collection[str], states: Collection[str], counts: bool) -> tb.Out:
-        """Make the arrays that a run writes to."""
+        """Allocate the arrays that a run writes to."""
         cells = samples * steps
         bases = np.full((3, len(self.sizes)), -1, np.int64)
         ends = [0, 0, 0]
         for index, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
             wanted = ((counts, samples), (name in keep, cells), (name in states, cells))
-            for which, (here, times) in enumerate(wanted):
-                if here:
+            for which, (is_wanted, times) in enumerate(wanted):
+                if is_wanted:
                     bases[which, index] = ends[which]
                     ends[which] += times * size
         return tb.Out(
@@ -103,7 +103,7 @@ class Memory:
         )
 
     def activity(self, out: tb.Out, keep: Collection[str], states: Collection[str], counts: bool) -> Activity:
-        """Return what a run wrote, by name, without copying it."""
+        """Return the results of a run by name, without copying them."""
         _, samples, steps = out.per_step.shape
 
         def cut(pool: npt.NDArray[Any], bases: Any, name: str, *shape: int) -> npt.NDArray[Any]:
