@@ -54,8 +54,7 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
             elif input.device.type == "cpu":
                 spikes = self._run(Plan.of_currents(input), shifted=False)
         if spikes is None:
-            slayers: torch.Tensor = super().forward(input.contiguous())  # its norms take views
-            return slayers
+            return self._run_slayers(input)
         return spikes if self.drop is None else self.drop(spikes)
 
     def behind(self, plan: Plan, shifted: bool) -> torch.Tensor | None:
@@ -124,17 +123,38 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
             self.current_state, self.voltage_state = current, voltage * (spikes.detach()[..., -1] <= 0)
         return spikes
 
+    def _run_slayers(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the spikes by SLAYER's own passes. For decays per channel, an image's places become samples."""
+        spikes: torch.Tensor
+        if self.shared_param is not False or input.dim() == 3:
+            spikes = super().forward(input.contiguous())  # its norms take views
+            return spikes
+        self._fit_states(input.shape[:-1])
+        shape, places = self.shape, input.shape[:1] + input.shape[2:-1]
+        names = ("current_state", "voltage_state")
+        assert shape is not None
+        for name in names:
+            setattr(self, name, getattr(self, name).movedim(1, -1).flatten(0, -2))
+        self.shape = shape[:1]
+        try:
+            spikes = super().forward(input.movedim(1, -2).flatten(0, -3))
+        finally:
+            self.shape = shape
+            for name in names:
+                setattr(self, name, getattr(self, name).unflatten(0, places).movedim(-1, 1))
+        return spikes.unflatten(0, places).movedim(-2, 1)
+
     def _fit_states(self, size: torch.Size) -> None:
         """Let SLAYER learn the shape, draw decays and fit the states to (batch, *shape), by a run of no steps."""
         if self.shape is not None and self.current_state.shape == self.voltage_state.shape == size:
             return
-        persistent, self.persistent_state = self.persistent_state, False
-        device = self.current_state.device
+        persistent, norm, device = self.persistent_state, self.norm, self.current_state.device
+        self.persistent_state, self.norm = False, None  # neither takes a run of no steps
         try:
             with torch.no_grad():
                 super().dynamics(torch.empty(*size, 0))
         finally:
-            self.persistent_state = persistent
+            self.persistent_state, self.norm = persistent, norm
         self.current_state, self.voltage_state = self.current_state.to(device), self.voltage_state.to(device)
 
     def _decays(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -247,6 +247,24 @@ def test_decays_belong_to_channels() -> None:
         assert torch.equal(found[:, channel : channel + 1], alone(z[:, channel : channel + 1]))
 
 
+@pytest.mark.parametrize("options", [{"requires_grad": True}, {"graded_spike": True}, {"norm": MeanOnly}])
+def test_decays_of_channels_with_slayers_own_passes(options: dict[str, Any]) -> None:
+    """Options that are not fused, values beyond the kernels' range, kept states: each channel as one neuron alone."""
+    torch.manual_seed(0)
+    neuron = Neuron(1.0, (0.1, 0.9), (0.0, 0.5), shared_param=False, persistent_state="norm" not in options, **options)
+    for size in (1.0, 3e5):
+        z = draw_input(np.random.default_rng(1), (2, 3, 4, 5, 20), 1.0) * size
+        found = neuron(z)
+        assert found.any()
+        if size == 1.0:
+            decays = [(neuron.current_decay[i].item() / 4096, neuron.voltage_decay[i].item() / 4096) for i in range(3)]
+            alone = [Stock(1.0, *pair, persistent_state=neuron.persistent_state, **options) for pair in decays]
+        for channel in range(3):
+            part = slice(channel, channel + 1)
+            assert torch.equal(found[:, part], alone[channel](z[:, part].contiguous()))
+            assert torch.equal(neuron.voltage_state[:, part], alone[channel].voltage_state)
+
+
 def test_nothing_kept_without_gradients() -> None:
     neuron = Neuron(1.0, 0.5, 0.5)
     z = torch.ones(2, 3, 4, requires_grad=True)
@@ -308,8 +326,6 @@ def test_layouts_agree(seed: int) -> None:
     """Time outermost or innermost in memory: the same spikes, states and gradients."""
     rng = np.random.default_rng(seed)
     params = draw_neuron(rng, channels_only=True) | {"dropout": None, "norm": None}
-    if not params.get("shared_param", True):  # only the fused passes know decays per channel of an image
-        params |= {"requires_grad": False, "graded_spike": False, "persistent_state": False, "scale": 64}
     shape = (int(rng.integers(1, 4)), 5, int(rng.integers(1, 30)), 3, int(rng.choice([1, 2, 64, 70])))
     neurons = [Neuron(**params)]
     neurons.append(copy.deepcopy(neurons[0]))
