@@ -12,9 +12,8 @@ import numpy as np
 from scipy import sparse
 from simulate_networks import NAMED, spikes, with_threshold
 
-from sdsnn_core.convolution import expand
+from sdsnn_core.arithmetic import decay
 from sdsnn_core.network import Convolution, Network, Synapses
-from sdsnn_core.reference import decay
 
 LAVA_KINDS = {"dense": "Dense (and Conv)", "sparse": "Sparse (convolutions expanded)", "mixed": "Sparse convolutions"}
 
@@ -22,7 +21,7 @@ LAVA_KINDS = {"dense": "Dense (and Conv)", "sparse": "Sparse (convolutions expan
 def expanded(network: Network) -> Network:
     """Return the network with synapses in place of convolutions."""
     wires = {
-        name: expand(p, network.nodes[p.source].shape) if isinstance(p, Convolution) else p
+        name: p.synapses(network.nodes[p.source].shape) if isinstance(p, Convolution) else p
         for name, p in network.projections.items()
     }
     return Network(network.nodes, wires)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from sdsnn_core import reference
 from sdsnn_core.activity import prepare_inputs
+from sdsnn_core.arithmetic import STATE_LIMIT, before_decay, decay
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import (
     BIAS_EXP_MAX,
@@ -90,9 +91,7 @@ def _finer_start(population: Population, bits: int) -> npt.NDArray[np.int64]:
     start, rate = np.broadcast_arrays(
         population.initial_voltage.astype(np.int64), population.voltage_decay.astype(np.int64)
     )
-    left = reference.decay(start, rate) << bits
-    kept = np.maximum(DECAY_UNITY - rate, 1)
-    return np.where(rate < DECAY_UNITY, np.sign(left) * -(-np.abs(left) * DECAY_UNITY // kept), start << bits)
+    return np.where(rate < DECAY_UNITY, before_decay(decay(start, rate) << bits, rate), start << bits)
 
 
 def largest_states(network: Network, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, int]:
@@ -115,7 +114,7 @@ def finest_resolution(network: Network, spikes: npt.ArrayLike | Mapping[str, npt
     """Return the most bits that the numbers of `network` allow and with which no state leaves 24 bits on `spikes`."""
     largest = max(largest_states(network, spikes).values(), default=0)
     for bits in range(MOST_BITS, 0, -1):
-        if largest << bits >= reference.STATE_LIMIT:
+        if largest << bits >= STATE_LIMIT:
             continue
         try:
             with_resolution(network, bits)

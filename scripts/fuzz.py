@@ -8,8 +8,10 @@ import warnings
 from pathlib import Path
 
 from sdsnn.deploy.engine import run as run_engine
-from sdsnn.export.fuzz import Tally, fuzz
 from sdsnn_core.lava.compat import lava_available
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from fuzzing import Tally, fuzz
 
 
 def main() -> int:

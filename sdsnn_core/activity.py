@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
+from . import geometry
 from .errors import NetworkError
-from .network import Convolution, Input, Network, Output, Population, Projection
+from .network import Convolution, Network, Output, Projection, Shape, Synapses
+from .rules import Rules
+
+# (projection, shape of its source) -> (n_pre,) int64: how many stored synapses leave each unit
+FAN_OUT: Rules[Callable[[Any, Shape], npt.NDArray[np.int64]]] = Rules("fan-out: projection")
 
 
 @final
@@ -103,23 +109,17 @@ def output_counts(network: Network, activity: Activity) -> npt.NDArray[np.int64]
 
 def fan_out(network: Network, projection: Projection) -> npt.NDArray[np.int64]:
     """Return how many stored synapses leave each neuron of the source: (n_pre,) int64."""
-    source = network.nodes[projection.source]
-    assert isinstance(source, Input | Population)  # Network checks it
-    if not isinstance(projection, Convolution):
-        return np.bincount(projection.pre, minlength=source.size).astype(np.int64)
-    _, height, width = source.shape
-    _, h_out, w_out = projection.output_shape(source.shape)
-    kernel, groups = projection.kernel, projection.groups
-    # One slice per kernel place: the inputs it touches, times the output channels that have a weight there.
-    channels = (kernel.reshape(groups, -1, *kernel.shape[1:]) != 0).sum(axis=1).reshape(-1, *kernel.shape[2:])
-    result = np.zeros(source.shape, np.int64)
-    for ky in range(kernel.shape[2]):
-        for kx in range(kernel.shape[3]):
-            y = np.arange(h_out) * projection.stride[0] - projection.padding[0] + ky * projection.dilation[0]
-            x = np.arange(w_out) * projection.stride[1] - projection.padding[1] + kx * projection.dilation[1]
-            y, x = y[(y >= 0) & (y < height)], x[(x >= 0) & (x < width)]
-            result[:, y[:, None], x] += channels[:, ky, kx, None, None]
-    return result.reshape(-1)
+    return FAN_OUT.for_(projection)(projection, network.shape_of(projection.source))
+
+
+@FAN_OUT.of(Synapses)
+def _of_synapses(projection: Synapses, source: Shape) -> npt.NDArray[np.int64]:
+    return np.bincount(projection.pre, minlength=math.prod(source)).astype(np.int64)
+
+
+@FAN_OUT.of(Convolution)
+def _of_convolution(projection: Convolution, source: Shape) -> npt.NDArray[np.int64]:
+    return geometry.fan_out(source, projection.kernel, projection.window).reshape(-1)
 
 
 def events_from_spikes(network: Network, spikes: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.int64]]:
@@ -129,3 +129,28 @@ def events_from_spikes(network: Network, spikes: Mapping[str, npt.NDArray[Any]])
     int64 as in `Activity.events`.
     """
     return {name: np.asarray((spikes[p.source] != 0) @ fan_out(network, p)) for name, p in network.projections.items()}
+
+
+def first_difference(
+    a: Mapping[str, npt.NDArray[Any]], b: Mapping[str, npt.NDArray[Any]]
+) -> tuple[str, int, int, int] | None:
+    """Return (node, sample, step, neuron) of the earliest difference in (samples, steps, size) arrays, or None."""
+    best: tuple[str, int, int, int] | None = None
+    for name in a:
+        if name in b and (where := np.argwhere(np.asarray(a[name]) != np.asarray(b[name]))).size:
+            sample, step, neuron = (int(i) for i in where[np.argmin(where[:, 1])])
+            if best is None or step < best[2]:
+                best = (name, sample, step, neuron)
+    return best
+
+
+def random_spikes(
+    rng: np.random.Generator, network: Network, n_samples: int, n_steps: int
+) -> dict[str, npt.NDArray[np.uint8]]:
+    """Draw input (n_samples, n_steps, size) uint8 for every input, at a rate between 2 and 80 %."""
+    result = {}
+    for name, node in network.inputs.items():
+        size = (n_samples, n_steps, node.size)
+        fired = rng.random(size) < rng.choice([0.02, 0.1, 0.4, 0.8])
+        result[name] = (fired * rng.integers(1, node.max_value + 1, size)).astype(np.uint8)
+    return result

@@ -1,34 +1,39 @@
-"""Which units are dead, and the smaller Network that spikes the same.
+"""The smaller Network that spikes the same.
 
-A unit is *live* if it can ever fire and its spikes can reach an output. Who can ever fire is found from the inputs
-forward: nobody has fired before the first step, and a neuron's first spike needs sources that fired before it, so
-the smallest set closed under "the bound on the drive exceeds the threshold" holds every neuron that ever fires. Units
-outside it, and units without a path of synapses from firing units to an output, change no other spike, so they and
-their synapses go. Units that fire from bias alone, without input, are in the set and stay in place.
-
-The bound: with P and N the sums of positive and negative weights of sources that can fire (times 64, times the
-largest value of a graded input), u lies within -N/d .. P/d for current decay d, as long as neither leaves 24 bits;
-where one could, u may wrap and the neuron counts as firing. Then v <= max(initial, (P/d + bias) / voltage decay).
-Rounding is towards zero and only lowers positive values, so the bound is safe.
-
-Units of a population that a convolution touches go by whole channels; the others one by one; a population without
-any live unit goes with its projections. Ports keep their shape.
+A unit is *live* if it can ever fire and its spikes can reach an output (see `reachability`). Dead units change no other
+spike, so they and their synapses go. Units of a population that a convolution touches go by whole channels; the others
+one by one; a population without any live unit goes with its projections. Ports keep their shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
-import numpy.typing as npt
 
-from .convolution import expand
-from .network import DECAY_UNITY, Convolution, Input, Network, Node, Population, Projection, Synapses
-from .reference import STATE_LIMIT
+from .network import Convolution, Input, Network, Node, Output, Population, Projection, Shape, Synapses
+from .reachability import Units, all_synapses, can_fire, with_sources
+from .rules import Rules
 
-Kept = npt.NDArray[np.bool_]
+_NO_UNITS: Units = np.zeros(0, bool)
+
+
+class _Cut(NamedTuple):
+    """What stays: the shape of every node, its units that stay, and those that can fire."""
+
+    shapes: Mapping[str, Shape]
+    kept: Mapping[str, Units]
+    fires: Mapping[str, Units]
+
+
+# projection -> whether the units at its ends can be cut out by whole channels only
+BY_CHANNEL: Rules[bool] = Rules("compaction: projection", {Synapses: False, Convolution: True})
+# (projection, what stays) -> the smaller projection
+SHRINK: Rules[Callable[[Any, _Cut], Projection]] = Rules("compaction: projection")
+# (node, (size,) bool of its units that stay, whether they are whole channels) -> the smaller node
+SHRINK_NODE: Rules[Callable[[Any, Units, bool], Node]] = Rules("compaction: node")
 _PARAMETERS = ("current_decay", "voltage_decay", "threshold", "bias", "initial_voltage")
 
 
@@ -43,7 +48,7 @@ class Compaction:
     """
 
     network: Network
-    kept: Mapping[str, Kept]
+    kept: Mapping[str, Units]
     units: Mapping[str, tuple[int, int]]
     synapses: Mapping[str, tuple[int, int]]
     bytes: tuple[int, int]
@@ -62,33 +67,27 @@ class Compaction:
 
 def compact(network: Network) -> Compaction:
     """Return the network without its dead units. Its populations spike as the kept units of the original did."""
-    wires = {
-        name: p if isinstance(p, Synapses) else expand(p, network.shape_of(p.source))
-        for name, p in network.projections.items()
-    }
-    fires = _firing(network, wires)
-    kept = _kept(network, wires, fires)
+    synapses = all_synapses(network)
+    fires = can_fire(network, synapses)
+    kept = _kept(network, synapses, fires)
     gone = {name for name, units in kept.items() if not units.any()}
-    convolutions = [p for p in network.projections.values() if isinstance(p, Convolution)]
-    by_channel = {end for p in convolutions if not {p.source, p.target} & gone for end in (p.source, p.target)}
+    stay = {name: p for name, p in network.projections.items() if not {p.source, p.target} & gone}
+    by_channel = {end for p in stay.values() if BY_CHANNEL.for_(p) for end in (p.source, p.target)}
     nodes: dict[str, Node] = {
-        name: _shrink_population(node, kept[name], name in by_channel) if isinstance(node, Population) else node
+        name: SHRINK_NODE.for_(node)(node, kept.get(name, _NO_UNITS), name in by_channel)
         for name, node in network.nodes.items()
         if name not in gone
     }
-    projections: dict[str, Projection] = {
-        name: _shrink_convolution(network, p, kept) if isinstance(p, Convolution) else _shrink_synapses(p, kept, fires)
-        for name, p in network.projections.items()
-        if not {p.source, p.target} & gone
-    }
+    cut = _Cut({name: network.shape_of(name) for name in kept}, kept, fires)
+    projections: dict[str, Projection] = {name: SHRINK.for_(p)(p, cut) for name, p in stay.items()}
     smaller = Network(nodes, projections, network.dt_s, network.provenance)
     return Compaction(
         smaller,
         {name: kept[name] for name in network.populations},
         {name: (node.size, int(kept[name].sum())) for name, node in network.populations.items()},
         {
-            name: (wire.n_weights, n_connections(smaller, name) if name in projections else 0)
-            for name, wire in wires.items()
+            name: (before.n_weights, smaller.synapses(name).n_weights if name in projections else 0)
+            for name, before in synapses.items()
         },
         (weight_bytes(network), weight_bytes(smaller)),
     )
@@ -100,77 +99,16 @@ def weight_bytes(network: Network) -> int:
     A matrix takes a byte per place, a list a byte of weight and one of index per stored synapse. Kernels are stored
     once. What a chip takes in its own formats, the placement tells.
     """
-    total = 0
-    for p in network.projections.values():
-        full = network.size_of(p.source) * network.size_of(p.target) if isinstance(p, Synapses) else p.kernel.size
-        total += min(full, 2 * p.n_weights)
-    return total
+    names = network.projections
+    return synapse_memory([p.n_weights for p in names.values()], [network.n_dense(name) for name in names])
 
 
-def n_connections(network: Network, name: str) -> int:
-    """Return how many point-to-point connections projection `name` makes."""
-    p = network.projections[name]
-    if isinstance(p, Synapses):
-        return p.n_weights
-    return expand(p, network.shape_of(p.source)).n_weights
+def synapse_memory(present: Sequence[int], dense: Sequence[int]) -> int:
+    """Return bytes of the weights of projections with `present` weights out of `dense`, see `weight_bytes`."""
+    return sum(min(full, 2 * stored) for stored, full in zip(present, dense, strict=True))
 
 
-def _firing(network: Network, wires: Mapping[str, Synapses]) -> dict[str, Kept]:
-    """Return for every node which units can ever emit a spike."""
-    fires: dict[str, Kept] = {name: np.ones(node.size, bool) for name, node in network.inputs.items()}
-    fires.update({name: np.zeros(node.size, bool) for name, node in network.populations.items()})
-    changed = set(network.populations)
-    while changed:
-        name = min(changed, key=list(network.nodes).index)
-        changed.discard(name)
-        now = _may_fire(network, wires, fires, name)
-        if (now & ~fires[name]).any():
-            fires[name] = fires[name] | now
-            changed |= {p.target for _, p in network.outgoing(name)}
-    return fires
-
-
-def _may_fire(network: Network, wires: Mapping[str, Synapses], fires: Mapping[str, Kept], name: str) -> Kept:
-    population = network.populations[name]
-    drive = np.zeros((2, population.size))  # float64: sums of at most 2**31 * 2**13 * 2**8 stay exact below 2**53
-    for key, p in network.incoming(name):
-        source = network.nodes[p.source]
-        largest = source.max_value if isinstance(source, Input) else 1
-        active = fires[p.source][wires[key].pre]
-        weight = wires[key].weight[active] * (64.0 * largest * 2**p.weight_exp)
-        post = wires[key].post[active]
-        drive[0] += np.bincount(post, np.maximum(weight, 0), population.size)
-        drive[1] += np.bincount(post, np.maximum(-weight, 0), population.size)
-    u_decay, v_decay = (population.per_neuron(f"{kind}_decay") / DECAY_UNITY for kind in ("current", "voltage"))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # 0/0: no drive and no decay, so the state stays where it began, at 0.
-        most, least = (np.nan_to_num(side / u_decay, nan=0.0, posinf=np.inf) for side in drive)
-        push = most + (population.per_neuron("bias") << population.bias_exp)
-        settled = np.where(push > 0, push / v_decay, 0.0)
-    highest = np.maximum(settled, population.per_neuron("initial_voltage"))
-    may_wrap = np.maximum(most, least) >= STATE_LIMIT
-    return np.asarray((highest > 64 * population.per_neuron("threshold")) | may_wrap)
-
-
-def _with_sources(
-    network: Network, wires: Mapping[str, Synapses], fires: Mapping[str, Kept], kept: Mapping[str, Kept]
-) -> dict[str, Kept]:
-    """Return `kept` and every unit that can fire and has a path of synapses to one of them."""
-    result = {name: units.copy() for name, units in kept.items()}
-    changed = set(network.populations)
-    while changed:
-        target = changed.pop()
-        for key, p in network.incoming(target):
-            reached = np.zeros_like(result[p.source])
-            reached[wires[key].pre[result[target][wires[key].post]]] = True
-            reached &= fires[p.source] & ~result[p.source]
-            if reached.any():
-                result[p.source] |= reached
-                changed.add(p.source)
-    return result
-
-
-def _kept(network: Network, wires: Mapping[str, Synapses], fires: Mapping[str, Kept]) -> dict[str, Kept]:
+def _kept(network: Network, synapses: Mapping[str, Synapses], fires: Mapping[str, Units]) -> dict[str, Units]:
     """Return the live units, widened to what can be cut out: whole channels at convolutions, groups of one size."""
     outputs = {output.source for output in network.outputs.values()}
     kept = {name: np.ones(node.size, bool) for name, node in network.inputs.items()}
@@ -178,16 +116,16 @@ def _kept(network: Network, wires: Mapping[str, Synapses], fires: Mapping[str, K
     before = -1
     while (after := sum(int(units.sum()) for units in kept.values())) != before:
         before = after
-        kept = _with_sources(network, wires, fires, kept)
+        kept = with_sources(network, synapses, fires, kept)
         for p in network.projections.values():
-            if isinstance(p, Convolution) and kept[p.source].any() and kept[p.target].any():
+            if BY_CHANNEL.for_(p) and kept[p.source].any() and kept[p.target].any():
                 _widen(network, p, kept)
     return kept
 
 
-def _widen(network: Network, p: Convolution, kept: dict[str, Kept]) -> None:
+def _widen(network: Network, p: Any, kept: dict[str, Units]) -> None:
     """Widen `kept` at both ends of a convolution to whole channels, and to whole groups where groups differ."""
-    ends = {end: _channels(network, end, kept) for end in (p.source, p.target)}
+    ends = {end: _channels(network.shape_of(end), kept[end]) for end in (p.source, p.target)}
     if p.groups > 1 and not _even_groups(p, *ends.values()):
         used = np.any([channels.reshape(p.groups, -1).any(axis=1) for channels in ends.values()], axis=0)
         if p.source in network.inputs:
@@ -198,19 +136,24 @@ def _widen(network: Network, p: Convolution, kept: dict[str, Kept]) -> None:
         kept[end] = np.broadcast_to(channels[:, None, None], shape).reshape(-1).copy()
 
 
-def _even_groups(p: Convolution, into: Kept, out: Kept) -> bool:
+def _even_groups(p: Convolution, into: Units, out: Units) -> bool:
     """Return whether every group keeps equally many channels on each side, or none on both."""
     before, after = (channels.reshape(p.groups, -1).sum(axis=1) for channels in (into, out))
-    used: Kept = np.asarray(before > 0)
+    used: Units = np.asarray(before > 0)
     return bool((used == (after > 0)).all() and np.ptp(before[used]) == 0 and np.ptp(after[used]) == 0)
 
 
-def _channels(network: Network, name: str, kept: Mapping[str, Kept]) -> Kept:
-    shape = network.shape_of(name)
-    return np.asarray(kept[name].reshape(shape[0], -1).any(axis=1))
+def _channels(shape: Shape, kept: Units) -> Units:
+    return np.asarray(kept.reshape(shape[0], -1).any(axis=1))
 
 
-def _shrink_population(population: Population, kept: Kept, by_channel: bool) -> Population:
+@SHRINK_NODE.of(Input, Output)
+def _port(node: Input | Output, kept: Units, by_channel: bool) -> Input | Output:
+    return node
+
+
+@SHRINK_NODE.of(Population)
+def _shrink_population(population: Population, kept: Units, by_channel: bool) -> Population:
     if kept.all():
         return population
     if by_channel:
@@ -229,8 +172,10 @@ def _shrink_population(population: Population, kept: Kept, by_channel: bool) -> 
     return replace(population, shape=shape, **changes)
 
 
-def _shrink_synapses(p: Synapses, kept: Mapping[str, Kept], fires: Mapping[str, Kept]) -> Synapses:
-    stay = kept[p.source][p.pre] & kept[p.target][p.post] & fires[p.source][p.pre]
+@SHRINK.of(Synapses)
+def _shrink_synapses(p: Synapses, cut: _Cut) -> Synapses:
+    kept = cut.kept
+    stay = kept[p.source][p.pre] & kept[p.target][p.post] & cut.fires[p.source][p.pre]
     if stay.all() and kept[p.source].all() and kept[p.target].all():
         return p
     pre, post = (np.cumsum(kept[end]) - 1 for end in (p.source, p.target))
@@ -238,12 +183,13 @@ def _shrink_synapses(p: Synapses, kept: Mapping[str, Kept], fires: Mapping[str, 
     return replace(p, pre=pre[p.pre[stay]], post=post[p.post[stay]], weight=p.weight[stay], delay=delay)
 
 
-def _shrink_convolution(network: Network, p: Convolution, kept: Mapping[str, Kept]) -> Convolution:
-    into, out = _channels(network, p.source, kept), _channels(network, p.target, kept)
+@SHRINK.of(Convolution)
+def _shrink_convolution(p: Convolution, cut: _Cut) -> Convolution:
+    into, out = (_channels(cut.shapes[end], cut.kept[end]) for end in (p.source, p.target))
     if into.all() and out.all():
         return p
     by_group = into.reshape(p.groups, -1)
-    used: Kept = np.asarray(by_group.any(axis=1))
+    used: Units = np.asarray(by_group.any(axis=1))
     rows = []
     for group, row in enumerate(p.kernel.reshape(p.groups, -1, *p.kernel.shape[1:])):
         stay = out.reshape(p.groups, -1)[group]

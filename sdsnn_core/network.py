@@ -23,13 +23,12 @@ from typing import Any, Literal, final
 import numpy as np
 import numpy.typing as npt
 
-from .convolution import convolution_output_shape
+from .arithmetic import DECAY_UNITY
 from .errors import NetworkError
+from .geometry import Ints, Pair, Shape, Window, connections, output_shape, taps
 
 IntArray = npt.NDArray[np.integer[Any]]
-Shape = tuple[int, ...]
 
-DECAY_UNITY = 4096  # decays are 12-bit fractions; 4096 forgets everything in one step (lava.proc.lif, ds_offset 1)
 THRESHOLD_MAX = 2**17 - 1  # 17-bit mantissa, scaled by 2**6 (lava.proc.lif PyLifModelBitAcc)
 NEVER_FIRES = 2**17  # 64 * NEVER_FIRES exceeds the largest voltage, 2**23 - 1: a readout that only integrates
 BIAS_MAX = 2**12 - 1  # 13-bit signed mantissa without its most negative value
@@ -224,6 +223,19 @@ class Synapses:
         matrix[self.post, self.pre] = self.weight
         return matrix
 
+    def synapses(self, source_shape: Shape) -> Synapses:
+        """Return itself."""
+        return self
+
+    def n_dense(self, source: Shape, target: Shape) -> int:
+        """Return how many weights it has without a zero among them."""
+        return math.prod(source) * math.prod(target)
+
+    def check_ends(self, source: Shape, target: Shape) -> None:
+        """Raise NetworkError unless every index lies inside shapes `source` and `target`."""
+        _in_range(self.pre, 0, math.prod(source) - 1, f"pre index into {self.source!r}")
+        _in_range(self.post, 0, math.prod(target) - 1, f"post index into {self.target!r}")
+
     @property
     def n_weights(self) -> int:
         """Number of stored weights (equal to the number of synapses)."""
@@ -242,9 +254,9 @@ class Convolution:
     source: str
     target: str
     kernel: IntArray
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
     groups: int = 1
     delay: IntArray = field(default_factory=lambda: np.zeros((), np.uint8))
     weight_exp: int = 0
@@ -272,13 +284,41 @@ class Convolution:
 
     def output_shape(self, source_shape: Shape) -> Shape:
         """Return (C_out, H_out, W_out) for a source of shape (C_in, H, W)."""
-        return convolution_output_shape(
-            source_shape, self.kernel.shape, self.stride, self.padding, self.dilation, self.groups
-        )
+        return output_shape(source_shape, self.kernel.shape, self.window)
+
+    def taps(self, source_shape: Shape) -> tuple[Ints, Ints]:
+        """Return where its taps land, (kh, H_out) and (kw, W_out): see `geometry.axis_taps`."""
+        return taps(source_shape, self.kernel.shape, self.window)
+
+    def synapses(self, source_shape: Shape) -> Synapses:
+        """Return the point-to-point synapses that it stands for, one per non-zero weight and place it lands on.
+
+        This is what a convolution means: every back end must deliver the same sums as this expansion.
+        """
+        pre, post, entry = connections(source_shape, self.kernel, self.window)
+        order = np.lexsort((post, pre))
+        pre, post = pre[order], post[order]
+        channel = pre // math.prod(source_shape[1:])
+        delay = self.delay if self.delay.ndim == 0 else self.delay[channel]
+        return Synapses(self.source, self.target, pre, post, self.kernel[entry][order], delay, self.weight_exp)
+
+    def n_dense(self, source: Shape, target: Shape) -> int:
+        """Return how many weights its kernel has without a zero among them."""
+        return self.kernel.size
+
+    def check_ends(self, source: Shape, target: Shape) -> None:
+        """Raise NetworkError unless it makes shape `target` from shape `source`."""
+        if (shape := self.output_shape(source)) != target:
+            raise NetworkError(f"makes shape {shape} from {source}, but {self.target!r} has {target}")
+
+    @property
+    def window(self) -> Window:
+        """Stride, padding, dilation and groups together."""
+        return Window(self.stride, self.padding, self.dilation, self.groups)
 
     @property
     def n_weights(self) -> int:
-        """Number of non-zero kernel weights (shared over places; see `convolution.expand` for connections)."""
+        """Number of non-zero kernel weights (shared over places; `synapses` gives the connections)."""
         return int(np.count_nonzero(self.kernel))
 
 
@@ -329,15 +369,7 @@ class Network:
             raise NetworkError(f"source {projection.source!r} is not an input or a population")
         if not isinstance(target, Population):
             raise NetworkError(f"target {projection.target!r} is not a population")
-        if isinstance(projection, Synapses):
-            _in_range(projection.pre, 0, source.size - 1, f"pre index into {projection.source!r}")
-            _in_range(projection.post, 0, target.size - 1, f"post index into {projection.target!r}")
-        else:
-            made = projection.output_shape(source.shape)
-            if made != target.shape:
-                raise NetworkError(
-                    f"makes shape {made} from {source.shape}, but {projection.target!r} has {target.shape}"
-                )
+        projection.check_ends(source.shape, target.shape)
 
     def _of(self, kind: type) -> dict[str, Any]:
         return {name: node for name, node in self.nodes.items() if isinstance(node, kind)}
@@ -375,6 +407,20 @@ class Network:
         """Number of neurons or channels of node `name` (an Output has those of its source)."""
         node = self.nodes[name]
         return self.size_of(node.source) if isinstance(node, Output) else node.size
+
+    def synapses(self, name: str) -> Synapses:
+        """Return the point-to-point synapses of projection `name`, whatever its type."""
+        projection = self.projections[name]
+        return projection.synapses(self.shape_of(projection.source))
+
+    def n_dense(self, name: str) -> int:
+        """Return how many weights projection `name` has without a zero: matrix entries, or entries of the kernel."""
+        p = self.projections[name]
+        return p.n_dense(self.shape_of(p.source), self.shape_of(p.target))
+
+    def n_synapses(self) -> int:
+        """Return how many point-to-point connections all projections make."""
+        return sum(self.synapses(name).n_weights for name in self.projections)
 
     def digest(self) -> str:
         """Return a SHA-256 over everything that decides its spikes (not dt_s and provenance)."""

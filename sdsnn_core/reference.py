@@ -22,27 +22,9 @@ import numpy.typing as npt
 from scipy import sparse
 
 from .activity import Activity, prepare_inputs
-from .convolution import expand
-from .network import DECAY_UNITY, Network, Population, Synapses
-
-STATE_LIMIT = 2**23  # u and v are 24-bit registers
-
-
-def decay(state: npt.NDArray[np.int64], rate: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return `state` with the fraction rate/4096 gone, rounded towards zero. Both int64, of one shape."""
-    magnitude: npt.NDArray[np.int64] = np.abs(state) * (DECAY_UNITY - rate) >> 12
-    return np.sign(state) * magnitude
-
-
-def int32(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return `values` reduced to what a 32-bit accumulator would hold."""
-    return values.astype(np.int32).astype(np.int64)
-
-
-def wrap_current(current: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Wrap into (-2**23, 2**23] once, as Lava does: further multiples of 2**24 stay."""
-    wrapped = np.where(current > STATE_LIMIT, current - 2 * STATE_LIMIT, current)
-    return np.where(current <= -STATE_LIMIT, current + 2 * STATE_LIMIT, wrapped)
+from .arithmetic import decay, int32, saturate, wrap_current
+from .network import Network, Population, Synapses
+from .rules import Rules
 
 
 class _Neurons:
@@ -61,10 +43,14 @@ class _Neurons:
         current = int32(decay(self.current, self.current_decay) + int32(arriving << 6))
         self.current = int32(wrap_current(current))
         voltage = int32(decay(self.voltage, self.voltage_decay) + self.current + self.bias)
-        self.voltage = np.clip(voltage, -STATE_LIMIT + 1, STATE_LIMIT - 1)
+        self.voltage = saturate(voltage)
         spike = self.voltage > self.threshold
         self.voltage[spike] = 0
         return spike
+
+
+# type of neurons -> (neurons, n_samples) -> their state, with `step(arriving)`, `current` and `voltage`
+NEURONS: Rules[type[_Neurons]] = Rules("reference: neurons", {Population: _Neurons})
 
 
 class _Wires:
@@ -109,14 +95,9 @@ def run(
     """
     inputs, n_samples, length = prepare_inputs(network, spikes, n_steps)
     keep = {*network.inputs, *network.populations} if record is None else set(record)
-    neurons = {name: _Neurons(node, n_samples) for name, node in network.populations.items()}
+    neurons = {name: NEURONS.for_(node)(node, n_samples) for name, node in network.populations.items()}
     wires = {
-        name: _Wires(
-            p if isinstance(p, Synapses) else expand(p, network.shape_of(p.source)),
-            network.size_of(p.source),
-            network.size_of(p.target),
-            n_samples,
-        )
+        name: _Wires(network.synapses(name), network.size_of(p.source), network.size_of(p.target), n_samples)
         for name, p in network.projections.items()
     }
     emitted = {name: np.zeros((n_samples, length, network.size_of(name)), np.uint8) for name in neurons}

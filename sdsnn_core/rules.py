@@ -13,7 +13,7 @@ A room that treats kinds differently has one table and asks it; nothing else tel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from .errors import UnsupportedNode
@@ -25,12 +25,13 @@ class Rules(Generic[Rule]):
     """A table type -> rule, exact types only: a subclass needs a rule of its own.
 
     Args:
-        name: what the table decides, for errors ("NIR writer: node").
+        name: What the table decides, for errors ("NIR writer: node").
+        rules: Rules to begin with, where they are values and not functions.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, rules: Mapping[type, Rule] | None = None) -> None:
         self.name = name
-        self._rules: dict[type, Rule] = {}
+        self._rules: dict[type, Rule] = dict(rules or {})
 
     def of(self, *kinds: type) -> Callable[[Rule], Rule]:
         """Return a decorator that enters its function as the rule of `kinds`."""

@@ -13,9 +13,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from sdsnn_core.activity import Activity
-from sdsnn_core.convolution import expand
-from sdsnn_core.network import Input, Network, Projection, Synapses
-from sdsnn_core.reference import decay, int32, wrap_current
+from sdsnn_core.arithmetic import decay, int32, wrap_current
+from sdsnn_core.network import Network, Projection, Synapses
 
 _CHUNK = 20_000_000  # state values replayed at once, to bound memory
 
@@ -101,8 +100,4 @@ class _Replay:
 
 def as_synapses(network: Network, projection: Projection) -> Synapses:
     """Return the point-to-point synapses of any projection."""
-    if isinstance(projection, Synapses):
-        return projection
-    source = network.nodes[projection.source]
-    assert isinstance(source, Input) or hasattr(source, "shape")
-    return expand(projection, source.shape)
+    return projection.synapses(network.shape_of(projection.source))

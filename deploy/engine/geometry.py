@@ -8,14 +8,11 @@ import numpy.typing as npt
 from sdsnn_core.network import Convolution, Shape
 
 
-def landings(
-    size: int, kernel: int, stride: int, padding: int, dilation: int, made: int
-) -> list[list[tuple[int, int]]]:
-    """Return for every source place along one axis the (tap, target place) pairs that it reaches."""
-    result = []
-    for place in range(size):
-        reach = ((tap, place + padding - tap * dilation) for tap in range(kernel))
-        result.append([(tap, at // stride) for tap, at in reach if at % stride == 0 and 0 <= at // stride < made])
+def landings(taps: npt.NDArray[np.int64], size: int) -> list[list[tuple[int, int]]]:
+    """Return for every source place along one axis the (tap, target place) pairs that it reaches; taps: of the axis."""
+    result: list[list[tuple[int, int]]] = [[] for _ in range(size)]
+    for tap, target in np.argwhere(taps >= 0).tolist():
+        result[taps[tap, target]].append((tap, target))
     return result
 
 
@@ -34,9 +31,7 @@ def tables(convolution: Convolution, source_shape: Shape, offset: int) -> tuple[
     likewise for source columns, with triples (first stored tap, target column, taps): a run of taps that lie next
     to each other both in storage and in the target.
     """
-    _, h_out, w_out = convolution.output_shape(source_shape)
-    _, _, kh, kw = convolution.kernel.shape
-    (sy, sx), (py, px), (dy, dx) = convolution.stride, convolution.padding, convolution.dilation
+    row_taps, column_taps = convolution.taps(source_shape)
     numbers: list[int] = []
 
     def add(entries: list[list[int]]) -> int:
@@ -52,10 +47,13 @@ def tables(convolution: Convolution, source_shape: Shape, offset: int) -> tuple[
             numbers.extend(entry)
         return begin
 
-    rows = add([[n for pair in pairs for n in pair] for pairs in landings(source_shape[1], kh, sy, py, dy, h_out)])
-    stored = {tap: position for position, tap in enumerate(tap_order(kw, sx, dx))}
+    rows = add([[n for pair in pairs for n in pair] for pairs in landings(row_taps, source_shape[1])])
+    stored = {
+        tap: position
+        for position, tap in enumerate(tap_order(len(column_taps), convolution.stride[1], convolution.dilation[1]))
+    }
     lines = []
-    for pairs in landings(source_shape[2], kw, sx, px, dx, w_out):
+    for pairs in landings(column_taps, source_shape[2]):
         runs: list[list[int]] = []
         for position, target in sorted((stored[tap], target) for tap, target in pairs):
             # With groups a target place holds other groups' channels too, so taps do not follow each other.

@@ -60,21 +60,16 @@ def boxes(shape: Shape, size: tuple[int, int, int]) -> Iterator[Box]:
 Pattern = tuple[tuple[int, int], ...]  # (target relative to the first target, kernel place) along one axis
 
 
-def _reach(
-    source: int, first: int, last: int, kernel: int, stride: int, padding: int, dilation: int
-) -> tuple[Ints, list[Pattern]]:
-    """Along one axis: return (source,) index of each place's pattern (-1: none), and the patterns."""
-    index = np.full(source, -1, np.int64)
+def _reach(taps: Ints, size: int, first: int, last: int) -> tuple[Ints, list[Pattern]]:
+    """Return (size,) index of the pattern of each place (-1: none) at targets first..last-1, and the patterns."""
+    index = np.full(size, -1, np.int64)
     patterns: dict[Pattern, int] = {}
     hits: dict[int, list[tuple[int, int]]] = {}
-    for target in range(first, last):
-        for k in range(kernel):
-            place = target * stride - padding + k * dilation
-            if 0 <= place < source:
-                hits.setdefault(place, []).append((target, k))
-    for place, found in hits.items():
-        base = found[0][0]
-        key = tuple((target - base, k) for target, k in found)
+    for target, k in np.argwhere(taps[:, first:last].T >= 0).tolist():
+        hits.setdefault(int(taps[k, first + target]), []).append((target, k))
+    for place, pairs in hits.items():
+        base = pairs[0][0]
+        key = tuple((target - base, k) for target, k in pairs)
         index[place] = patterns.setdefault(key, len(patterns))
     return index, list(patterns)
 
@@ -88,6 +83,7 @@ class BoxCounter:
         self.convolution, self.source_shape, self.layout = convolution, source_shape, layout
         self.form = list_format(convolution, layout)
         self.present = convolution.kernel != 0
+        self.taps = convolution.taps(source_shape)
         self.known: dict[tuple[Any, ...], tuple[Ints, Ints]] = {}
 
     def lists(self, box: Box) -> Lists:
@@ -95,9 +91,9 @@ class BoxCounter:
 
         Where the chip does not share lists (layout.shared_convolution false), each axon stores its own.
         """
-        c, shape = self.convolution, self.source_shape
-        row_of, rows = _reach(shape[1], *box.rows, c.kernel.shape[2], c.stride[0], c.padding[0], c.dilation[0])
-        column_of, columns = _reach(shape[2], *box.columns, c.kernel.shape[3], c.stride[1], c.padding[1], c.dilation[1])
+        _, height, width = self.source_shape
+        row_of, rows = _reach(self.taps[0], height, *box.rows)
+        column_of, columns = _reach(self.taps[1], width, *box.columns)
         key = (box.channels, box.shape, tuple(rows), tuple(columns))
         if key not in self.known:
             self.known[key] = self._count(box, rows, columns)

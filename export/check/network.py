@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.convolution import expand
-from sdsnn_core.network import DECAY_UNITY, NEVER_FIRES, Convolution, Input, Network, Population, Projection, Synapses
-from sdsnn_core.reference import STATE_LIMIT
+from sdsnn_core.arithmetic import STATE_LIMIT
+from sdsnn_core.network import NEVER_FIRES, Convolution, Network, Population, Projection, Synapses
+from sdsnn_core.reachability import all_synapses, can_fire, drive
 
 from ..netx.format import BIAS_EXP, netx_runs_exactly, remedied_runs_exactly, why_not
 from .check import Rule
@@ -179,8 +179,10 @@ def groups(network: Network) -> Found:
 
 def overflow(network: Network) -> Found:
     """The current has 24 bits and wraps."""
-    for name, (most, least) in _sums(network).items():
-        reach = 64 * max(int(most.max()), -int(least.min()))
+    synapses = all_synapses(network)
+    firing = {name: np.ones(network.size_of(name), bool) for name in network.nodes}
+    for name in network.populations:
+        reach = int(drive(network, synapses, firing, name).max())
         if reach >= STATE_LIMIT:
             yield (
                 f"population {name!r}",
@@ -191,18 +193,10 @@ def overflow(network: Network) -> Found:
 
 def never_fires(network: Network) -> Found:
     """Neurons whose threshold no input can reach: quantisation or pruning has silenced them."""
-    for name, (most, _) in _sums(network).items():
-        population = network.populations[name]
-        if (population.threshold == NEVER_FIRES).any():
-            continue
-        a, b, limit = (population.per_neuron(key) for key in ("current_decay", "voltage_decay", "threshold"))
-        bias = np.maximum(population.per_neuron("bias") << population.bias_exp, 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            current = np.where(most > 0, 64.0 * most * DECAY_UNITY / a, 0.0)
-            highest = np.where(current + bias > 0, (current + bias) * DECAY_UNITY / b, 0.0)
-        highest = np.maximum(highest, population.per_neuron("initial_voltage"))
-        silent = int((highest <= 64 * limit).sum())
-        if silent:
+    fires = can_fire(network)
+    for name, population in network.populations.items():
+        silent = int((~fires[name]).sum())
+        if silent and not (population.threshold == NEVER_FIRES).any():
             yield (
                 f"population {name!r}",
                 f"{silent} of {population.size} neurons can never reach their threshold",
@@ -222,21 +216,6 @@ def sparse_flag(network: Network) -> Found:
                 f"{projection.n_weights} of {entries} weights; a .net file and netx hold all of them",
                 "netx.hdf5.Network(..., sparse_fc_layer=True), for all layers or none; run_lava chooses by layer",
             )
-
-
-def _sums(network: Network) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Return for every population the largest and smallest sum of weights of each neuron, times 2**weight_exp."""
-    result = {name: (np.zeros(p.size, np.int64), np.zeros(p.size, np.int64)) for name, p in network.populations.items()}
-    for projection in network.projections.values():
-        source = network.nodes[projection.source]
-        assert isinstance(source, Input | Population)
-        synapses = projection if isinstance(projection, Synapses) else expand(projection, source.shape)
-        weight = synapses.weight.astype(np.int64) << synapses.weight_exp
-        weight *= source.max_value if isinstance(source, Input) else 1
-        most, least = result[projection.target]
-        np.add.at(most, synapses.post, np.maximum(weight, 0))
-        np.add.at(least, synapses.post, np.minimum(weight, 0))
-    return result
 
 
 NETWORK_RULES: Final = (

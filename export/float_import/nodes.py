@@ -19,6 +19,7 @@ NIR has one reset, to v_reset. That a writer's neurons subtract the threshold in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -27,13 +28,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from sdsnn_core.convolution import convolution_output_shape
 from sdsnn_core.errors import NetworkError, UnsupportedNode
+from sdsnn_core.geometry import Window, connections, output_shape, padding_pair, pair
 from sdsnn_core.network import Shape
 
 Floats = npt.NDArray[np.float64]
-# weight, stride, padding, dilation, groups
-Kernel = tuple[Floats, tuple[int, int], tuple[int, int], tuple[int, int], int]
+Kernel = tuple[Floats, Window]
 Writer = Literal["euler", "norse", "sinabs", "rockpool"]
 
 WRITERS: Final[Mapping[str, Writer]] = {
@@ -85,62 +85,29 @@ def linear_of(node: Any, kind: str, shape: Shape, where: str) -> tuple[Any, Floa
     if len(shape) != 3:
         raise NetworkError(f"{where}: got an input of shape {shape}, allowed is (C, H, W)")
     if kind in ("SumPool2d", "AvgPool2d"):
-        ky, kx = _two(node.kernel_size)
+        ky, kx = pair(node.kernel_size, f"{where} kernel_size")
         weight = np.full((shape[0], 1, ky, kx), 1.0 if kind == "SumPool2d" else 1.0 / (ky * kx))
-        parts = (weight, _two(node.stride), _two(node.padding), (1, 1), shape[0])
-        bias = 0.0
+        stride, padding, dilation, groups, bias = node.stride, node.padding, 1, shape[0], 0.0
     else:
         weight = np.asarray(node.weight, np.float64)
-        stride, dilation, bias = node.stride, node.dilation, node.bias
+        stride, padding, dilation, bias = node.stride, node.padding, node.dilation, node.bias
+        groups = int(np.asarray(node.groups).flat[0])
         if kind == "Conv1d":
             weight = weight[:, :, None, :]
-            stride, dilation = (1, int(np.asarray(stride).flat[0])), (1, int(np.asarray(dilation).flat[0]))
-        padding = _padding(node.padding, weight.shape[2:], _two(stride), _two(dilation), kind == "Conv1d", where)
-        parts = (weight, _two(stride), padding, _two(dilation), int(np.asarray(node.groups).flat[0]))
-    out = convolution_output_shape(shape, parts[0].shape, *parts[1:])
+            stride, dilation = ((1, int(np.asarray(value).flat[0])) for value in (stride, dilation))
+            padding = padding if isinstance(padding, str) else (0, int(np.asarray(padding).flat[0]))
+    stride, dilation = pair(stride, f"{where} stride"), pair(dilation, f"{where} dilation")
+    window = Window(stride, padding_pair(padding, weight.shape[2:], stride, dilation, where), dilation, groups)
+    out = output_shape(shape, weight.shape, window)
     shift = np.broadcast_to(np.asarray(bias, np.float64).reshape(-1, 1, 1), out).reshape(-1)
-    return conv_matrix(shape, out, *parts), shift, out, parts
+    return conv_matrix(shape, weight, window), shift, out, (weight, window)
 
 
-def _two(values: Any) -> tuple[int, int]:
-    y, x = np.broadcast_to(np.asarray(values).reshape(-1), (2,))
-    return int(y), int(x)
-
-
-def _padding(
-    given: Any, kernel: Shape, stride: tuple[int, int], dilation: tuple[int, int], one_axis: bool, where: str
-) -> tuple[int, int]:
-    if not isinstance(given, str):
-        return (0, int(np.asarray(given).flat[0])) if one_axis else _two(given)
-    if given == "valid":
-        return 0, 0
-    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    if stride != (1, 1) or any(r % 2 for r in reach):
-        raise UnsupportedNode(f"{where} padding: got 'same' with a stride or an even kernel, allowed are integers")
-    return reach[0] // 2, reach[1] // 2
-
-
-def conv_matrix(
-    shape: Shape,
-    out: Shape,
-    weight: Floats,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    groups: int,
-) -> Any:
-    """Return a convolution as a matrix (size of out, size of shape), both in C order; csr float64."""
-    c_out, c_in = weight.shape[:2]
-    o, i, ky, kx = np.nonzero(weight)
-    channel = o // (c_out // groups) * c_in + i
-    y = np.arange(out[1]) * stride[0] - padding[0] + ky[:, None] * dilation[0]
-    x = np.arange(out[2]) * stride[1] - padding[1] + kx[:, None] * dilation[1]
-    inside = ((y >= 0) & (y < shape[1]))[:, :, None] & ((x >= 0) & (x < shape[2]))[:, None, :]
-    k, oy, ox = np.nonzero(inside)
-    pre = (channel[k] * shape[1] + y[k, oy]) * shape[2] + x[k, ox]
-    post = (o[k] * out[1] + oy) * out[2] + ox
-    size = (int(np.prod(out)), int(np.prod(shape)))
-    return sparse.csr_matrix((weight[o, i, ky, kx][k], (post, pre)), shape=size)
+def conv_matrix(shape: Shape, weight: Floats, window: Window) -> Any:
+    """Return a convolution as a matrix (size of its output, size of `shape`), both in C order; csr float64."""
+    size = (math.prod(output_shape(shape, weight.shape, window)), math.prod(shape))
+    pre, post, entry = connections(shape, weight, window)
+    return sparse.csr_matrix((weight[entry], (post, pre)), shape=size)
 
 
 def recognised(neurons: Mapping[str, tuple[Any, str]], dt: float) -> Writer:

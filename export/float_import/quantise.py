@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core import reference
+from sdsnn_core.arithmetic import before_decay
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import (
     BIAS_EXP_MAX,
@@ -215,9 +216,7 @@ def _start(
     """Return the voltage from which `depth` steps of bias alone lead to `wanted`; where b = 1 nothing carries over."""
     voltage = wanted.astype(np.int64)
     for _ in range(depth):
-        before = voltage - bias
-        magnitude = -(-np.abs(before) * DECAY_UNITY // np.maximum(DECAY_UNITY - decay, 1))
-        voltage = np.where(decay < DECAY_UNITY, np.sign(before) * magnitude, 0)
+        voltage = before_decay(voltage - bias, decay)
     return voltage
 
 
@@ -250,7 +249,7 @@ def _projection(
         wanted = kernel[0] * per_channel[:, :1, None, None] * (scale / 64)
         weights, clipped, vanished, error = integer_weights(wanted)
         late = whole[:, 0] if (whole[:, 0] != whole[0, 0]).any() else np.asarray(whole[0, 0])
-        return Convolution(source, target, weights, *kernel[1:], late), clipped, vanished, error
+        return Convolution(source, target, weights, *kernel[1], late), clipped, vanished, error
     matrix = found.matrix.tocoo()
     wanted = matrix.data * neurons.gain[matrix.row] * (scale / 64)
     weights, clipped, vanished, error = integer_weights(wanted)

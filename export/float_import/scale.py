@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn_core.arithmetic import decay
 from sdsnn_core.network import THRESHOLD_MAX
-from sdsnn_core.reference import decay
 
 from .graph import LinearMap
 from .nodes import FloatNeurons, Floats

@@ -23,9 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from sdsnn_core.convolution import expand
 from sdsnn_core.errors import UnsupportedNode
-from sdsnn_core.network import Convolution, Input, Network, Output, Population, Projection, Shape, Synapses
+from sdsnn_core.network import Convolution, Input, Network, Output, Population, Projection, Shape
 
 Storage = Literal["auto", "dense", "sparse"]
 
@@ -218,7 +217,7 @@ def _connect(network: Network, projection: Projection, kind: str, processes: Map
         s_out.reshape(source.shape).transpose([2, 1, 0]).connect(conv.s_in)
         conv.a_out.transpose([2, 1, 0]).flatten().connect(a_in)
         return conv
-    synapses = projection if isinstance(projection, Synapses) else expand(projection, source.shape)
+    synapses = projection.synapses(source.shape)
     shape = (network.size_of(projection.target), source.size)
     where = (synapses.post, synapses.pre)
     weights: Any = sparse.csr_matrix((synapses.weight.astype(np.int32), where), shape=shape)

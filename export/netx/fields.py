@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn_core import geometry
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
 from sdsnn_core.network import DELAY_MAX, NEVER_FIRES, Shape
 
@@ -61,9 +62,7 @@ def integers(group: Any, key: str, where: str) -> Int64Array:
 
 def pair(group: Any, key: str, where: str) -> tuple[int, int]:
     """Return a dataset of one or two integers as (y, x)."""
-    values = integers(group, key, where).reshape(-1)
-    y, x = np.broadcast_to(values, (2,))
-    return int(y), int(x)
+    return geometry.pair(integers(group, key, where), f"{where} {key}")
 
 
 def spread(values: Int64Array, shape: Shape, where: str) -> Int64Array:

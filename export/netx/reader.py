@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from sdsnn_core.convolution import convolution_output_shape
 from sdsnn_core.errors import FileError, NetworkError, UnsupportedNode
 from sdsnn_core.network import (
     BIAS_EXP_MAX,
@@ -177,9 +176,7 @@ class _Reader:
         stride, padding, dilation = (pair(group, key, where) for key in ("stride", "padding", "dilation"))
         groups = int(integers(group, "groups", where).reshape(-1)[0]) if "groups" in group else 1
         convolution = Convolution(self.before, name, kernel, stride, padding, dilation, groups, weight_exp=exponent)
-        shape = convolution_output_shape(
-            self.shape, convolution.kernel.shape, convolution.stride, convolution.padding, convolution.dilation, groups
-        )
+        shape = convolution.output_shape(self.shape)
         if hint and self.hints and self.hints["projections"][feed_name]["delays"] == "each":
             convolution = Convolution(
                 **{**_fields(convolution), "delay": np.zeros(convolution.kernel.shape[1] * groups, np.uint8)}

@@ -19,7 +19,7 @@ from sdsnn_core.network import (
 )
 
 from .graph import WEIGHTS, Graph, nir_shape
-from .parts import bias_of, convolution_of, padding_of, population_of, synapses_of
+from .parts import bias_of, convolution_of, population_of, synapses_of, window_of
 
 
 def _name_for(name: str, taken: set[str]) -> str:
@@ -95,7 +95,7 @@ def _targets(graph: Graph, weight_node: str) -> list[str]:
 
 def _is_matrix(node: Any, source_shape: Shape) -> bool:
     """Whether a Conv2d is a dense layer in disguise: a kernel as large as its input, used in one place."""
-    return node.weight.shape[1:] == source_shape and padding_of(node, "padding") == (0, 0)
+    return node.weight.shape[1:] == source_shape and window_of(node, "padding").padding == (0, 0)
 
 
 def _plain_projection(

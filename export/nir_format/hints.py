@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from sdsnn_core.convolution import expand
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError, one_line
 from sdsnn_core.network import (
     Convolution,
@@ -127,7 +126,7 @@ def _projection_from_hints(
         own["delay"].reshape(-1)[0] if one_delay else own["delay"],
         entry["weight_exp"],
     )
-    made = expand(convolution, source_shape)
+    made = convolution.synapses(source_shape)
     same = made.weight_exp == synapses.weight_exp and all(
         np.array_equal(getattr(made, key), getattr(synapses, key)) for key in ("pre", "post", "weight")
     )

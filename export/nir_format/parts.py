@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.errors import NetworkError
+from sdsnn_core.geometry import Window, padding_pair, pair
 from sdsnn_core.network import (
     BIAS_EXP_MAX,
     BIAS_MAX,
@@ -156,23 +157,10 @@ def synapses_of(
     return Synapses(source, target, wires.pre, wires.post, weight, delay, exponent)
 
 
-def _pair(values: Any, where: str) -> tuple[int, int]:
-    numbers = np.broadcast_to(np.asarray(values).reshape(-1), (2,))
-    if (numbers != np.rint(numbers)).any():
-        raise NetworkError(f"{where}: got {values!r}, allowed two integers")
-    return int(numbers[0]), int(numbers[1])
-
-
-def padding_of(node: Any, where: str) -> tuple[int, int]:
-    """Return the padding (y, x) of a Conv2d node, also where it is 'same' or 'valid'."""
-    if not isinstance(node.padding, str):
-        return _pair(node.padding, f"{where} padding")
-    if node.padding == "valid":
-        return 0, 0
-    reach = [d * (k - 1) for d, k in zip(_pair(node.dilation, where), node.weight.shape[2:], strict=True)]
-    if _pair(node.stride, where) != (1, 1) or any(r % 2 for r in reach):
-        raise NetworkError(f"{where} padding: got 'same' with a stride or an even kernel, allowed two integers")
-    return reach[0] // 2, reach[1] // 2
+def window_of(node: Any, where: str) -> Window:
+    """Return stride, padding and dilation of a Conv2d node, also where its padding is 'same' or 'valid'."""
+    stride, dilation = (pair(getattr(node, key), f"{where} {key}") for key in ("stride", "dilation"))
+    return Window(stride, padding_pair(node.padding, node.weight.shape[2:], stride, dilation, where), dilation)
 
 
 def convolution_of(
@@ -210,9 +198,7 @@ def convolution_of(
         source,
         target,
         kernel,
-        _pair(node.stride, f"{where} stride"),
-        padding_of(node, where),
-        _pair(node.dilation, f"{where} dilation"),
+        *window_of(node, where)[:3],
         in_file,
         delay,
         exponent,

@@ -16,7 +16,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.convolution import expand
 from sdsnn_core.errors import MissingDependency
 from sdsnn_core.files import atomic_path
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Projection, Shape, Synapses
@@ -73,9 +72,7 @@ class _Plan:
 
     def synapses(self, projection: Projection) -> Synapses:
         """Return the point-to-point synapses of a projection that is written as a matrix."""
-        if isinstance(projection, Synapses):
-            return projection
-        return expand(projection, self.network.shape_of(projection.source))
+        return projection.synapses(self.network.shape_of(projection.source))
 
     def _fresh(self, name: str) -> str:
         while name in self.taken:

@@ -24,10 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core import reference
-from sdsnn_core.activity import Activity, prepare_inputs
+from sdsnn_core.activity import Activity, first_difference, prepare_inputs
 from sdsnn_core.errors import SdsnnError, one_line
 from sdsnn_core.network import NEVER_FIRES, Network
-from sdsnn_core.testing import first_difference
 
 from .traces import save_mismatch
 

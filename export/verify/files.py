@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sdsnn_core.activity import prepare_inputs
+from sdsnn_core.activity import prepare_inputs, random_spikes
 from sdsnn_core.compaction import compact
 from sdsnn_core.errors import FileError, NetworkError
 from sdsnn_core.files import write_json
 from sdsnn_core.network import Network
 from sdsnn_core.spike_files import read_spikes
-from sdsnn_core.testing import random_spikes
 
 from ..nir_format.writer import write_nir
 from ..resolution import resolution_of, with_resolution

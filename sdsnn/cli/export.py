@@ -107,11 +107,10 @@ def verify(
 
 def count_synapses(network: object) -> int:
     """Return the number of point-to-point synapses of a network."""
-    from sdsnn_core.compaction import n_connections
     from sdsnn_core.network import Network
 
     assert isinstance(network, Network)
-    return sum(n_connections(network, name) for name in network.projections)
+    return network.n_synapses()
 
 
 def print_certificate(certificate: Certificate) -> None:

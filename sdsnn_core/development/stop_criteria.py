@@ -6,7 +6,6 @@ Each is optional. Without any, the adaptive rates settle by themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from .config import DevelopmentConfig
@@ -15,22 +14,13 @@ from .config import DevelopmentConfig
 class Measures(NamedTuple):
     """What a network costs now.
 
-    sparsity: share of absent synapses, 0..1. memory: bytes of `synapse_memory`. operations: synaptic operations per
-    inference on validation data; None before the first evaluation.
+    sparsity: share of absent synapses, 0..1. memory: bytes of `compaction.synapse_memory`. operations: synaptic
+    operations per inference on validation data; None before the first evaluation.
     """
 
     sparsity: float
     memory: int
     operations: float | None
-
-
-def synapse_memory(present: Sequence[int], total: Sequence[int]) -> int:
-    """Return bytes for the weights of a network, one entry per weight tensor: what a chip-like memory needs at least.
-
-    A tensor is held in full, a byte per place, or as a list, a byte of weight and a byte of index per present synapse,
-    whichever is smaller. What a chip takes for its own formats, `sdsnn place` tells.
-    """
-    return sum(min(full, 2 * some) for some, full in zip(present, total, strict=True))
 
 
 def any_set(config: DevelopmentConfig) -> bool:

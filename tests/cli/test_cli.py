@@ -11,9 +11,9 @@ from pathlib import Path
 import nir
 import numpy as np
 import pytest
+from networks import random_network
 
 from sdsnn.export.nir_format.writer import write_nir
-from sdsnn_core.testing import random_network
 
 SMALL = ["optimiser.epochs=3", "model.hidden=[24, 16]", "optimiser.batch_size=256"]
 

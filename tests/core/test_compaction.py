@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from networks import random_network
 
 from sdsnn_core import reference
+from sdsnn_core.activity import random_spikes
 from sdsnn_core.compaction import compact
 from sdsnn_core.network import NEVER_FIRES, Convolution, Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import random_network, random_spikes
 
 
 def kill_some(rng: np.random.Generator, network: Network) -> Network:

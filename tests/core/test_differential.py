@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from slayer_models import draw_model
 
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.export.verify.certificate import Backend, Certificate, lava_backend, nir_backend, recorded_backend, verify
 from sdsnn.train.slayer.block_spikes import trace
 from sdsnn.train.slayer.lowering import lower
-from sdsnn.train.testing import draw_model
 from sdsnn_core.compaction import compact
 from sdsnn_core.lava.compat import lava_available
 

@@ -9,11 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import assert_same_network, random_network
 
-from sdsnn_core.convolution import expand
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import assert_same_network, random_network
 
 
 def small(**changes: Any) -> Network:
@@ -74,7 +73,7 @@ def test_caller_keeps_a_writable_array_of_its_own() -> None:
         ),
         (
             lambda: small(projections={"c": Convolution("input", "a", np.ones((2, 3, 1, 1)))}),
-            r"projection 'c': source of shape \(3,\) does not have the 3 channels",
+            r"projection 'c': source: expected 3 channels of rows and columns, got shape",
         ),
         (lambda: small(dt_s=0.0), "dt_s: got 0.0, allowed a positive number"),
     ],
@@ -104,7 +103,7 @@ def test_expanded_convolution_gives_torch_sums(seed: int) -> None:
         source, target = net.nodes[p.source], net.nodes[p.target]
         x = rng.integers(0, 2, source.shape)
         sums = np.zeros(target.size, np.int64)
-        synapses = expand(p, source.shape)
+        synapses = p.synapses(source.shape)
         np.add.at(sums, synapses.post, synapses.weight.astype(np.int64) * x.reshape(-1)[synapses.pre])
         expected = torch.nn.functional.conv2d(
             torch.from_numpy(x)[None].double(),

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import assert_same_activity, random_network
 
 from sdsnn_core import reference
-from sdsnn_core.activity import prepare_inputs
+from sdsnn_core.activity import prepare_inputs, random_spikes
+from sdsnn_core.arithmetic import STATE_LIMIT, decay, wrap_current
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import NEVER_FIRES, Convolution, Input, Network, Output, Population, Synapses
-from sdsnn_core.reference import STATE_LIMIT, decay, wrap_current
-from sdsnn_core.testing import assert_same_activity, random_network, random_spikes
 
 
 def one_neuron(population: Population, weight: int, delay: int = 0, weight_exp: int = 0) -> Network:
@@ -120,12 +120,11 @@ def test_events_are_spikes_times_stored_fan_out(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_convolution_means_its_expansion(seed: int) -> None:
-    from sdsnn_core.convolution import expand
 
     rng = np.random.default_rng(seed)
     net = random_network(rng)
     plain = {
-        name: expand(p, net.nodes[p.source].shape) if isinstance(p, Convolution) else p
+        name: p.synapses(net.nodes[p.source].shape) if isinstance(p, Convolution) else p
         for name, p in net.projections.items()
     }
     spikes = random_spikes(rng, net, 2, 20)

@@ -12,9 +12,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from networks import random_weights
 from scipy import sparse
 
 from sdsnn_core import reference
+from sdsnn_core.arithmetic import STATE_LIMIT
 from sdsnn_core.lava.compat import lava_available
 from sdsnn_core.network import (
     BIAS_MAX,
@@ -27,8 +29,7 @@ from sdsnn_core.network import (
     Population,
     Synapses,
 )
-from sdsnn_core.reference import STATE_LIMIT, _Neurons, _Wires
-from sdsnn_core.testing import random_weights
+from sdsnn_core.reference import _Neurons, _Wires
 
 pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed: see the README")
 

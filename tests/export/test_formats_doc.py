@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from networks import assert_same_network
 
 from sdsnn.export.lava.processes import process_kind
 from sdsnn.export.netx.writer import write_netx
@@ -22,7 +23,6 @@ from sdsnn_core import reference
 from sdsnn_core.errors import SdsnnError
 from sdsnn_core.lava.compat import import_slayer, lava_available
 from sdsnn_core.network import Network
-from sdsnn_core.testing import assert_same_network
 
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
 NEURON = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.25}

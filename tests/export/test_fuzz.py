@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzzing import draw_case, fuzz
 
 from sdsnn.deploy.engine import run as run_engine
-from sdsnn.export.fuzz import draw_case, fuzz
 from sdsnn_core.lava.compat import lava_available
 
 

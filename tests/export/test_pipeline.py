@@ -8,6 +8,7 @@ from pathlib import Path
 import nir
 import numpy as np
 import pytest
+from networks import assert_same_network, random_network
 
 from sdsnn.export.netx.reader import read_netx
 from sdsnn.export.nir_format.reader import read_nir
@@ -17,9 +18,9 @@ from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.trainer import train
 from sdsnn_core import reference
+from sdsnn_core.activity import random_spikes
 from sdsnn_core.errors import BackendError
 from sdsnn_core.network import Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import assert_same_network, random_network, random_spikes
 
 SMALL = [
     "optimiser.epochs=6", "model.hidden=[32, 24]", "data.n_steps=10", "optimiser.batch_size=128",

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import assert_same_activity, assert_same_network, random_network
+from slayer_models import draw_model
 from typer.testing import CliRunner
 
 from sdsnn.cli.app import app
@@ -24,11 +26,10 @@ from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.trainer import train
 from sdsnn.train.slayer.block_spikes import trace
 from sdsnn.train.slayer.lowering import lower
-from sdsnn.train.testing import draw_model
 from sdsnn_core import reference
+from sdsnn_core.activity import random_spikes
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import NEVER_FIRES, Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import assert_same_activity, assert_same_network, random_network, random_spikes
 
 
 def chain(matrix: object = ((20, -10), (30, 40)), **of: object) -> Network:

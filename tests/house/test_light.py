@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import random_network
 
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn_core import reference
-from sdsnn_core.testing import random_network, random_spikes
+from sdsnn_core.activity import random_spikes
 
 CODE = """
 import sys

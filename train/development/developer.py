@@ -8,6 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from sdsnn_core.compaction import synapse_memory
 from sdsnn_core.development import pruning, ranges, regeneration
 from sdsnn_core.development import stop_criteria as goals
 from sdsnn_core.development.config import DevelopmentConfig
@@ -129,7 +130,7 @@ class Developer:
         synapses = [synapse for layer in self.layers for synapse in layer.synapses]
         present = [int(synapse.present.sum()) for synapse in synapses]
         total = [synapse.mask.numel() for synapse in synapses]
-        return goals.Measures(1 - sum(present) / sum(total), goals.synapse_memory(present, total), self.operations)
+        return goals.Measures(1 - sum(present) / sum(total), synapse_memory(present, total), self.operations)
 
     # -- the steps of an epoch ----------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from sdsnn_core.arithmetic import before_decay
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.network import DECAY_UNITY, Shape
 
@@ -92,14 +93,12 @@ def initial_voltage(bias: Array, voltage_decay: Array, threshold: int) -> Array:
     With d = 4096 nothing carries over, and no remedy is needed unless the bias alone fires.
     """
     bias, decay = np.broadcast_arrays(bias, voltage_decay)
-    keep = DECAY_UNITY - decay
-    if ((keep == 0) & (bias > threshold)).any():
+    if ((decay == DECAY_UNITY) & (bias > threshold)).any():
         raise UnsupportedNode(
             "a bias above the threshold with a voltage decay of 1 fires before the first input can arrive, "
             "which SLAYER does not do"
         )
-    magnitude = -(-(np.abs(bias) * 64 * DECAY_UNITY) // np.maximum(keep, 1))
-    return np.where(keep > 0, -np.sign(bias) * magnitude, 0)
+    return before_decay(-64 * bias, decay)
 
 
 def axonal_delay(block: Any) -> Array:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdsnn_core.geometry import Window, fan_out
+
 from ..development.masks import MaskedLayer
 
 
@@ -51,14 +53,10 @@ def _operations(block: Any, layer: MaskedLayer | None, before: Tensor, after: Te
 
 
 def _fan_out_of_conv(synapse: Any, present: Tensor, like: Tensor) -> Tensor:
-    """Return how many synapses leave each input of a convolution: the gradient of its sum, with weights of one."""
-    with torch.enable_grad():
-        probe = torch.zeros(1, *like.shape, 1, dtype=torch.float64, device=like.device, requires_grad=True)
-        out = torch.nn.functional.conv3d(
-            probe, present.double(), None, synapse.stride, synapse.padding, synapse.dilation, synapse.groups
-        )
-        (gradient,) = torch.autograd.grad(out.sum(), probe)
-    return gradient.reshape(like.shape)
+    """Return how many synapses leave each input of a convolution, (C, H, W) float64."""
+    window = Window(synapse.stride[:2], synapse.padding[:2], synapse.dilation[:2], synapse.groups)
+    counts = fan_out(tuple(like.shape), present[..., 0].cpu().numpy(), window)
+    return torch.from_numpy(counts).to(like.device, torch.float64)
 
 
 def _fan_out_of_pool(block: Any, like: Tensor) -> Tensor:

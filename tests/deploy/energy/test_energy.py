@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from networks import random_network
 
 from sdsnn.deploy.energy.active import active_updates
 from sdsnn.deploy.energy.baselines import dense_events, dense_synapses
@@ -21,11 +22,9 @@ from sdsnn.deploy.energy.pricing import price_counts
 from sdsnn.deploy.energy.text import energy_lines, energy_to_json
 from sdsnn.deploy.energy.types import Span, format_joules
 from sdsnn_core import reference
-from sdsnn_core.activity import Activity
-from sdsnn_core.convolution import expand
+from sdsnn_core.activity import Activity, random_spikes
 from sdsnn_core.errors import ConfigError, FileError, NetworkError
 from sdsnn_core.network import Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import random_network, random_spikes
 
 
 def tiny_network() -> Network:
@@ -118,7 +117,7 @@ def test_active_updates_follow_the_definition() -> None:
                 wires = (
                     projection
                     if isinstance(projection, Synapses)
-                    else expand(projection, network.nodes[projection.source].shape)
+                    else projection.synapses(network.nodes[projection.source].shape)
                 )
                 delays = np.broadcast_to(wires.delay, wires.weight.shape)
                 for pre, post, delay in zip(wires.pre, wires.post, delays, strict=True):

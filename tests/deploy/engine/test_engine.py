@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from networks import assert_same_activity, random_network
 
 from sdsnn.deploy.engine import Engine, compile_network, run
 from sdsnn.deploy.engine import tables as tb
 from sdsnn.deploy.engine.geometry import stored_kernel, tap_order
 from sdsnn.deploy.engine.order import components
 from sdsnn_core import reference
-from sdsnn_core.activity import Activity
+from sdsnn_core.activity import Activity, random_spikes
 from sdsnn_core.network import NEVER_FIRES, Convolution, Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import assert_same_activity, random_network, random_spikes
 
 KINDS = {tb.ROWS8: "rows8", tb.ROWS16: "rows16", tb.SPARSE16: "sparse16", tb.CONVOLUTION: "convolution"}
 

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import assert_same_activity, random_network
 
 from sdsnn.deploy.engine import Engine
 from sdsnn_core import reference
+from sdsnn_core.activity import random_spikes
 from sdsnn_core.errors import NetworkError
-from sdsnn_core.testing import assert_same_activity, random_network, random_spikes
 
+TESTS = Path(__file__).parents[2]  # where the code below finds `networks`
 RUN = """
 import os, sys, numpy as np
 from sdsnn.deploy.engine import Engine
 from sdsnn_core import reference
-from sdsnn_core.testing import assert_same_activity, random_network, random_spikes
+from sdsnn_core.activity import random_spikes
+from networks import assert_same_activity, random_network
 rng = np.random.default_rng(4)
 network = random_network(rng)
 x = random_spikes(rng, network, 6, 12)
@@ -42,7 +45,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 def python(code: str, **environment: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": str(TESTS), **environment},
         capture_output=True,
         text=True,
         timeout=300,

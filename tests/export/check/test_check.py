@@ -15,6 +15,7 @@ from sdsnn.export.check.network import NETWORK_RULES
 from sdsnn.export.check.netx import NETX_RULES
 from sdsnn.export.check.nir_files import NIR_RULES
 from sdsnn.export.nir_format.writer import to_nir
+from sdsnn_core import reference
 from sdsnn_core.network import (
     NEVER_FIRES,
     Convolution,
@@ -128,6 +129,21 @@ def test_the_neurons_that_never_fire_are_counted_not_guessed() -> None:
         chain(GOOD, current_decay=4096, voltage_decay=4096, threshold=80)
     )
     assert finding.what.startswith("2 of 4 neurons can never reach their threshold")
+
+
+def test_a_neuron_that_fires_when_its_current_wraps_is_no_finding() -> None:
+    """A negative current leaves 24 bits and comes back positive: the network fires 150 times in 200 steps."""
+    nodes = {
+        "input": Input((1,)),
+        "a": Population((2,), 0, 0, 5000),
+        "b": Population((1,), 4096, 4096, 10),
+        "output": Output("b"),
+    }
+    first = Synapses.from_dense("input", "a", [[-256], [-256]], weight_exp=7)
+    network = Network(nodes, {"w": first, "x": Synapses.from_dense("a", "b", [[20, 20]])})
+    counts = reference.run(network, np.ones((200, 1))).counts
+    assert all(count.any() for name, count in counts.items())
+    assert found_by(NETWORK_RULES, "never-fires", network) == []
 
 
 def layer(kind: str = "dense", weight: Any = GOOD, neuron: Any = (), **more: Any) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 import numpy as np
 import pytest
+from networks import assert_same_activity, random_network
 
 from sdsnn.export.lava.processes import process_kind
 from sdsnn.export.lava.run import run_lava, run_lava_many
 from sdsnn.export.nir_format.reader import from_nir
 from sdsnn.export.nir_format.writer import to_nir
 from sdsnn_core import reference
-from sdsnn_core.activity import events_from_spikes
+from sdsnn_core.activity import events_from_spikes, random_spikes
 from sdsnn_core.errors import BackendError, NetworkError
 from sdsnn_core.lava.compat import lava_available
 from sdsnn_core.network import NEVER_FIRES, Convolution, Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import assert_same_activity, random_network, random_spikes
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed: see the README")
 

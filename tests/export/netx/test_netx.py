@@ -3,16 +3,17 @@
 import h5py
 import numpy as np
 import pytest
+from networks import assert_same_activity, assert_same_network, random_network
 
 from sdsnn.export.netx.format import netx_runs_exactly, remedied_runs_exactly
 from sdsnn.export.netx.reader import read_netx
 from sdsnn.export.netx.run import run_netx, run_netx_many
 from sdsnn.export.netx.writer import write_netx
 from sdsnn_core import reference
+from sdsnn_core.activity import random_spikes
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
 from sdsnn_core.lava.compat import import_netx, lava_available
 from sdsnn_core.network import NEVER_FIRES, Convolution, Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import assert_same_activity, assert_same_network, random_network, random_spikes
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed: see the README")
 

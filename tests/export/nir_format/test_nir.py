@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import assert_same_network, random_network
 
 from sdsnn.export.nir_format.reader import KNOWN, from_nir, read_nir
 from sdsnn.export.nir_format.writer import to_nir, write_nir
 from sdsnn_core import reference
+from sdsnn_core.activity import random_spikes
 from sdsnn_core.errors import FileError, NetworkError, UnsupportedNode
 from sdsnn_core.network import NEVER_FIRES, Convolution, Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import assert_same_network, random_network, random_spikes
 
 
 def small(**changes):

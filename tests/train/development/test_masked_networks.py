@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from slayer_models import draw_model
 
 from sdsnn.train.development.developer import Developer
 from sdsnn.train.development.masks import MaskedLayer, attach_masks
 from sdsnn.train.slayer.block_spikes import reset_state, trace
 from sdsnn.train.slayer.lowering import lower
 from sdsnn.train.slayer.operations import arrivals, synaptic_operations
-from sdsnn.train.testing import draw_model
 from sdsnn_core import reference
 from sdsnn_core.compaction import Compaction, compact
 from sdsnn_core.development import DevelopmentConfig

@@ -10,12 +10,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from slayer_models import draw_model
 
 from sdsnn.train.development.layer_graph import LayerGraph, trace_graph
 from sdsnn.train.development.masks import MaskedLayer, attach_masks
 from sdsnn.train.development.reachability import reaching_units, trim
 from sdsnn.train.slayer.block_spikes import reset_state
-from sdsnn.train.testing import draw_model
 from sdsnn_core.lava.compat import import_slayer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from slayer_models import draw_blocks
 
 from sdsnn.train.slayer.block_spikes import reset_state
 from sdsnn.train.slayer.lowering import lower
-from sdsnn.train.testing import draw_blocks
 from sdsnn_core import reference
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.lava.compat import import_slayer

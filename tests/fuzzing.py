@@ -16,16 +16,23 @@ from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
+from networks import random_network
 
+from sdsnn.export.netx.writer import write_netx
+from sdsnn.export.nir_format.writer import write_nir
+from sdsnn.export.resolution import finest_resolution, slayer_resolution, with_resolution
+from sdsnn.export.verify.certificate import (
+    Backend,
+    Certificate,
+    netx_file_backend,
+    nir_backend,
+    recorded_backend,
+    verify,
+)
+from sdsnn_core.activity import random_spikes
 from sdsnn_core.compaction import compact
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.network import Network, Population
-from sdsnn_core.testing import random_network, random_spikes
-
-from .netx.writer import write_netx
-from .nir_format.writer import write_nir
-from .resolution import finest_resolution, slayer_resolution, with_resolution
-from .verify.certificate import Backend, Certificate, netx_file_backend, nir_backend, recorded_backend, verify
 
 Trains = Mapping[str, npt.NDArray[np.uint8]]
 
@@ -114,10 +121,10 @@ def _random_chain(rng: np.random.Generator) -> Network:
 
 def _slayer_case(rng: np.random.Generator, number: int) -> Case:
     import torch
+    from slayer_models import draw_model
 
     from sdsnn.train.slayer.block_spikes import trace
     from sdsnn.train.slayer.lowering import lower
-    from sdsnn.train.testing import draw_model
 
     torch.manual_seed(int(rng.integers(2**31)))
     blocks, shape = draw_model(rng, ends=True)
@@ -197,8 +204,8 @@ def _netx(network: Network, path: Path) -> Path | None:
 
 def _lava_backends(cases: list[Case], scratch: Path) -> Iterator[tuple[Case, dict[str, Backend]]]:
     """Run a batch in Lava, and where there is a file in lava-dl's netx; yield what was recorded."""
-    from .lava.run import run_lava_many
-    from .netx.run import run_netx_many
+    from sdsnn.export.lava.run import run_lava_many
+    from sdsnn.export.netx.run import run_netx_many
 
     if not cases:
         return

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .activity import Activity
-from .errors import NetworkError
-from .network import (
+from sdsnn_core.activity import Activity, first_difference
+from sdsnn_core.errors import NetworkError
+from sdsnn_core.network import (
     BIAS_MAX,
     DECAY_UNITY,
     DELAY_MAX,
@@ -170,16 +168,6 @@ def _random_convolution(
     return made
 
 
-def random_spikes(rng: Rng, network: Network, n_samples: int, n_steps: int) -> dict[str, npt.NDArray[np.uint8]]:
-    """Draw input (n_samples, n_steps, size) uint8 for every input, at a rate between 2 and 80 %."""
-    result = {}
-    for name, node in network.inputs.items():
-        size = (n_samples, n_steps, node.size)
-        fired = rng.random(size) < rng.choice([0.02, 0.1, 0.4, 0.8])
-        result[name] = (fired * rng.integers(1, node.max_value + 1, size)).astype(np.uint8)
-    return result
-
-
 def assert_same_network(a: Network, b: Network) -> None:
     """Raise AssertionError naming the first node, projection or field in which two networks differ."""
     for kind in ("nodes", "projections"):
@@ -196,19 +184,6 @@ def assert_same_network(a: Network, b: Network) -> None:
                 else:
                     assert left == right, f"{name}.{spec.name}: {left!r} != {right!r}"
     assert a.digest() == b.digest()
-
-
-def first_difference(
-    a: Mapping[str, npt.NDArray[Any]], b: Mapping[str, npt.NDArray[Any]]
-) -> tuple[str, int, int, int] | None:
-    """Return (node, sample, step, neuron) of the earliest difference in (samples, steps, size) arrays, or None."""
-    best: tuple[str, int, int, int] | None = None
-    for name in a:
-        if name in b and (where := np.argwhere(np.asarray(a[name]) != np.asarray(b[name]))).size:
-            sample, step, neuron = (int(i) for i in where[np.argmin(where[:, 1])])
-            if best is None or step < best[2]:
-                best = (name, sample, step, neuron)
-    return best
 
 
 def assert_same_activity(a: Activity, b: Activity, *, states: bool = False) -> int:

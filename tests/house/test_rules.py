@@ -1,0 +1,51 @@
+"""Every table of rules has a rule for every type that it must cover."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from sdsnn_core import activity, compaction, reachability, reference
+from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.network import Input, Node, Output, Projection, Synapses
+from sdsnn_core.rules import Rules
+
+NODES = get_args(Node)
+PROJECTIONS = get_args(Projection)
+NEURONS = tuple(node for node in NODES if node not in (Input, Output))
+# Each room adds its tables here: (table, the types that it must cover).
+TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
+    (activity.FAN_OUT, PROJECTIONS),
+    (compaction.BY_CHANNEL, PROJECTIONS),
+    (compaction.SHRINK, PROJECTIONS),
+    (compaction.SHRINK_NODE, NODES),
+    (reachability.MAY_FIRE, NEURONS),
+    (reference.NEURONS, NEURONS),
+]
+
+
+@pytest.mark.parametrize(("table", "kinds"), TABLES, ids=[table.name for table, _ in TABLES])
+def test_no_rule_is_missing(table: Rules[Any], kinds: tuple[type, ...]) -> None:
+    missing = [kind.__name__ for kind in kinds if kind not in table]
+    assert not missing, f"{table.name}: no rule for {', '.join(missing)}"
+
+
+def test_a_projection_type_knows_its_own_synapses() -> None:
+    for kind in PROJECTIONS:
+        for name in ("synapses", "check_ends", "n_dense", "n_weights"):
+            assert hasattr(kind, name), f"{kind.__name__} has no {name}"
+
+
+def test_a_missing_rule_is_named() -> None:
+    class Pooling:
+        pass
+
+    with pytest.raises(UnsupportedNode, match="expected one of Convolution, Synapses, got Pooling"):
+        activity.FAN_OUT.for_(Pooling())
+
+
+def test_a_type_has_one_rule() -> None:
+    table: Rules[int] = Rules("table", {Synapses: 1})
+    with pytest.raises(AssertionError, match="two rules for Synapses"):
+        table.of(Synapses)(2)
