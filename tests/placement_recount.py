@@ -9,7 +9,6 @@ import numpy as np
 
 from sdsnn.deploy.placement.chip import Chip, load_chip
 from sdsnn.deploy.placement.types import Placement
-from sdsnn_core.convolution import expand
 from sdsnn_core.network import Convolution, Input, Network, Node, Output, Population, Projection, Synapses
 
 Entries = list[tuple[int, int]]  # (rank of the target within its piece, weight)
@@ -121,7 +120,7 @@ class _Recount:
         self.width: dict[str, int] = {}
         self.delay: dict[str, int] = defaultdict(int)
         for name, p in network.projections.items():
-            wires = p if isinstance(p, Synapses) else expand(p, network.shape_of(p.source))
+            wires = network.synapses(name)
             kernel = p.weight if isinstance(p, Synapses) else p.kernel[p.kernel != 0]
             delay = int(p.delay.max()) if kernel.size and p.delay.size else 0
             self.width[name] = plain_weight_bits(kernel.tolist()) + (len(f"{delay:b}") if delay else 0)

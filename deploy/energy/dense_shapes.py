@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn_core import geometry
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Input, Network, Node, Population, Projection, Shape, Synapses
 from sdsnn_core.rules import Rules
@@ -103,16 +104,10 @@ def _full_kernel(dense: DenseShapes, network: Network, name: str) -> npt.NDArray
     shape = network.shape_of(p.source)
     kernel, groups = dense.kernels.get(name, (p.kernel.shape, p.groups))
     rows, columns = (
-        _hits(shape[1 + axis], kernel[2 + axis], p.stride[axis], p.padding[axis], p.dilation[axis]) for axis in (0, 1)
+        np.bincount(taps[taps >= 0], minlength=size)
+        for taps, size in zip(geometry.taps(shape, kernel, p.window), shape[1:], strict=True)
     )
     return np.broadcast_to(np.outer(rows, columns) * (kernel[0] // groups), shape).reshape(-1)
-
-
-def _hits(extent: int, kernel: int, stride: int, padding: int, dilation: int) -> npt.NDArray[np.int64]:
-    """Return (extent,) how many kernel places meet each place of the source along one axis."""
-    made = (extent + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-    at = (np.arange(made)[:, None] * stride - padding + np.arange(kernel) * dilation).reshape(-1)
-    return np.bincount(at[(at >= 0) & (at < extent)], minlength=extent)
 
 
 def unpruned_network(network: Network, unpruned: Unpruned = None) -> Network | None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sdsnn_core.convolution import expand
-from sdsnn_core.network import Convolution, Input, Network, Population, Synapses
+from sdsnn_core.network import Convolution, Input, Network, Population
 
 from .chip import WHOLE_CHIP, Chip
 
@@ -16,8 +15,8 @@ def whole_chip_amounts(network: Network) -> dict[str, int]:
     """Return the need of a network for each limit of a whole chip (see chip.WHOLE_CHIP)."""
     fan_out: dict[str, Any] = {}
     synapses = kernel = 0
-    for p in network.projections.values():
-        wires = p if isinstance(p, Synapses) else expand(p, network.shape_of(p.source))
+    for name, p in network.projections.items():
+        wires = network.synapses(name)
         synapses += int(wires.weight.size)
         each = np.bincount(wires.pre, minlength=network.size_of(p.source))
         fan_out[p.source] = fan_out.get(p.source, 0) + each

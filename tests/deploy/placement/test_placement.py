@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from networks import random_network
 from placement_recount import assert_legal, layers, small_chip
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
@@ -21,7 +22,6 @@ from sdsnn.deploy.placement.tight_bound import tight_bounds
 from sdsnn.deploy.placement.types import Mesh
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import random_network
 
 
 def test_random_networks_are_placed_legally_and_above_the_bound() -> None:

@@ -11,7 +11,6 @@ from sdsnn.deploy.placement.chip import load_chip
 from sdsnn.deploy.placement.explain import explain
 from sdsnn.deploy.placement.text import placement_lines, placement_tables, placement_to_json
 from sdsnn.deploy.placement.types import Placement
-from sdsnn_core.convolution import expand
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
 
@@ -99,7 +98,7 @@ def test_unpruned_convolution_from_what_export_tells() -> None:
     full = unpruned_network(now, before)
     assert full is not None
     for name, p in full.projections.items():
-        wires = expand(p, full.nodes[p.source].shape)  # type: ignore[arg-type, union-attr]
+        wires = p.synapses(full.nodes[p.source].shape)  # type: ignore[arg-type, union-attr]
         assert before.connections(now, name) == wires.n_weights
         fan_out = np.bincount(wires.pre, minlength=full.size_of(p.source))
         assert before.fan_out(now, name).tolist() == fan_out[: now.size_of(p.source)].tolist()
