@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.activity import fan_out
-from sdsnn_core.convolution import expand
 from sdsnn_core.network import (
     DECAY_UNITY,
     Convolution,
@@ -264,7 +263,7 @@ def _synapses(builder: Builder, row: Ints, projection: Synapses) -> None:
 @PROJECTIONS.of(Convolution)
 def _convolution(builder: Builder, row: Ints, projection: Convolution) -> None:
     if builder.expands(projection):
-        builder.add_synapses(row, expand(projection, builder.shape(projection.source)), sparse=True)
+        builder.add_synapses(row, projection.synapses(builder.shape(projection.source)), sparse=True)
     else:
         builder.add_convolution(row, projection)
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
-from sdsnn_core.compaction import n_connections
 from sdsnn_core.network import Convolution, Input, Network, Synapses
 from sdsnn_core.rules import Rules
 
@@ -25,7 +24,7 @@ from .run_data import RunData
 
 def stored_connections(network: Network) -> int:
     """Number of point-to-point connections of a network, convolutions at every place where they land."""
-    return sum(n_connections(network, name) for name in network.projections)
+    return network.n_synapses()
 
 
 def summary(run: RunData, energy: EnergyReport | None, placement: PlacementReport | None) -> dict[str, Any]:
