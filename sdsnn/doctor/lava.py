@@ -67,7 +67,7 @@ def _processes() -> Finding:
     rng = np.random.default_rng(0)
     weight, spikes = 2 * rng.integers(-100, 128, (10, 12)), (rng.random((30, 12)) < 0.4).astype(np.uint8)
     neurons = {"current_decay": 1024, "voltage_decay": 128, "threshold": 80}
-    population = Population((10,), *(np.array(value) for value in neurons.values()))
+    population = Population((10,), np.array(1024), np.array(128), np.array(80))
     network = Network(
         {"in": Input((12,)), "lif": population, "out": Output("lif")},
         {"w": Synapses.from_dense("in", "lif", weight)},
