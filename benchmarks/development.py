@@ -88,7 +88,7 @@ def measure(recipe: str, rounds: int, device: str) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
     x = (torch.rand(BATCH, 2, 34, 34, STEPS, generator=generator) < 0.03).float().to(device)
     labels = torch.randint(0, 10, (BATCH,), generator=generator).to(device)
-    developer = Developer.of_model(developing, x[:1, ..., :1], config, EPOCHS)
+    developer = Developer(developing, x[:1, ..., :1], EPOCHS, config)
     optimiser, step = stepper(developing, x, labels, device)
     _, plain_step = stepper(plain, x, labels, device)
     step()
@@ -96,11 +96,11 @@ def measure(recipe: str, rounds: int, device: str) -> dict[str, Any]:
     ends, states = [], []
     for epoch in range(EPOCHS):  # gradients of one step stand for those of an epoch: the rules cost the same
         hooks = [synapse.hook for layer in developer.layers for synapse in layer.synapses]
-        states.append("heard" if any(h.listens for h in hooks) else "masked" if not all(h.mask.all() for h in hooks)
+        states.append("heard" if any(h.accumulates for h in hooks) else "masked" if not all(h.mask.all() for h in hooks)
                       else "plain")  # fmt: skip
         if epoch % 3 == 0:
             step()
-        ends.append(timed(lambda epoch=epoch: developer.after_epoch(epoch, optimiser), device))
+        ends.append(timed(lambda: developer.epoch_end(optimiser), device))
     generator = torch.Generator().manual_seed(2)
     for layer in developer.layers:
         masks = [(torch.rand(s.mask.shape, generator=generator) < 0.5).to(device) for s in layer.synapses]
@@ -108,14 +108,14 @@ def measure(recipe: str, rounds: int, device: str) -> dict[str, Any]:
         plain_weights = weights_of(plain, layer.name)
         for synapse, weight in zip(layer.synapses, plain_weights, strict=True):
             with torch.no_grad():
-                weight.copy_(synapse.weight)  # the same spikes in both
+                weight.copy_(synapse.float_weight)  # the same spikes in both
     costs: dict[str, list[float]] = {"plain": [], "masked": [], "heard": []}
     for _ in range(rounds):
         costs["plain"].append(plain_step())
         for state in ("masked", "heard"):
             for layer in developer.layers:
                 for synapse in layer.synapses:
-                    synapse.hook.listens = state == "heard"
+                    synapse.hook.accumulates = state == "heard"
             costs[state].append(step())
     seconds = {state: statistics.median(values) for state, values in costs.items()}
     result: dict[str, Any] = {

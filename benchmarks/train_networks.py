@@ -46,7 +46,7 @@ def build_slayer(kind: str, device: str) -> tuple[Any, Callable[[], None]]:
         from sdsnn_core.development import DevelopmentConfig
 
         sample = torch.zeros(1, 2, 34, 34, 1, device=device)
-        after = Developer.of_model(model, sample, DevelopmentConfig(), 10).after_step
+        after = Developer(model, sample, 10, DevelopmentConfig()).step
     return model, after
 
 

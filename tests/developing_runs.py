@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sdsnn.train.development.developer import Developer
+from sdsnn.train.development.literal import developer_for
 from sdsnn.train.slayer.block_spikes import reset_state
 from sdsnn_core.development import DevelopmentConfig
 from sdsnn_core.lava.compat import import_slayer
@@ -53,16 +53,16 @@ class Run:
             self.model(self.x)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=0.05)
         config = DevelopmentConfig(**{"persistence": 1, "protect_first": False, **keys})
-        self.developer = Developer.of_model(self.model, self.x[:1], config, EPOCHS) if develops else None
+        self.developer = developer_for(self.model, self.x[:1], EPOCHS, config) if develops else None
         self.records: list[list[dict[str, Any]]] = []
         self.masks: list[list[torch.Tensor]] = []
 
     def go(self, until: int = EPOCHS, accuracy: float | None = None) -> Run:
-        for epoch in range(len(self.records), until):
+        for _ in range(len(self.records), until):
             self.learn()
             self.records.append([])
             if self.developer is not None:
-                self.records[-1] = self.developer.after_epoch(epoch, self.optimiser, accuracy)
+                self.records[-1] = self.developer.epoch_end(self.optimiser, accuracy)
                 self.masks.append([s.mask.clone() for layer in self.developer.layers for s in layer.synapses])
         return self
 

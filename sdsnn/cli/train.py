@@ -30,14 +30,14 @@ def train(
     """Train a network of SLAYER blocks while its structure develops; writes a run folder."""
     from sdsnn.train.data.datasets import with_directory
     from sdsnn.train.data.load import load_data
+    from sdsnn.train.development.literal import schedule_for
     from sdsnn.train.run.config import deciding, load_config
     from sdsnn.train.run.plots import write_plots
     from sdsnn.train.run.processes import PeerFailed, assemble
     from sdsnn.train.run.progress import Bars
     from sdsnn.train.run.run_folder import RunFolder
     from sdsnn.train.run.trainer import train as run_training
-    from sdsnn_core.development import Schedule
-    from sdsnn_core.development import stop_criteria as goals
+    from sdsnn_core.development import stop_criteria
     from sdsnn_core.errors import ConfigError
 
     if (config is None) == (resume is None):
@@ -61,7 +61,7 @@ def train(
         path = run or Path("runs") / f"{Path(str(config)).stem}-{resolved.seed}"
         folder = team.from_leader(lambda: RunFolder.create(path, resolved))
     if team.leader:
-        for sentence in Schedule(resolved.development, resolved.optimiser.epochs).idle():
+        for sentence in schedule_for(resolved.development, resolved.optimiser.epochs).idle():
             typer.echo(f"note: development.{sentence}")
     bars = Bars(resolved.optimiser.epochs, quiet=quiet or not team.leader)
     try:
@@ -80,7 +80,7 @@ def train(
         f"test accuracy {result.test.accuracy:.2%}, "
         f"{developer.connection_sparsity():.1%} of synapses gone"
     )
-    for sentence in goals.unmet(resolved.development, developer.measures()):
+    for sentence in stop_criteria.unmet(resolved.development, developer.metrics()):
         typer.echo(f"note: development.{sentence}")
     for then in AFTERWARDS if export else []:
         then(folder.path)

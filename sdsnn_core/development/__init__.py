@@ -1,7 +1,6 @@
-"""Structural development (SD-SNN) as pure functions on tensors: ranges, unit pruning, regeneration, synapse stage.
+"""Rules of structural development (SD-SNN) as pure functions on tensors; they know nothing of SLAYER.
 
-Nothing here knows SLAYER; `sdsnn.train.development.developer` binds the rules to a model. Importing
-this package costs nothing; its modules other than `config` and `schedule` import torch.
+`sdsnn.train.development.developer` applies them to a model. `config` and `schedule` load without torch.
 """
 
 from .config import DEFECTS, DevelopmentConfig

@@ -1,6 +1,7 @@
-"""The spine rule: every synapse has a range that widens where its weight keeps pushing and shrinks where it fades.
+"""Dendritic spine rule of SD-SNN (arXiv:2211.12219): each synapse has a range of allowed weights.
 
-All functions take and return tensors of the weight's shape, on its device, and change none of their arguments.
+The range widens while the weight stays at its bound and shrinks while the weight decays. All functions take and return
+tensors of the weight's shape, on its device, and change none of their arguments.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from torch import Tensor
 
 
 class RangeState(NamedTuple):
-    """Range and habits of each synapse; all tensors have the weight's shape.
+    """Range and counters of each synapse; all tensors have the weight's shape.
 
-    upper, lower: the range, upper >= 0 >= lower, in weight units. over, under, fading: int16, how many epochs in a row
-    the weight was outside, or lost magnitude, not counting the first. over_sum, under_sum: the overshoot summed over
-    them. was_over, was_under, was_fading: bool, the last epoch. magnitude: abs(w) of the last epoch.
+    Attributes:
+        upper, lower: the range, upper >= 0 >= lower, in weight units.
+        over, under: int16, consecutive epochs in which the weight was at or outside a bound, the first not counted.
+        over_sum, under_sum: overshoot summed over these epochs.
+        was_over, was_under: bool, state of the last epoch.
+        fading, was_fading: the same for epochs in which abs(w) fell.
+        magnitude: abs(w) of the last epoch.
     """
 
     upper: Tensor
@@ -32,19 +37,18 @@ class RangeState(NamedTuple):
     magnitude: Tensor
 
 
-def init_ranges(weight: Tensor, *, quantile: float = 1.0, signed: bool = False) -> RangeState:
-    """Return ranges of -r..r with one r for the layer: a quantile of abs(w), 1 being the largest.
+def init_ranges(weight: Tensor, quantile: float = 1.0) -> RangeState:
+    """Return ranges -r..r, where r is the `quantile` of abs(w) in the layer (1: the largest)."""
+    magnitude = weight.detach().abs()
+    if quantile >= 1:
+        return constant_ranges(weight, magnitude.max())
+    flat = magnitude.flatten()  # kthvalue, because torch.quantile refuses more than 16 million values
+    return constant_ranges(weight, flat.kthvalue(max(1, round(quantile * flat.numel()))).values)
 
-    signed=True takes the largest signed weight instead, as the released code does (B2).
-    """
+
+def constant_ranges(weight: Tensor, radius: Tensor) -> RangeState:
+    """Return the range -radius..radius (a scalar) for each synapse."""
     values = weight.detach()
-    if signed:
-        radius = values.max()
-    elif quantile >= 1:
-        radius = values.abs().max()
-    else:
-        flat = values.abs().flatten()  # kthvalue, since torch.quantile refuses more than 16 million values
-        radius = flat.kthvalue(max(1, round(quantile * flat.numel()))).values
     upper = radius.expand_as(values).clone()
     count = torch.zeros_like(values, dtype=torch.int16)
     no = torch.zeros_like(values, dtype=torch.bool)
@@ -59,17 +63,23 @@ def update_ranges(
 ) -> RangeState:
     """Return the ranges after one more epoch.
 
-    A weight at or above `upper` now and in the epoch before counts one; at `persistence` counts the bound moves out by
-    the mean overshoot and the count restarts. `lower` mirrors it. A magnitude that fell by more than the share `fade`
-    now and in the epoch before counts one; at `persistence` counts both bounds shrink by the factor. So a rule fires
-    after persistence + 1 epochs in a row, and again after `persistence` more.
+    An epoch counts if its condition also held in the epoch before, so a rule acts after persistence + 1 consecutive
+    epochs, and again after `persistence` more.
+
+    Args:
+        state: ranges after the epoch before.
+        weight: weights after this epoch, 0 where masked.
+        persistence: T, counts after which a rule acts. At or above `upper`, that bound moves out by the mean overshoot;
+            `lower` mirrors it.
+        shrink: factor on both bounds once abs(w) has fallen for T counts.
+        fade: share of abs(w) by which it must fall in an epoch to count.
     """
     value = weight.detach()
     is_over = value >= state.upper
-    over, over_sum = _habit(is_over & state.was_over, state.over, state.over_sum, value - state.upper)
+    over, over_sum = _count(is_over & state.was_over, state.over, state.over_sum, value - state.upper)
     upper, over, over_sum = _widen(state.upper, over, over_sum, persistence)
     is_under = value <= state.lower
-    under, under_sum = _habit(is_under & state.was_under, state.under, state.under_sum, value - state.lower)
+    under, under_sum = _count(is_under & state.was_under, state.under, state.under_sum, value - state.lower)
     lower, under, under_sum = _widen(state.lower, under, under_sum, persistence)
 
     magnitude = value.abs()
@@ -82,12 +92,14 @@ def update_ranges(
     return RangeState(upper, lower, over, over_sum, is_over, under, under_sum, is_under, fading, is_fading, magnitude)
 
 
-def _habit(hit: Tensor, count: Tensor, total: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+def _count(hit: Tensor, count: Tensor, total: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+    """Return count and sum after an epoch: increased on a hit, otherwise 0."""
     zero = torch.zeros((), dtype=total.dtype, device=total.device)
     return torch.where(hit, count + 1, 0).to(torch.int16), torch.where(hit, total + amount, zero)
 
 
 def _widen(bound: Tensor, count: Tensor, total: Tensor, persistence: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Move a bound by its mean overshoot at `persistence` counts, which then restart."""
     fires = count >= persistence
     return (
         torch.where(fires, bound + total / persistence, bound),

@@ -1,16 +1,16 @@
-"""When each mechanism acts and how fast, for a run of any length.
+"""Schedules of the mechanisms for a run of any length.
 
-Epochs count from 0. With the persistence T (18 of the script's 600 epochs): ranges start at epoch 0, clamping at
-T + 1, regeneration and pruning at e0 = 2T + 1. Rates live on the script's clock, the paper time
-tau = (epoch - e0) * 18 / T, and what a short run does in one epoch is the sum over the paper epochs that it passes:
-the total removed does not depend on the length of the run.
+Epochs count from 0. With the persistence T (18 of the released script's 600 epochs), ranges start at epoch 0, clamping
+at T + 1, regeneration and pruning at e0 = 2T + 1. Rates are functions of the paper time tau = (epoch - e0) * 18 / T.
+The rate of an epoch is the sum over the paper epochs that it covers, so the total removed does not depend on the length
+of the run.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal
 
 from .config import DevelopmentConfig
 
@@ -19,26 +19,30 @@ PAPER_PERSISTENCE = 18
 """T of the released CIFAR-10 script."""
 
 
-@final
 @dataclass(frozen=True)
 class Schedule:
-    """The clock of one run of `n_epochs` epochs."""
+    """Schedules of one run of `n_epochs` epochs."""
 
     config: DevelopmentConfig
     n_epochs: int
 
     @property
     def persistence(self) -> int:
-        """T: how many epochs in a row make a habit.
+        """T: number of consecutive epochs after which a trend of a weight counts.
 
-        The script's share of the run to the nearest epoch, but at least persistence_least (a habit of two epochs is
-        mostly chance: a weight that moves at random fades T + 1 times in a row with odds of 2^-(T + 1)), which in turn
-        is at most an eighth of the run, so that e0 comes in its first third; and at least 1.
+        The script's share of the run, rounded, but at least `persistence_least`: a weight that moves at random decays
+        T + 1 times in a row with probability 2^-(T + 1). That minimum is limited to an eighth of the run, so that e0
+        falls into its first third. T is at least 1.
         """
         if self.config.persistence is not None:
             return self.config.persistence
         share = math.floor(self.config.persistence_fraction * self.n_epochs + 0.5)
         return max(1, share, min(self.config.persistence_least, self.n_epochs // 8))
+
+    @property
+    def regeneration_persistence(self) -> int:
+        """Counts of a candidate after which it is unmasked: T."""
+        return self.persistence
 
     @property
     def first_pruning(self) -> int:
@@ -47,33 +51,33 @@ class Schedule:
 
     @property
     def first_regeneration(self) -> int:
-        """First epoch after which a synapse can come back: absent since e0, it is asked for T + 1 times in a row."""
-        return self.first_pruning + 1 + self.persistence + int(self.config.has("B12"))
+        """First epoch after which a synapse can be unmasked: masked at e0, then a candidate T + 1 times in a row."""
+        return self.first_pruning + 1 + self.regeneration_persistence
 
     def idle(self) -> list[str]:
-        """Return a sentence for each mechanism that is on and cannot act in this run."""
-        config, last, found = self.config, self.n_epochs - 1, []
-        known = f"persistence {self.persistence}, {self.n_epochs} epochs"
+        """Return a sentence for each mechanism that is switched on but cannot act in this run."""
+        config, last, notes = self.config, self.n_epochs - 1, []
+        basis = f"persistence {self.persistence}, {self.n_epochs} epochs"
         if config.constraint and not self.clamps(last):
-            found.append(f"constraint: acts after epoch {self.persistence + 1} at the earliest ({known})")
+            notes.append(f"constraint: acts after epoch {self.persistence + 1} at the earliest ({basis})")
         if config.pruning and not self.prunes(last):
-            found.append(f"pruning: acts after epoch {self.first_pruning} at the earliest ({known})")
-        # What was absent before the run may come back earlier, but a run begins with every synapse.
+            notes.append(f"pruning: acts after epoch {self.first_pruning} at the earliest ({basis})")
+        # Assumes that the run begins without masked synapses.
         if config.regeneration and config.synapse_stage and self.first_regeneration >= self.synapse_first:
-            found.append(
-                f"regeneration: acts after epoch {self.first_regeneration} at the earliest ({known}), and rests from "
-                f"epoch {self.synapse_first} on, where the synapse stage grows instead (synapse_begin)"
+            notes.append(
+                f"regeneration: acts after epoch {self.first_regeneration} at the earliest ({basis}), but stops at "
+                f"epoch {self.synapse_first}, where the synapse stage begins (synapse_begin)"
             )
         elif config.regeneration and config.pruning and self.first_regeneration > last:
-            found.append(f"regeneration: acts after epoch {self.first_regeneration} at the earliest ({known})")
-        return found
+            notes.append(f"regeneration: acts after epoch {self.first_regeneration} at the earliest ({basis})")
+        return notes
 
     def clamps(self, epoch: int) -> bool:
-        """Return whether weights are clamped to their ranges after `epoch`."""
+        """Return True if weights are clamped to their ranges after `epoch`."""
         return epoch > self.persistence
 
     def prunes(self, epoch: int) -> bool:
-        """Return whether regeneration and unit pruning act after `epoch`."""
+        """Return True if regeneration and unit pruning act after `epoch`."""
         return epoch >= self.first_pruning
 
     def paper_time(self, epoch: int) -> float:
@@ -85,9 +89,10 @@ class Schedule:
         return self.config.initial_percent_conv if kind == "conv" else self.config.initial_percent_dense
 
     def rate(self, epoch: int, kind: Kind) -> float:
-        """Return what `epoch` adds to P for each alive unit per alive unit of the next layer, in percentage points.
+        """Return the increase of P in `epoch`, in percentage points per (alive unit / alive unit of the next layer).
 
-        conv: a(t) = exp(-t / 5); dense: a(t) = 0.5 exp(-t) up to t = 23, then 0.0005; summed over the epoch.
+        The sum over the epoch of a(t) = exp(-t / 5) for convolutions, and for dense layers of a(t) = 0.5 exp(-t) up to
+        t = 23, then 0.0005: the rates of the released script.
         """
         start, stop = self.paper_time(epoch), self.paper_time(epoch + 1)
         if not self.config.adaptive_pruning_rate:
@@ -100,6 +105,7 @@ class Schedule:
         return self._sum(whole, kind) + (time - whole) * (self._sum(whole + 1, kind) - self._sum(whole, kind))
 
     def _sum(self, count: int, kind: Kind) -> float:
+        """Return the sum of a(t) over t = 0 .. count - 1."""
         config = self.config
         if kind == "conv":
             return _geometric(math.exp(-1 / config.rate_decay_conv), count)
@@ -108,9 +114,9 @@ class Schedule:
         return early + config.rate_dense_floor * (count - fast)
 
     def regeneration_percent(self, epoch: int, kind: Kind) -> float:
-        """Return rho: the best absent synapses, in percent of the absent ones, that may come back.
+        """Return rho, the percentage of the masked synapses that are candidates for regeneration.
 
-        rho(t) = rho0 - 1.1^t, at least 1: the complement of the released code's percentile q.
+        rho(t) = rho0 - 1.1^t, at least 1: the complement of the released script's percentile.
         """
         config = self.config
         if not config.adaptive_regeneration_rate:
@@ -121,9 +127,9 @@ class Schedule:
 
     @property
     def settled_from(self) -> int:
-        """First epoch after whose end the structure hardly changes: the fast phases of both stages have passed.
+        """First epoch after which the structure hardly changes: the fast phases of both stages are over.
 
-        At a fixed pruning rate units go until the last one.
+        At a fixed pruning rate that is the last epoch.
         """
         ends = [0]
         if self.config.pruning:
@@ -142,11 +148,11 @@ class Schedule:
 
     @property
     def synapse_last(self) -> int:
-        """Epoch after which the synapse stage has reached its target; at most the last one."""
+        """Last epoch of the synapse stage."""
         return min(self.n_epochs - 1, max(self.synapse_first, math.ceil(self.config.synapse_end * self.n_epochs) - 1))
 
     def synapse_phase(self, epoch: int) -> float | None:
-        """Return how far the synapse stage is after `epoch`, in 0..1 and above 0; None where it does not act."""
+        """Return the completed share of the synapse stage after `epoch`, in (0, 1]; None outside the stage."""
         if not self.config.synapse_stage or not self.synapse_first <= epoch <= self.synapse_last:
             return None
         return (epoch - self.synapse_first + 1) / (self.synapse_last - self.synapse_first + 1)

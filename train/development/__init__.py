@@ -1,1 +1,1 @@
-"""Masks bound to SLAYER modules, and the Developer that moves them."""
+"""Structural development of SLAYER models: masks on their synapses, and the Developer that changes them."""

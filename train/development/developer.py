@@ -1,287 +1,350 @@
-"""The development of a model's structure, epoch by epoch: the rules of sdsnn_core.development bound to its masks."""
+"""The Developer: applies the rules of sdsnn_core.development to the masks of a model, epoch by epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, final
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sdsnn_core.compaction import synapse_memory
-from sdsnn_core.development import pruning, ranges, regeneration
-from sdsnn_core.development import stop_criteria as goals
+from sdsnn_core.development import pruning, ranges, regeneration, stop_criteria
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
-from sdsnn_core.errors import FileError
+from sdsnn_core.errors import ConfigError, FileError
 
-from .absent_gradients import Hearing
-from .layer_graph import LayerGraph, trace_graph
-from .layer_state import Memory
-from .masks import MaskedLayer, attach_masks
+from .absent_gradients import AbsentGradients
+from .layer_graph import trace_graph
+from .layer_state import LayerState
+from .masks import MaskedLayer, MaskedSynapse, attach_masks
 from .records import range_quantiles, structure_of
-from .sparsify import Thinning
+from .sparsifier import Sparsifier
 
 
-@final
 class Developer:
-    """Follows a model through training and changes its structure after each epoch.
+    """Develops the structure of a model of SLAYER blocks during training: prunes units, drops and grows synapses.
 
-    layers: the masked layers. graph: who feeds whom. Neighbours, the first layers (fed by no other) and readouts
-    (whose spikes leave the model) come from it alone.
+    The constructor adds masks and unit gates to the model's blocks, as buffers. Call `step` after each step of the
+    optimiser and `epoch_end` after each epoch, before evaluation.
+
+    Args:
+        model: a module with Dense, Conv, Recurrent or Affine blocks of SLAYER anywhere inside.
+        example_input: an input (batch, *shape, steps), float32. One forward pass with it finds the connections between
+            the layers, the layers that only the input feeds, and the readouts.
+        n_epochs: length of the run, to which all schedules are scaled.
+        config: what develops and how fast; None takes the defaults.
+
+    Attributes:
+        layers: the masked layers, in the order in which the model lists them.
+        graph: the connections between them.
+        next_epoch: number of epochs that have ended.
+        operations: synaptic operations per inference, which `stop_operations` needs; set it after each evaluation.
+        held: True if the last `epoch_end` removed nothing because a stop criterion holds or accuracy is too low.
+
+    Raises:
+        UnsupportedNode: if the model contains a block that cannot develop, or one that takes no part in the pass.
+        ConfigError: if the configuration asks for literal mode, which `LiteralDeveloper` implements.
+
+    Example:
+        >>> import torch
+        >>> from sdsnn.train.development.developer import Developer
+        >>> from sdsnn.train.slayer.block_spikes import reset_state
+        >>> from sdsnn_core.development import DevelopmentConfig
+        >>> from sdsnn_core.lava.compat import import_slayer
+        >>> Dense = import_slayer().block.cuba.Dense
+        >>> neuron = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1}
+        >>> model = torch.nn.Sequential(Dense(neuron, 20, 30, weight_scale=4), Dense(neuron, 30, 2, weight_scale=4))
+        >>> x, labels = (torch.rand(8, 20, 16) < 0.3).float(), torch.arange(8) % 2
+        >>> optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+        >>> developer = Developer(model, x[:1], n_epochs=10, config=DevelopmentConfig(target_sparsity=0.9))
+        >>> for epoch in range(10):
+        ...     for part in range(2):  # batches
+        ...         reset_state(model)
+        ...         optimiser.zero_grad()
+        ...         loss = torch.nn.functional.cross_entropy(model(x[part::2]).sum(-1), labels[part::2])
+        ...         loss.backward()
+        ...         optimiser.step()
+        ...         developer.step()
+        ...     records = developer.epoch_end(optimiser)
+        >>> developer.connection_sparsity() >= 0.9
+        True
     """
 
+    schedule_type: type[Schedule] = Schedule
+    reproduces_defects = False
+
     def __init__(
-        self, layers: Sequence[MaskedLayer], graph: LayerGraph, config: DevelopmentConfig, n_epochs: int
+        self,
+        model: torch.nn.Module,
+        example_input: Tensor,
+        n_epochs: int,
+        config: DevelopmentConfig | None = None,
     ) -> None:
-        assert len(graph.successors) == len(layers), (len(graph.successors), len(layers))
-        self.layers = list(layers)
-        self.graph = graph
-        self.config = config
-        self.schedule = Schedule(config, n_epochs)
+        self.config = config or DevelopmentConfig()
+        if self.config.literal and not self.reproduces_defects:
+            raise ConfigError(["mode: expected corrected without defects, got literal; use LiteralDeveloper"])
+        self.layers = self._masked_layers(model)
+        self.graph = trace_graph(model, self.layers, example_input)
+        self.schedule = self.schedule_type(self.config, n_epochs)
         self.next_epoch = 0
-        self.operations: float | None = None  # per inference, as the newest evaluation counted them
-        self.thinning = Thinning(self.layers, graph, config, self.schedule)
-        self.held = False  # whether the newest epoch's end removed nothing: enough is gone, or accuracy too low
-        self._hearing = Hearing(self.layers, config.listen_every)
-        self._memory = [Memory(layer, self.schedule.initial_percent(layer.kind)) for layer in self.layers]
-        if config.has("B6") and any(s.normalised for layer in self.layers for s in layer.synapses):
-            raise FileError("defect B6 (part of mode literal) lets absent weights learn; needs weight_norm = false")
-        for layer in self.layers:
-            layer.gates_close = not config.has("B7")
-            for synapse in layer.synapses:
-                synapse.hook.soft = config.has("B6")
-        self._listen()
+        self.operations: float | None = None
+        self.best_accuracy = 0.0
+        self.held = False
+        self.sparsifier = Sparsifier(self.layers, self.graph, self.config, self.schedule)
+        self._gradients = AbsentGradients(self.layers, self.config.grow_score_every)
+        self._states = [LayerState(layer, self.schedule.initial_percent(layer.kind)) for layer in self.layers]
+        self._begin_epoch()
 
-    @classmethod
-    def of_chain(cls, blocks: Iterable[torch.nn.Module], config: DevelopmentConfig, n_epochs: int) -> Developer:
-        """Attach masks to blocks that feed one another in the given order."""
-        layers = attach_masks(blocks)
-        return cls(layers, LayerGraph.of_chain(len(layers)), config, n_epochs)
+    def _masked_layers(self, model: torch.nn.Module) -> list[MaskedLayer]:
+        return attach_masks(model)
 
-    @classmethod
-    def of_model(cls, model: torch.nn.Module, sample: Tensor, config: DevelopmentConfig, n_epochs: int) -> Developer:
-        """Attach masks to a model of any shape; `sample` (batch, *shape, steps) shows which layer feeds which."""
-        layers = attach_masks(model)
-        return cls(layers, trace_graph(model, layers, sample), config, n_epochs)
+    # -- calls of a training loop -------------------------------------------------------------------------------------
 
-    def develops(self, index: int) -> bool:
-        """Return whether ranges, unit pruning and regeneration act on a layer."""
-        first = not self.graph.predecessors[index]
-        last = index in self.graph.outputs
-        protected = (first and self.config.first_protected) or (last and self.config.protect_last)
-        return self.layers[index].spikes and not protected
+    def step(self) -> None:
+        """Prepare for the next batch; call it after each step of the optimiser."""
+        self._gradients.next_batch()
 
-    def settled(self, epoch: int) -> bool:
-        """Return whether the structure hardly changes any more after `epoch`."""
-        return epoch >= self.schedule.settled_from
+    def accumulating(self) -> AbstractContextManager[list[Tensor]]:
+        """Return a context for the backward passes of one optimiser step, when a batch is computed in several parts.
 
-    def after_step(self) -> None:
-        """Let absent synapses hear the next batch if it is one they listen to; masks hold in the forward pass."""
-        self._hearing.after_batch()
+        Without it, masked weights score |g0| + |g1| for the gradients of two parts instead of |g0 + g1|.
 
-    def after_epoch(
-        self, epoch: int, optimiser: torch.optim.Optimizer | None = None, accuracy: float | None = None
-    ) -> list[dict[str, Any]]:
-        """Develop after training `epoch` (from 0) and before evaluating it; return one record per layer.
+        Returns:
+            A context manager. It yields the tensors that hold the signed sums, one per weight tensor whose gradients
+            are accumulated in this batch; several processes all-reduce them before the block ends.
 
-        optimiser: its moments of pruned and regrown synapses are zeroed; None where there are none. accuracy: the
-        newest validation accuracy, for max_accuracy_drop. Order: ranges, clamp, regeneration, unit pruning, gates and
-        moments, rate, then the synapse stage. Where a stop criterion holds or accuracy is too low, nothing is removed
-        and rates stay.
+        Example:
+            with developer.accumulating():
+                for x, labels in micro_batches:
+                    loss(model(x), labels).backward()
+            optimiser.step()
+            developer.step()
         """
+        return self._gradients.one_batch()
+
+    def epoch_end(
+        self, optimiser: torch.optim.Optimizer | None = None, accuracy: float | None = None
+    ) -> list[dict[str, Any]]:
+        """Develop the structure after the training of an epoch, before its evaluation.
+
+        The order is: ranges, clamp, regeneration, unit pruning, pruning rates, synapse stage. Where a stop criterion
+        holds or accuracy is too low, nothing is removed and the rates stay.
+
+        Args:
+            optimiser: its moments of pruned and regrown synapses are reset; None if it has no state.
+            accuracy: the latest validation accuracy, 0..1, for `max_accuracy_drop`.
+
+        Returns:
+            A record for each layer, of plain values: units, synapses, what was pruned and regrown, and the rates.
+        """
+        epoch = self.next_epoch
+        enough = stop_criteria.any_set(self.config) and stop_criteria.met(self.config, self.metrics())
+        self.held = enough or stop_criteria.too_inaccurate(self.config, accuracy, self.best_accuracy)
+        self.best_accuracy = max(self.best_accuracy, accuracy or 0.0)
         counts = [{"pruned": 0, "regrown": 0} for _ in self.layers]
-        enough = goals.any_set(self.config) and goals.met(self.config, self.measures())
-        self.held = enough or goals.too_inaccurate(self.config, accuracy, self.thinning.best_accuracy)
         with torch.no_grad():
-            for index in range(len(self.layers)):
-                if self.develops(index):
-                    self._follow_ranges(index, epoch)
+            developing = [index for index in range(len(self.layers)) if self.develops(index)]
+            for index in developing:
+                self._follow_ranges(index, epoch)
             if self.schedule.prunes(epoch):
-                for index in range(len(self.layers)):
-                    if self.develops(index):
-                        counts[index]["regrown"] = self._regenerate(index, epoch, optimiser)
-                        if not self.held:
-                            counts[index]["pruned"] = self._prune(index, optimiser)
-                        if self.config.has("B6"):  # what absent weights learned goes, epoch by epoch
-                            self.layers[index].set_masks([s.mask for s in self.layers[index].synapses], optimiser)
+                for index in developing:
+                    counts[index] = self._change_units(index, epoch, optimiser)
                 if not self.held:
                     self._advance_rates(epoch)
             if self.schedule.synapse_phase(epoch) is not None:
-                for count, (silent, grown) in zip(counts, self.thinning.step(optimiser, self.held), strict=True):
+                for count, (silent, grown) in zip(counts, self.sparsifier.step(optimiser, self.held), strict=True):
                     count["pruned"] += silent
                     count["regrown"] += grown
-                for layer, memory in zip(self.layers, self._memory, strict=True):
-                    memory.history |= ~layer.unit_gate
-            self.thinning.note(accuracy)
-            for layer in self.layers:
-                for synapse in layer.synapses:
-                    synapse.hook.absent_gradient.zero_()
+                for layer, state in zip(self.layers, self._states, strict=True):
+                    state.history |= ~layer.unit_gate
             self.next_epoch = epoch + 1
-            self._listen()
+            self._begin_epoch()
             return [self._record(index, epoch, counts[index]) for index in range(len(self.layers))]
 
-    def connection_sparsity(self) -> float:
-        """Return the share of synapses that are absent, by mask or by quantising to zero, over all layers."""
-        return self.measures().sparsity
+    # -- inspection ---------------------------------------------------------------------------------------------------
 
-    def measures(self) -> goals.Measures:
-        """Return what the network costs now; operations are those of the newest evaluation."""
+    def develops(self, index: int) -> bool:
+        """Return True if ranges, unit pruning and regeneration act on a layer."""
+        first, last = not self.graph.predecessors[index], index in self.graph.outputs
+        protected = (first and self.config.protect_first) or (last and self.config.protect_last)
+        return self.layers[index].spikes and not protected
+
+    def alive(self, index: int) -> Tensor:
+        """Return (units,) bool: units of a layer with enough incoming synapses."""
+        layer, config = self.layers[index], self.config
+        fraction = config.alive_fraction_conv if layer.kind == "conv" else config.alive_fraction_dense
+        return pruning.alive_units([synapse.present for synapse in layer.synapses], fraction)
+
+    def settled(self, epoch: int) -> bool:
+        """Return True if the structure hardly changes after `epoch`."""
+        return epoch >= self.schedule.settled_from
+
+    def connection_sparsity(self) -> float:
+        """Return the share of synapses, over all layers, that are masked or quantise to zero."""
+        return self.metrics().sparsity
+
+    def metrics(self) -> stop_criteria.Metrics:
+        """Return size and cost of the network, with the operations of the latest evaluation."""
         synapses = [synapse for layer in self.layers for synapse in layer.synapses]
         present = [int(synapse.present.sum()) for synapse in synapses]
         total = [synapse.mask.numel() for synapse in synapses]
-        return goals.Measures(1 - sum(present) / sum(total), synapse_memory(present, total), self.operations)
+        memory = synapse_memory(present, total)
+        return stop_criteria.Metrics(1 - sum(present) / sum(total), memory, self.operations)
 
-    # -- the steps of an epoch ----------------------------------------------------------------------------------------
+    # -- the parts of epoch_end ---------------------------------------------------------------------------------------
 
     def _follow_ranges(self, index: int, epoch: int) -> None:
-        layer, memory = self.layers[index], self._memory[index]
-        if not memory.ranges:
-            memory.ranges = [
-                ranges.init_ranges(s.weight * s.mask, quantile=self.config.range_quantile, signed=self.config.has("B2"))
-                for s in layer.synapses
-            ]
-        elif not self.config.has("B1") or index == self._last_developing():
-            # A learning rate near its end lets weights creep one way for many epochs: habits, but not of a useful size.
-            fade = 0.0 if self.config.mode == "literal" else self.config.fade
-            rule = {"shrink": self.config.shrink, "fade": fade}
-            memory.ranges = [
-                ranges.update_ranges(state, synapse.weight * synapse.mask, self.schedule.persistence, **rule)
-                for state, synapse in zip(memory.ranges, layer.synapses, strict=True)
+        """Update the ranges of a layer, and clamp its weights to them."""
+        layer, state = self.layers[index], self._states[index]
+        weights = [synapse.float_weight * synapse.mask for synapse in layer.synapses]
+        if not state.ranges:
+            state.ranges = [self._first_range(weight) for weight in weights]
+        elif self._ranges_move(index):
+            persistence, shrink, fade = self.schedule.persistence, self.config.shrink, self._fade()
+            state.ranges = [
+                ranges.update_ranges(each, weight, persistence, shrink=shrink, fade=fade)
+                for each, weight in zip(state.ranges, weights, strict=True)
             ]
         if self.config.constraint and self.schedule.clamps(epoch):
-            for state, synapse in zip(memory.ranges, layer.synapses, strict=True):
-                synapse.set_weight(ranges.clamp(synapse.weight, state))
+            for each, synapse in zip(state.ranges, layer.synapses, strict=True):
+                synapse.set_weight(ranges.clamp(synapse.float_weight, each))
 
-    def _last_developing(self) -> int:
-        """Return the layer whose ranges move in the released code: the last prunable one (B1)."""
-        return max(index for index in range(len(self.layers)) if self.develops(index))
+    def _first_range(self, weight: Tensor) -> ranges.RangeState:
+        return ranges.init_ranges(weight, self.config.range_quantile)
+
+    def _ranges_move(self, index: int) -> bool:
+        return True
+
+    def _fade(self) -> float:
+        """Return the least share of abs(w) that counts as decay."""
+        return self.config.fade
+
+    def _change_units(self, index: int, epoch: int, optimiser: torch.optim.Optimizer | None) -> dict[str, int]:
+        """Regenerate synapses and prune units of a layer; return the numbers of both."""
+        regrown = self._regenerate(index, epoch, optimiser)
+        return {"pruned": 0 if self.held else self._prune(index, optimiser), "regrown": regrown}
+
+    def _regenerates(self, index: int, epoch: int) -> bool:
+        """Return True if regeneration acts after `epoch`; once the synapse stage has begun, its budget decides."""
+        staged = self.config.synapse_stage and epoch >= self.schedule.synapse_first
+        return self.config.regeneration and not staged and self.develops(index) and self.schedule.prunes(epoch)
 
     def _regenerate(self, index: int, epoch: int, optimiser: torch.optim.Optimizer | None) -> int:
         if not self._regenerates(index, epoch):
             return 0
-        layer, memory, config = self.layers[index], self._memory[index], self.config
+        layer, states = self.layers[index], self._states[index].regeneration
         percent = self.schedule.regeneration_percent(epoch, layer.kind)
-        # B12: the released code asks for more than T counts here and for T in the range rule.
-        persistence = self.schedule.persistence + int(config.has("B12"))
         masks = []
         for place, synapse in enumerate(layer.synapses):
-            value = synapse.hook.absent_gradient
-            if config.has("B5"):
-                value = synapse.weight if config.has("B4") else synapse.weight.abs()
-            value = regeneration.grouped(value, synapse.kernelwise)
+            score = regeneration.grouped(self._grow_score(synapse), synapse.kernelwise)
             absent = regeneration.absent_groups(synapse.mask, synapse.kernelwise)
-            if config.has("B11") or config.has("B5"):
-                hits = regeneration.percentile_hits(value, absent, percent, among_absent=not config.has("B11"))
-            else:
-                hits = regeneration.gradient_hits(value, absent, percent)
-            state = regeneration.update_persistence(memory.regeneration[place], hits)
-            budget = None if config.has("B11") else max(1, int(config.regeneration_cap * absent.numel()))
-            chosen = regeneration.choose_groups(state, value, persistence, budget)
-            memory.regeneration[place] = regeneration.forget(state, chosen)
+            state = regeneration.update_persistence(states[place], self._candidates(score, absent, percent))
+            budget = self._regrowth_budget(absent.numel())
+            chosen = regeneration.choose_groups(state, score, self.schedule.regeneration_persistence, budget)
+            states[place] = regeneration.forget(state, chosen)
             masks.append(synapse.mask | chosen.expand_as(synapse.mask))
         regrown = sum(int((m & ~s.mask).sum()) for m, s in zip(masks, layer.synapses, strict=True))
         if regrown:
             layer.set_masks(masks, optimiser)
         return regrown
 
-    def _regenerates(self, index: int, epoch: int) -> bool:
-        """Return whether regeneration acts after `epoch`; once the synapse stage has begun, its budget decides."""
-        staged = self.config.synapse_stage and epoch >= self.schedule.synapse_first
-        return self.config.regeneration and not staged and self.develops(index) and self.schedule.prunes(epoch)
+    def _grow_score(self, synapse: MaskedSynapse) -> Tensor:
+        return synapse.hook.absent_gradient
+
+    def _candidates(self, score: Tensor, absent: Tensor, percent: float) -> Tensor:
+        return regeneration.gradient_hits(score, absent, percent)
+
+    def _regrowth_budget(self, n_groups: int) -> int:
+        return max(1, int(self.config.regeneration_cap * n_groups))
 
     def _prune(self, index: int, optimiser: torch.optim.Optimizer | None) -> int:
-        layer, memory, config = self.layers[index], self._memory[index], self.config
-        if not config.pruning:
+        if not self.config.pruning:
             return 0
-        sizes = [ranges.spine_size(state) for state in memory.ranges]
-        masks = [synapse.mask for synapse in layer.synapses]
-        weights = [synapse.weight for synapse in layer.synapses]
-        ties = None if config.has("B1") else pruning.unit_magnitudes(weights, masks)
-        order = pruning.pruning_order(pruning.unit_scores(sizes, masks), ties)
-        careful = not config.has("B9")
+        layer, state = self.layers[index], self._states[index]
+        max_step, min_kept = self._pruning_limits()
         chosen = pruning.choose_units(
-            order,
-            memory.history,
+            self._pruning_order(index),
+            state.history,
             self.alive(index),
-            memory.percent,
-            max_step=config.max_step if careful else 1.0,
-            min_kept=config.min_kept if careful else 0.0,
+            state.percent,
+            max_step=max_step,
+            min_kept=min_kept,
         )
-        memory.history |= chosen
+        state.history |= chosen
         if bool(chosen.any()):
-            layer.set_masks([pruning.remove_units(mask, chosen) for mask in masks], optimiser)
+            layer.set_masks([pruning.remove_units(synapse.mask, chosen) for synapse in layer.synapses], optimiser)
         return int(chosen.sum())
+
+    def _pruning_limits(self) -> tuple[float, float]:
+        return self.config.max_step, self.config.min_kept
+
+    def _unit_scores(self, index: int) -> Tensor:
+        sizes = [ranges.spine_size(each) for each in self._states[index].ranges]
+        return pruning.unit_scores(sizes, [synapse.mask for synapse in self.layers[index].synapses])
+
+    def _pruning_order(self, index: int) -> Tensor:
+        synapses = self.layers[index].synapses
+        magnitudes = pruning.unit_magnitudes([s.float_weight for s in synapses], [s.mask for s in synapses])
+        return pruning.pruning_order(self._unit_scores(index), magnitudes)
 
     def _advance_rates(self, epoch: int) -> None:
         alive = [int(self.alive(index).sum()) for index in range(len(self.layers))]
-        for index, layer in enumerate(self.layers):
-            if not (self.config.pruning and self.develops(index)):
-                continue
-            memory, rate = self._memory[index], self.schedule.rate(epoch, layer.kind)
-            behind = sum(alive[target] for target in self.graph.successors[index])
-            here = alive[index]
-            if self.config.has("B9") and layer.kind == "conv":  # by the test of this layer's rule, not of their own
-                behind = sum(int(self.alive(target, 20).sum()) for target in self.graph.successors[index])
-            if self.config.has("B9") and layer.kind == "dense":
-                here, behind = 512 - (layer.n_units - here), 10  # the script's widths
-            if not self.config.adaptive_pruning_rate:
-                here = behind = 1
-            memory.percent = pruning.next_percent(memory.percent, rate, here, behind)
+        for index, (layer, state) in enumerate(zip(self.layers, self._states, strict=True)):
+            if self.config.pruning and self.develops(index):
+                counts = self._trophic_counts(index, alive) if self.config.adaptive_pruning_rate else (1, 1)
+                state.percent = pruning.next_percent(state.percent, self.schedule.rate(epoch, layer.kind), *counts)
 
-    def alive(self, index: int, least: int | None = None) -> Tensor:
-        """Return (units,) bool: units with enough incoming synapses left; `least` under B9 (None: by the layer)."""
-        layer, config = self.layers[index], self.config
-        conv = layer.kind == "conv"
-        if config.has("B9"):
-            masks = [synapse.mask for synapse in layer.synapses]
-            return pruning.alive_units(masks, 0.0, least=least or (20 if conv else 50))
-        fraction = config.alive_fraction_conv if conv else config.alive_fraction_dense
-        return pruning.alive_units([s.present for s in layer.synapses], fraction)
+    def _trophic_counts(self, index: int, alive: Sequence[int]) -> tuple[int, int]:
+        """Return the alive units of a layer and those of the layers that it feeds."""
+        return alive[index], sum(alive[target] for target in self.graph.successors[index])
+
+    def _begin_epoch(self) -> None:
+        """Clear the grow scores, and accumulate them in layers that may grow at the end of the coming epoch."""
+        self._gradients.clear()
+        phase = self.schedule.synapse_phase(self.next_epoch)
+        staged = phase is not None and self.config.synapse_turnover > 0
+        self._gradients.begin_epoch(
+            [layer for i, layer in enumerate(self.layers) if staged or self._regenerates(i, self.next_epoch)]
+        )
 
     # -- records and state --------------------------------------------------------------------------------------------
 
-    def _listen(self) -> None:
-        """Let absent synapses be listened to where the coming epoch's end will ask for their gradients."""
-        phase = self.schedule.synapse_phase(self.next_epoch)
-        staged = phase is not None and self.config.synapse_turnover > 0
-        grows = [
-            staged or (self._regenerates(index, self.next_epoch) and not self.config.has("B5"))
-            for index in range(len(self.layers))
-        ]
-        self._hearing.begin([layer for layer, may in zip(self.layers, grows, strict=True) if may])
-
     def _record(self, index: int, epoch: int, counts: Mapping[str, int]) -> dict[str, Any]:
-        layer, memory = self.layers[index], self._memory[index]
+        layer, state = self.layers[index], self._states[index]
         record = {**structure_of(layer, self.alive(index)), **counts}
         if self.develops(index):
-            record["pruning_percent"] = memory.percent
+            record["pruning_percent"] = state.percent
             if self._regenerates(index, epoch):
                 record["regeneration_percent"] = self.schedule.regeneration_percent(epoch, layer.kind)
-            record["range_quantiles"] = range_quantiles(memory.ranges)
+            record["range_quantiles"] = range_quantiles(state.ranges)
         return record
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything but masks and gates, which the model's state_dict holds: tensors and plain values."""
+        """Return the state as tensors and plain values, except masks and gates, which the model's state_dict holds."""
         return {
             "next_epoch": self.next_epoch,
             "operations": self.operations,
-            "thinning": self.thinning.state_dict(),
-            "layers": [memory.state_dict() for memory in self._memory],
+            "thinning": {**self.sparsifier.state_dict(), "best_accuracy": self.best_accuracy},
+            "layers": [state.state_dict() for state in self._states],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a saved state; load the model's state first. Raises FileError for that of another model."""
+        """Restore a saved state; load the model's state first.
+
+        Raises:
+            FileError: if the state belongs to other layers.
+        """
         names = [layer.name for layer in self.layers]
         saved = [entry["name"] for entry in state["layers"]]
         shapes = [tuple(entry["history"].shape) for entry in state["layers"]]
         if saved != names or shapes != [(layer.n_units,) for layer in self.layers]:
-            raise FileError(f"development state: is of layers {', '.join(saved)}, the model has {', '.join(names)}")
+            raise FileError(f"development state: expected layers {', '.join(names)}, got {', '.join(saved)}")
         self.next_epoch = int(state["next_epoch"])
         self.operations = state.get("operations")
-        self.thinning.load_state_dict(state["thinning"])
-        for layer, memory, entry in zip(self.layers, self._memory, state["layers"], strict=True):
-            memory.load_state_dict(entry)
-            for synapse in layer.synapses:
-                synapse.hook.absent_gradient.zero_()
-        self._listen()
+        self.best_accuracy = float(state["thinning"]["best_accuracy"])
+        self.sparsifier.load_state_dict(state["thinning"])
+        for layer_state, entry in zip(self._states, state["layers"], strict=True):
+            layer_state.load_state_dict(entry)
+        self._begin_epoch()

@@ -1,7 +1,7 @@
-"""Which layer feeds which, read off the autograd graph of one forward pass.
+"""Connections between the masked layers of a model, from the autograd graph of one forward pass.
 
-Whatever stands between two blocks (Pool, Flatten, concatenation, skip connections) is passed through: a layer follows
-another if its input depends on the other's output without a third masked layer between.
+Modules without masks between two layers (Pool, Flatten, concatenation, skip connections) are passed through: a layer
+follows another if its input depends on the other's output without a third masked layer between them.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from typing import Any, NamedTuple
 import torch
 
 from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.lava.compat import import_slayer
 
 from .masks import MaskedLayer
 
 
 class LayerGraph(NamedTuple):
-    """successors: for each layer, the indices of the layers its spikes reach. Without cycles of its own.
+    """Acyclic graph of the masked layers, by their index.
 
-    direct: (source, target) where the target's whole input is the source's output, through nothing but SLAYER's Pool
-    and Flatten, so that inputs can be told apart by the source's units. outputs: layers whose spikes leave the model
-    without another layer between.
+    Attributes:
+        successors: for each layer, the layers that its spikes reach.
+        direct: (source, target) where the source's output is the whole input of the target, through nothing but
+            SLAYER's Pool and Flatten, so that each input belongs to a known unit of the source.
+        outputs: layers whose spikes leave the model without passing another layer.
     """
 
     successors: tuple[tuple[int, ...], ...]
@@ -30,64 +33,99 @@ class LayerGraph(NamedTuple):
 
     @property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
-        """For each layer, the indices of the layers that feed it."""
-        found: list[list[int]] = [[] for _ in self.successors]
-        for source, targets in enumerate(self.successors):
-            for target in targets:
-                found[target].append(source)
-        return tuple(tuple(sources) for sources in found)
+        """For each layer, the layers that feed it."""
+        layers = range(len(self.successors))
+        return tuple(tuple(source for source in layers if target in self.successors[source]) for target in layers)
 
     def direct_source(self, target: int) -> int | None:
-        """Return the layer whose output is the target's whole input, None where there is none."""
+        """Return the layer whose output is the whole input of `target`; None if there is no such layer."""
         return next((source for source, fed in self.direct if fed == target), None)
 
     @staticmethod
     def of_chain(n_layers: int) -> LayerGraph:
-        """Return the graph in which every layer feeds the next, directly."""
+        """Return the graph in which each layer feeds the next one directly."""
         edges = [(i, i + 1) for i in range(n_layers - 1)]
         return LayerGraph((*((target,) for _, target in edges), ()), frozenset(edges), frozenset({n_layers - 1}))
 
 
-def trace_graph(model: torch.nn.Module, layers: Sequence[MaskedLayer], sample: torch.Tensor) -> LayerGraph:
-    """Run `model` on `sample` (batch, *shape, steps), in evaluation mode, and return who feeds whom.
+class _Recorder:
+    """Records the grad_fn of each tensor that enters or leaves a masked layer, a Pool or a Flatten."""
 
-    Raises UnsupportedNode if a layer takes no part in the forward pass.
-    """
-    entered: dict[int, list[Any]] = {}
-    left: dict[Any, int] = {}
-    through: dict[Any, Any] = {}  # from what left a Pool or Flatten to what entered it
-    alive: list[torch.Tensor] = []  # grad_fn objects keep their identity as long as their tensors live
+    def __init__(self) -> None:
+        self.entered: dict[int, list[Any]] = {}  # layer -> grad_fn of its inputs
+        self.left: dict[Any, int] = {}  # grad_fn of an output -> layer
+        self.passed: dict[Any, Any] = {}  # grad_fn of the output of a Pool or Flatten -> that of its input
+        self._tensors: list[torch.Tensor] = []  # a grad_fn keeps its identity as long as its tensor lives
 
-    def enter(index: int) -> Any:
-        def hook(_module: Any, inputs: tuple[Any, ...]) -> None:
-            for tensor in inputs:
-                if isinstance(tensor, torch.Tensor):
-                    alive.append(tensor)
-                    entered.setdefault(index, []).append(tensor.grad_fn)
+    def hook(self, layers: Sequence[MaskedLayer], model: torch.nn.Module) -> list[Any]:
+        """Register the hooks and return their handles."""
+        base = import_slayer().block.base
+        handles = []
+        for index, layer in enumerate(layers):
+            handles.append(layer.block.register_forward_pre_hook(lambda _m, x, index=index: self._enter(index, x)))
+            handles.append(layer.block.register_forward_hook(lambda _m, _x, out, index=index: self._leave(index, out)))
+        for module in model.modules():
+            if isinstance(module, (base.AbstractPool, base.AbstractFlatten)):
+                handles.append(module.register_forward_hook(lambda _m, x, out: self._pass(x[0], out)))
+        return handles
 
-        return hook
+    def _enter(self, index: int, inputs: tuple[Any, ...]) -> None:
+        for tensor in inputs:
+            if isinstance(tensor, torch.Tensor):
+                self._tensors.append(tensor)
+                self.entered.setdefault(index, []).append(tensor.grad_fn)
 
-    def leave(index: int) -> Any:
-        def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            tensor = output[0] if isinstance(output, tuple) else output
-            alive.append(tensor)
-            left[tensor.grad_fn] = index
+    def _leave(self, index: int, output: Any) -> None:
+        self.left[self._function(output)] = index
 
-        return hook
+    def _pass(self, before: torch.Tensor, output: Any) -> None:
+        function = self._function(output)
+        self._tensors.append(before)
+        if function is not before.grad_fn:
+            self.passed[function] = before.grad_fn
 
-    def note_passed(_module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    def _function(self, output: Any) -> Any:
         tensor = output[0] if isinstance(output, tuple) else output
-        alive.extend((inputs[0], tensor))
-        if tensor.grad_fn is not inputs[0].grad_fn:
-            through[tensor.grad_fn] = inputs[0].grad_fn
+        self._tensors.append(tensor)
+        return tensor.grad_fn
 
-    handles = []
-    for index, layer in enumerate(layers):
-        handles.append(layer.block.register_forward_pre_hook(enter(index)))
-        handles.append(layer.block.register_forward_hook(leave(index)))
-    for module in model.modules():
-        if type(module).__name__ in ("Pool", "Flatten"):
-            handles.append(module.register_forward_hook(note_passed))
+    def sources(self, functions: Sequence[Any]) -> set[int]:
+        """Return the nearest layers upstream of the given grad_fns."""
+        layers: set[int] = set()
+        visited: set[Any] = set()
+        stack = [function for function in functions if function is not None]
+        while stack:
+            function = stack.pop()
+            if function in visited:
+                continue
+            visited.add(function)
+            if function in self.left:
+                layers.add(self.left[function])
+            else:
+                stack += [before for before, _ in function.next_functions if before is not None]
+        return layers
+
+    def direct_source(self, functions: Sequence[Any]) -> int | None:
+        """Return the layer whose output is the only input, through Pool and Flatten alone."""
+        function = functions[0]
+        while function in self.passed:
+            function = self.passed[function]
+        return self.left.get(function) if len(functions) == 1 else None
+
+
+def trace_graph(model: torch.nn.Module, layers: Sequence[MaskedLayer], sample: torch.Tensor) -> LayerGraph:
+    """Run `model` in evaluation mode and return the graph of its layers.
+
+    Args:
+        model: a module that contains the blocks of `layers`.
+        layers: the masked layers, as `attach_masks` returns them.
+        sample: an input, (batch, *shape, steps).
+
+    Raises:
+        UnsupportedNode: if a layer takes no part in the forward pass.
+    """
+    recorder = _Recorder()
+    handles = recorder.hook(layers, model)
     was_training = model.training
     try:
         model.eval()
@@ -97,39 +135,20 @@ def trace_graph(model: torch.nn.Module, layers: Sequence[MaskedLayer], sample: t
         model.train(was_training)
         for handle in handles:
             handle.remove()
-    missing = [layer.name for index, layer in enumerate(layers) if index not in entered]
-    if missing:
-        raise UnsupportedNode(f"layers {', '.join(missing)} take no part in the forward pass; remove them")
+    unused = [layer.name for index, layer in enumerate(layers) if index not in recorder.entered]
+    if unused:
+        raise UnsupportedNode(f"model: layers {', '.join(unused)} take no part in the forward pass; remove them")
     targets: list[set[int]] = [set() for _ in layers]
     direct = set()
-    for index, functions in entered.items():
-        for source in _sources(functions, left):
+    for index, functions in recorder.entered.items():
+        for source in recorder.sources(functions):
             targets[source].add(index)
-        function = functions[0]
-        while function in through:
-            function = through[function]
-        if len(functions) == 1 and function in left:
-            direct.add((left[function], index))
+        nearest = recorder.direct_source(functions)
+        if nearest is not None:
+            direct.add((nearest, index))
     results = result if isinstance(result, (tuple, list)) else [result]
     if all(isinstance(value, torch.Tensor) for value in results):
-        outputs = _sources([value.grad_fn for value in results], left)
-    else:  # of whatever holds the result, any layer may have a part in it
+        outputs = recorder.sources([value.grad_fn for value in results])
+    else:  # an unknown container: any layer may contribute to it
         outputs = set(range(len(layers)))
-    return LayerGraph(tuple(tuple(sorted(found)) for found in targets), frozenset(direct), frozenset(outputs))
-
-
-def _sources(functions: list[Any], left: dict[Any, int]) -> set[int]:
-    """Return the layers whose outputs the given grad_fns depend on, not looking behind them."""
-    found: set[int] = set()
-    seen: set[Any] = set()
-    stack = [function for function in functions if function is not None]
-    while stack:
-        function = stack.pop()
-        if function in seen:
-            continue
-        seen.add(function)
-        if function in left:
-            found.add(left[function])
-        else:
-            stack += [before for before, _ in function.next_functions if before is not None]
-    return found
+    return LayerGraph(tuple(tuple(sorted(each)) for each in targets), frozenset(direct), frozenset(outputs))

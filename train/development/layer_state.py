@@ -1,4 +1,4 @@
-"""What development remembers of a layer from epoch to epoch: its rate, its past, ranges and habits."""
+"""State of a layer's development between epochs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from .masks import MaskedLayer
 
 
 @final
-class Memory:
-    """percent: P, of the layer's units. history: bool (units,), those that have been removed once.
+class LayerState:
+    """Pruning rate, history, ranges and regeneration counters of one layer.
 
-    ranges: one state per synapse, none before the first epoch has passed. regeneration: one state per synapse.
+    Attributes:
+        percent: P, cumulative target of unit pruning in percent of the layer's units.
+        history: bool (units,), units that were pruned once.
+        ranges: one state per weight tensor; empty before the end of the first epoch.
+        regeneration: one state per weight tensor.
     """
 
     def __init__(self, layer: MaskedLayer, percent: float) -> None:
@@ -41,7 +45,7 @@ class Memory:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a saved state of the same layer."""
+        """Restore a saved state of the same layer."""
         device = self.history.device
         self.percent = float(state["percent"])
         self.history = state["history"].clone().to(device)

@@ -1,18 +1,20 @@
-"""Masks and unit gates bound to the blocks of a SLAYER model.
+"""Masks and unit gates on the blocks of a SLAYER model.
 
-A gate multiplies the spikes of a block's neuron: a pruned unit is silent even with a bias, and in recurrence too. Gates
-are buffers of their blocks (`unit_gate`) and travel in the model's state_dict, as the masks do.
+A gate multiplies the spikes of a block's neuron, so a pruned unit is silent even with a bias, and in recurrence too.
+Gates are buffers of their blocks (`unit_gate`) and part of the model's state_dict, as masks are.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.lava.compat import import_slayer
 
 from ..slayer.hooks import SpikeGate
 from .masked_synapse import MaskedHook, MaskedSynapse
@@ -21,7 +23,7 @@ __all__ = ["MaskedHook", "MaskedLayer", "MaskedSynapse", "attach_masks", "synaps
 
 
 class _Gate(torch.autograd.Function):
-    """spikes * gate forward, identity backward: a silent unit's synapses still hear what they are missed for."""
+    """spikes * gate in the forward pass, identity in the backward pass: gradients reach synapses of gated units."""
 
     @staticmethod
     def forward(ctx: Any, spikes: Tensor, gate: Tensor) -> Tensor:
@@ -32,46 +34,49 @@ class _Gate(torch.autograd.Function):
         return grad_outputs[0], None
 
 
-class _GateSpikes(SpikeGate):
-    """Forward hook of a block's neuron: silences the units whose gate is closed."""
+class _BlockGate(SpikeGate):
+    """Forward hook of a block's neuron; applies the block's `unit_gate`."""
 
     def __init__(self, block: Any) -> None:
         self.block = block
 
     @property
     def gate(self) -> Tensor:
-        """Bool (units,): a fused recurrent loop gates its spikes itself."""
         gate: Tensor = self.block.unit_gate
         return gate
 
     def __call__(self, _neuron: Any, _inputs: Any, spikes: Tensor) -> Tensor:
         gate = self.gate
-        if gate.device.type == "cpu" and bool(gate.all()):  # asking a GPU would wait for it
+        if gate.device.type == "cpu" and bool(gate.all()):  # on a GPU, reading the gate would wait for it
             return spikes
         gated: Tensor = _Gate.apply(spikes, gate)  # type: ignore[no-untyped-call]
         return gated
 
 
-@final
 class MaskedLayer:
-    """A block with trainable synapses: its weight tensors (two in a recurrent block), masks and unit gate."""
+    """A block with trainable synapses: its weight tensors (two in a recurrent block), their masks and its unit gate.
+
+    Attributes:
+        name: name of the block in the model.
+        block: the SLAYER block.
+        synapses: its weight tensors; in a recurrent block the one of the input first.
+        spikes: False for an Affine block, which reads out currents and has no spikes to gate.
+    """
 
     def __init__(self, name: str, block: Any, synapses: list[MaskedSynapse]) -> None:
         self.name = name
         self.block = block
         self.synapses = synapses
-        self.gates_close = True  # off: pruned units may fire from a bias, as in the released code (B7)
-        self.spikes = type(block).__name__ != "Affine"  # an Affine block reads out currents and has no spikes to gate
-        n_units = synapses[0].weight.shape[0]
+        self.spikes = not isinstance(block, _slayer().block.base.AbstractAffine)
         if "unit_gate" not in block._buffers:
-            device = synapses[0].weight.device
-            block.register_buffer("unit_gate", torch.ones(n_units, dtype=torch.bool, device=device))
+            mask = synapses[0].mask
+            block.register_buffer("unit_gate", torch.ones(mask.shape[0], dtype=torch.bool, device=mask.device))
             if self.spikes:
-                block.neuron.register_forward_hook(_GateSpikes(block))
+                block.neuron.register_forward_hook(_BlockGate(block))
 
     @property
     def kind(self) -> Literal["conv", "dense"]:
-        """conv or dense: which constants of the schedule hold."""
+        """Kind of layer, which selects the constants of the schedule."""
         return "conv" if self.synapses[0].kernelwise else "dense"
 
     @property
@@ -80,23 +85,15 @@ class MaskedLayer:
         return int(self.unit_gate.numel())
 
     @property
-    def fan_in(self) -> int:
-        """Incoming synapses of one unit in the dense network."""
-        return sum(synapse.mask[0].numel() for synapse in self.synapses)
-
-    @property
     def unit_gate(self) -> Tensor:
-        """Bool (units,): False makes a unit silent."""
+        """Bool (units,): False silences a unit."""
         gate: Tensor = self.block.unit_gate
         return gate
 
     @property
-    def weight(self) -> Tensor:
-        """The deployed weight of the first synapse: quantised and masked, in SLAYER's float units."""
-        with torch.no_grad():
-            first = self.synapses[0]
-            deployed: Tensor = first.hook(first.weight)
-            return deployed
+    def deployed_weight(self) -> Tensor:
+        """The quantised and masked weight of the first synapse, in SLAYER's float units."""
+        return self.synapses[0].deployed_weight
 
     @property
     def mask(self) -> Tensor:
@@ -105,75 +102,78 @@ class MaskedLayer:
 
     @property
     def absent_gradient(self) -> Tensor:
-        """abs(dL/dw) at absent entries of the first synapse, summed since the last epoch's end."""
+        """The grow scores of the first synapse: abs(dL/dw) of masked weights, summed since the last epoch's end."""
         return self.synapses[0].hook.absent_gradient
 
     def set_mask(self, mask: Tensor) -> None:
-        """Mask the first synapse: its absent weights become zero, and units without any synapse silent."""
+        """Mask the first synapse: see `set_masks`."""
         self.set_masks([mask, *(synapse.mask for synapse in self.synapses[1:])], None)
 
     def set_masks(self, masks: Sequence[Tensor], optimiser: torch.optim.Optimizer | None) -> None:
-        """Put masks in place: absent weights and their moments become zero, units without synapses silent.
+        """Set new masks; masked weights and their moments become zero, units without synapses silent.
 
-        What a newly present synapse held before is lost too: it starts at zero with fresh moments. Under soft masks
-        (B6) moments stay, and newly present synapses keep their weight.
+        Newly unmasked weights start at zero with fresh moments.
+
+        Args:
+            masks: bool, one of each weight's shape.
+            optimiser: the optimiser of the weights; None if it has no state to reset.
         """
         for synapse, mask in zip(self.synapses, masks, strict=True):
-            weight, before = synapse.weight, synapse.mask.clone()
-            soft = synapse.hook.soft
-            synapse.set_mask(mask)
-            synapse.set_weight(weight * mask if soft else weight * (mask & before))
-            if not soft:
-                synapse.forget_moments(optimiser, ~mask | (mask & ~before))
+            synapse.replace_mask(mask, optimiser)
         self.close_gates()
 
     def close_gates(self) -> None:
-        """Silence exactly the units that have no synapse left in any of their masks; none if `gates_close` is off."""
-        if self.gates_close:
-            has_some = torch.stack([synapse.mask.flatten(1).any(1) for synapse in self.synapses]).any(0)
-            self.unit_gate.copy_(has_some)
+        """Silence exactly the units without any unmasked synapse."""
+        connected = torch.stack([synapse.mask.flatten(1).any(1) for synapse in self.synapses]).any(0)
+        self.unit_gate.copy_(connected)
 
 
 _SYNAPSES = ("synapse", "input_synapse", "recurrent_synapse")
+_slayer = functools.cache(import_slayer)
 
 
 def synapses_of(block: Any) -> dict[str, Any]:
-    """Return the trainable synapse layers of a SLAYER block by attribute name; empty for Pool, Flatten, Input, ..."""
-    if type(block).__name__ in ("Pool", "Unpool"):
+    """Return the trainable synapses of a SLAYER block by attribute name; empty for Pool, Flatten, Input and others."""
+    base, synapse = _slayer().block.base, _slayer().synapse
+    if isinstance(block, (base.AbstractPool, base.AbstractUnpool)):
         return {}
-    found = {name: getattr(block, name, None) for name in _SYNAPSES}
-    return {
-        name: synapse
-        for name, synapse in found.items()
-        if isinstance(synapse, torch.nn.Module) and callable(getattr(synapse, "enable_weight_norm", None))
-    }
+    kinds = synapse.layer.GenericLayer, synapse.complex.ComplexLayer
+    items = {name: getattr(block, name, None) for name in _SYNAPSES}
+    return {name: item for name, item in items.items() if isinstance(item, kinds)}
 
 
 def attach_masks(model: torch.nn.Module | Iterable[torch.nn.Module]) -> list[MaskedLayer]:
-    """Give every block with trainable synapses masks and a gate, all open; return them in the model's own order.
+    """Give every block with trainable synapses masks and a gate, all open.
 
-    `model` is a module that holds SLAYER blocks anywhere inside, or the blocks themselves. Attaching twice gives the
-    same masks. Raises UnsupportedNode for a block whose synapses have no rule here.
+    Attaching a second time returns the same masks.
+
+    Args:
+        model: a module with SLAYER blocks anywhere inside, or the blocks themselves.
+
+    Returns:
+        The masked layers, in the order in which the model lists its blocks.
+
+    Raises:
+        UnsupportedNode: for a block of another type than Dense, Conv, Recurrent and Affine.
     """
-    layers = []
+    layers, base = [], _slayer().block.base
+    kinds = base.AbstractDense, base.AbstractConv, base.AbstractRecurrent, base.AbstractAffine
     if isinstance(model, torch.nn.Module):
         named: Iterable[tuple[str, torch.nn.Module]] = model.named_modules()
     else:
         named = ((str(index), block) for index, block in enumerate(model))
     for name, block in named:
-        found = synapses_of(block)
-        if not found:
+        synapses = synapses_of(block)
+        if not synapses:
             continue
-        kind = type(block).__name__
-        if kind not in ("Dense", "Conv", "Recurrent", "Affine"):
-            allowed = "Dense, Conv, Recurrent, Affine"
-            raise UnsupportedNode(f"{name}: a {kind} block does not develop; allowed are {allowed}")
-        recurrent = found.get("recurrent_synapse")
-        if hasattr(recurrent, "weight_v"):
+        if not isinstance(block, kinds):
+            raise UnsupportedNode(f"{name}: expected Dense, Conv, Recurrent or Affine, got {type(block).__name__}")
+        if hasattr(synapses.get("recurrent_synapse"), "weight_v"):
             raise UnsupportedNode(
-                f"{name}: a Recurrent block with weight normalisation does not train: SLAYER's loop never makes its "
-                "recurrent weight from g and v again; allowed is weight_norm = false for this layer"
+                f"{name}: expected weight_norm = false in a Recurrent block, got true, with which it does not train: "
+                "SLAYER's loop never recomputes the recurrent weight from g and v"
             )
-        bound = [MaskedSynapse(f"{name}.{attribute}", synapse) for attribute, synapse in found.items()]
-        layers.append(MaskedLayer(name, block, bound))
+        layers.append(
+            MaskedLayer(name, block, [MaskedSynapse(f"{name}.{key}", item) for key, item in synapses.items()])
+        )
     return layers

@@ -1,12 +1,14 @@
-"""SLAYER's 8-bit quantiser and the mask in one pass over the weights, and one back; on CPUs, in float32.
+"""SLAYER's 8-bit quantiser and the mask in one pass over the weights, forward and backward; on CPUs, in float32.
 
-The results are those of torch's operations bit for bit: with a scale that is a power of two, the division, the rounding
-(half to even), the product and the clamp are exact. What is saved is memory traffic: torch's own way takes five passes
-over a layer's weights, each a fresh tensor, which in a large dense layer take longer than the masks are worth.
+The results are bit for bit those of torch's operations: with a scale that is a power of two, the division, the rounding
+(half to even), the product and the clamp are exact. One pass saves memory traffic: torch's operations take five passes
+over a layer's weights, each with a new tensor.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +18,9 @@ import torch
 from torch import Tensor
 
 from sdsnn_core.compiled import compiled
+from sdsnn_core.lava.compat import import_slayer
 
 from ..slayer import autocast
-
-LEAST, MOST = -256, 254  # SLAYER's 8-bit weights, in units of 1 / scale
 
 
 @compiled
@@ -41,14 +42,14 @@ def _backward(gradient: Any, weight: Any, mask: Any, scale: Any, out: Any) -> No
 
 
 @compiled
-def _backward_hearing(gradient: Any, weight: Any, mask: Any, scale: Any, signed: Any, heard: Any, out: Any) -> None:
+def _backward_and_sum(gradient: Any, weight: Any, mask: Any, scale: Any, signed: Any, sums: Any, out: Any) -> None:
     low, high, half, step = np.float32(-256) / scale, np.float32(254) / scale, scale / np.float32(2), 2 / scale
     for i in range(weight.size):
         value = np.float32(np.rint(weight[i] * half) * step)
         g = gradient[i]
         out[i] = g if mask[i] and low <= value <= high else np.float32(0)
-        told = g if signed else abs(g)
-        heard[i] += np.float32(0) if mask[i] else told
+        score = g if signed else abs(g)
+        sums[i] += np.float32(0) if mask[i] else score
 
 
 def _flat(tensor: Tensor) -> Any:
@@ -56,12 +57,12 @@ def _flat(tensor: Tensor) -> Any:
 
 
 class _Quantised(torch.autograd.Function):
-    """The deployed weight. The gradient of absent synapses goes into `heard` instead of the weight."""
+    """The deployed weight; the gradient of masked weights is added to `sums` and does not reach the weight."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, mask: Tensor, scale: float, heard: Tensor | None, in_parts: bool) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, mask: Tensor, scale: float, sums: Tensor | None, signed: bool) -> Tensor:
         ctx.save_for_backward(weight, mask)
-        ctx.scale, ctx.heard, ctx.in_parts = np.float32(scale), heard, in_parts
+        ctx.scale, ctx.sums, ctx.signed = np.float32(scale), sums, signed
         out = torch.empty_like(weight)
         _forward(_flat(weight), _flat(mask), ctx.scale, _flat(out))
         return out
@@ -71,34 +72,43 @@ class _Quantised(torch.autograd.Function):
         weight, mask = ctx.saved_tensors
         gradient = grad_outputs[0].contiguous()
         out = torch.empty_like(weight)
-        if ctx.heard is None:
-            _backward(_flat(gradient), _flat(weight), _flat(mask), ctx.scale, _flat(out))
+        inputs = (_flat(gradient), _flat(weight), _flat(mask), ctx.scale)
+        if ctx.sums is None:
+            _backward(*inputs, _flat(out))
         else:
-            told = (ctx.in_parts, _flat(ctx.heard))
-            _backward_hearing(_flat(gradient), _flat(weight), _flat(mask), ctx.scale, *told, _flat(out))
+            _backward_and_sum(*inputs, ctx.signed, _flat(ctx.sums), _flat(out))
         return out, None, None, None, None
 
 
 def scale_of(quantise: Callable[..., Tensor] | None) -> float | None:
-    """Return the scale of a neuron's `quantize_8bit`; None for any other quantiser, or a scale with a mantissa."""
-    if getattr(quantise, "__qualname__", "") != "Neuron.quantize_8bit":
+    """Return the scale of a SLAYER neuron's `quantize_8bit`; None for another quantiser or no power of two."""
+    if not inspect.ismethod(quantise) or quantise.__func__ is not _slayer_quantiser():
         return None
-    scale = float(getattr(getattr(quantise, "__self__", None), "w_scale", 0))
+    scale = float(quantise.__self__.w_scale)  # type: ignore[attr-defined]
     return scale if scale > 0 and math.frexp(scale)[0] == 0.5 else None
 
 
-def fits(weight: Tensor, mask: Tensor, heard: Tensor) -> bool:
-    """Return whether these are tensors that the one pass takes."""
+@functools.cache
+def _slayer_quantiser() -> Any:
+    return import_slayer().neuron.base.Neuron.quantize_8bit
+
+
+def fits(weight: Tensor, mask: Tensor, sums: Tensor) -> bool:
+    """Return True for tensors that `quantise_masked` takes."""
     if autocast.on_cpu() or weight.dtype != torch.float32 or weight.device.type != "cpu":
         return False
-    return weight.is_contiguous() and mask.is_contiguous() and heard.is_contiguous()
+    return weight.is_contiguous() and mask.is_contiguous() and sums.is_contiguous()
 
 
-def quantise_masked(weight: Tensor, mask: Tensor, scale: float, heard: Tensor | None, in_parts: bool) -> Tensor:
-    """Return the weight on the grid of 2 / scale, clamped to -256 .. 254 of 1 / scale, zero where absent.
+def quantise_masked(weight: Tensor, mask: Tensor, scale: float, sums: Tensor | None, signed: bool) -> Tensor:
+    """Return the weight rounded to multiples of 2 / scale, clamped to -256..254 times 1 / scale, zero where masked.
 
-    weight: float32 on the CPU. mask: bool of its shape. heard: where abs(dL/dw) of absent synapses is added to, with
-    its sign where in_parts; None to leave it.
+    Args:
+        weight: float32, on the CPU.
+        mask: bool, of the weight's shape.
+        scale: a power of two.
+        sums: tensor to which the backward pass adds abs(dL/dw) of masked weights; None to skip that.
+        signed: add dL/dw instead.
     """
-    result: Tensor = _Quantised.apply(weight, mask, scale, heard, in_parts)  # type: ignore[no-untyped-call]
+    result: Tensor = _Quantised.apply(weight, mask, scale, sums, signed)  # type: ignore[no-untyped-call]
     return result

@@ -1,4 +1,4 @@
-"""What the history tells of a layer's structure."""
+"""Per-layer statistics written to history.jsonl."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SAMPLES = 2**16
 
 
 def structure_of(layer: MaskedLayer, alive: Tensor) -> dict[str, Any]:
-    """Return a layer's name, kind and counts. alive: bool (units,), with enough incoming synapses."""
+    """Return a layer's name, kind and counts; `alive` is bool (units,), as `Developer.alive` returns it."""
     present = sum(int(synapse.present.sum()) for synapse in layer.synapses)
     total = sum(synapse.mask.numel() for synapse in layer.synapses)
     return {
@@ -32,7 +32,7 @@ def structure_of(layer: MaskedLayer, alive: Tensor) -> dict[str, Any]:
 
 
 def range_quantiles(ranges: Sequence[RangeState]) -> dict[str, float]:
-    """Return quantiles of a layer's upper bounds; of a large layer, those of evenly spaced synapses."""
+    """Return quantiles of a layer's upper bounds; in a large layer from evenly spaced synapses."""
     values = torch.cat([state.upper.flatten() for state in ranges])
     values = values[:: max(1, values.numel() // _SAMPLES)]
     return {str(q): float(values.kthvalue(max(1, round(q * values.numel()))).values) for q in _QUANTILES}

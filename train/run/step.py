@@ -6,6 +6,7 @@ take the very step that one process with twice `accumulate` takes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ..development.developer import Developer
-from ..development.masks import MaskedHook
 from ..slayer.block_spikes import reset_state
 from ..slayer.losses import Loss
 from ..slayer.models import BlockNetwork
@@ -59,42 +59,28 @@ class Stepper:
         """
         total, right = 0.0, 0
         self.optimiser.zero_grad()
-        heard = self._begin_hearing()
         device = self.team.device
-        for (spikes, labels), seed in zip(parts, seeds, strict=True):
-            torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-            wanted = labels.to(device)
-            reset_state(self.model)
-            with self.team.autocast():
-                output = self.model(spikes.to(device))
-            loss = self.loss(output, wanted)
-            torch.autograd.backward(loss / n_samples)
-            total += float(loss.detach())
-            right += int((output.detach().sum(-1).argmax(1) == wanted).sum())
-        if self.team.size > 1:
-            self._add_up([hook for hook, _ in heard])
-        for hook, before in heard:
-            hook.in_parts = False
-            hook.absent_gradient.abs_().add_(before)
+        with self.developer.accumulating() if self.n_parts > 1 else contextlib.nullcontext([]) as grow_scores:
+            for (spikes, labels), seed in zip(parts, seeds, strict=True):
+                torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+                wanted = labels.to(device)
+                reset_state(self.model)
+                with self.team.autocast():
+                    output = self.model(spikes.to(device))
+                loss = self.loss(output, wanted)
+                torch.autograd.backward(loss / n_samples)
+                total += float(loss.detach())
+                right += int((output.detach().sum(-1).argmax(1) == wanted).sum())
+            if self.team.size > 1:
+                self._add_up(grow_scores)
         if self.config.optimiser.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimiser.clip)
         self.optimiser.step()
-        self.developer.after_step()
+        self.developer.step()
         return total, right
 
-    def _begin_hearing(self) -> list[tuple[MaskedHook, Tensor]]:
-        """Let absent synapses sum their gradients with sign while parts come in: |g0 + g1|, not |g0| + |g1|, counts."""
-        if self.n_parts == 1:
-            return []
-        synapses = [synapse for layer in self.developer.layers for synapse in layer.synapses]
-        heard = [(synapse.hook, synapse.hook.absent_gradient.clone()) for synapse in synapses if synapse.hook.listens]
-        for hook, _ in heard:
-            hook.absent_gradient.zero_()
-            hook.in_parts = True
-        return heard
-
-    def _add_up(self, hooks: list[MaskedHook]) -> None:
-        """Sum gradients over the processes; average the running means of norms, which each has of its own parts."""
+    def _add_up(self, grow_scores: list[Tensor]) -> None:
+        """All-reduce gradients and grow scores; average the running means of norms, which differ between processes."""
         means = [
             buffer for name, buffer in self.model.named_buffers() if "running" in name and buffer.is_floating_point()
         ]
@@ -105,7 +91,7 @@ class Stepper:
             if parameter.grad is None:  # no sample here, or no path from this parameter to the loss
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        self.team.add_up([*gradients, *(hook.absent_gradient for hook in hooks), *means, known])
+        self.team.add_up([*gradients, *grow_scores, *means, known])
         for mean in means:
             mean /= self.team.size
         for parameter, found in zip(self.parameters, known.tolist(), strict=True):

@@ -16,7 +16,7 @@ from sdsnn_core.files import write_json
 
 from ..data.load import DataSet, load_data
 from ..data.prefetch import Ahead
-from ..development.developer import Developer
+from ..development.literal import developer_for
 from ..slayer.evaluate import Evaluation, evaluate, to_slayer
 from ..slayer.losses import Loss, build_loss
 from ..slayer.models import cast_before_neurons
@@ -69,7 +69,7 @@ class Trainer:
         self.optimiser = adam(self.model.parameters(), settings)
         self.loss: Loss = build_loss(settings, self.team.device)
         sample = torch.zeros(1, *self.data.shape, 1, device=self.team.device)
-        self.developer = Developer.of_model(self.model, sample, config.development, settings.epochs)
+        self.developer = developer_for(self.model, sample, settings.epochs, config.development)
         self.stepper = Stepper(self.model, self.optimiser, self.loss, self.developer, config, self.team)
         self.accuracy: float | None = None  # on validation, of the newest epoch
         self.epochs_done = 0
@@ -117,14 +117,14 @@ class Trainer:
         self.team.add_up([done])
         total, right = sum(done[0].tolist()), int(done[1].sum())
         trained = time.perf_counter() - started
-        layers = self.developer.after_epoch(epoch, self.optimiser, self.accuracy)
+        layers = self.developer.epoch_end(self.optimiser, self.accuracy)
         self.epochs_done = epoch + 1
         self.team.agree(self.digest(), f"weights and structure in epoch {epoch}")
         seen = evaluate(self.model, self.data.validation, self.loss, team=self.team)
         self.accuracy = seen.accuracy
         operations = synaptic_operations(list(self.model.blocks), self.developer.layers, seen.sent)
         self.developer.operations = sum(operations)
-        measures = self.developer.measures()
+        metrics = self.developer.metrics()
         return {
             "epoch": epoch,
             "loss": total / len(order),
@@ -134,8 +134,8 @@ class Trainer:
             "spike_rates": seen.rates,
             "learning_rate": rate,
             "synaptic_operations": operations,
-            "connection_sparsity": measures.sparsity,
-            "synapse_memory": measures.memory,
+            "connection_sparsity": metrics.sparsity,
+            "synapse_memory": metrics.memory,
             "held": self.developer.held,
             "settled": self.developer.settled(epoch),
             "layers": layers,

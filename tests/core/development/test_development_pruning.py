@@ -80,7 +80,7 @@ def test_alive_counts_present_synapses_of_all_tensors_against_the_fan_in() -> No
     first[0, :2], second[1, :1] = True, True
     assert pruning.alive_units([first, second], 0.01).tolist() == [True, False, False]  # ceil(1.5) = 2 of 150
     assert pruning.alive_units([first, second], 0.0).tolist() == [True, True, False]
-    assert pruning.alive_units([first, second], 0.0, least=3).tolist() == [False, False, False]
+    assert pruning.incoming([first, second]).tolist() == [2, 1, 0]
 
 
 @pytest.mark.parametrize(

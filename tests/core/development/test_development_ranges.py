@@ -110,15 +110,12 @@ def test_creeping_weights_shrink_only_without_a_least_fade() -> None:
     assert ends[1] == 1.0
 
 
-def test_initial_range_is_the_largest_magnitude_a_quantile_or_b2s_signed_maximum() -> None:
+def test_initial_range_is_the_largest_magnitude_or_a_quantile() -> None:
     weight = torch.tensor([[-4.0, 1.0, 2.0, -3.0]])
     assert init_ranges(weight).upper.unique().tolist() == [4.0]
     assert init_ranges(weight, quantile=0.5).upper.unique().tolist() == [2.0]
-    signed = init_ranges(weight, signed=True)
-    assert signed.upper.unique().tolist() == [2.0]
-    assert signed.lower.unique().tolist() == [-2.0]
-    torch.testing.assert_close(clamp(weight, signed), torch.tensor([[-2.0, 1.0, 2.0, -2.0]]))
-    torch.testing.assert_close(spine_size(signed), torch.full((1, 4), 4.0))
+    torch.testing.assert_close(clamp(weight, init_ranges(weight, quantile=0.5)), torch.tensor([[-2.0, 1.0, 2.0, -2.0]]))
+    torch.testing.assert_close(spine_size(init_ranges(weight)), torch.full((1, 4), 8.0))
 
 
 def test_arguments_are_not_changed() -> None:

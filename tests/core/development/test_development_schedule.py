@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 
 import pytest
@@ -9,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdsnn.train.run.config import load_config, shipped_recipes
-from sdsnn_core.development import DevelopmentConfig, Schedule
+from sdsnn.train.run.config import load_config, parse_toml, shipped_recipes
+from sdsnn_core.development import DevelopmentConfig, Schedule, config
 from sdsnn_core.development.pruning import next_percent
 from sdsnn_core.development.synapse_stage import balanced_budgets, drop_and_grow, sparsity_at, turnover_at
 from sdsnn_core.errors import ConfigError
@@ -80,22 +81,34 @@ def test_sparsity_grows_to_the_target_and_turnover_falls_to_nothing() -> None:
     assert [turnover_at(phase, 0.1) for phase in (0.0, 0.5, 1.0)] == pytest.approx([0.1, 0.05, 0.0])
 
 
-def test_every_bad_value_is_told_at_once() -> None:
+def test_every_bad_value_is_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        DevelopmentConfig(shrink=2.0, persistence=0, defects=("B5", "B99"), synapse_begin=0.9, listen_every=0)
+        DevelopmentConfig(shrink=2.0, persistence=0, defects=("B5", "B99"), synapse_begin=0.9, grow_score_every=0)
     for part in (
-        "shrink: got 2.0",
-        "persistence: got 0",
-        "B99",
-        "needs B6",
-        "synapse_begin: got 0.9",
-        "listen_every: got 0",
+        "shrink: expected 0..1, got 2.0",
+        "persistence: expected at least 1, got 0",
+        "defects: expected B1, B2, B4, B5, B6, B7, B9, B11, B12, B14, got B99",
+        "defects: expected B6 beside B5",
+        "synapse_begin: expected at most synapse_end 0.7, got 0.9",
+        "grow_score_every: expected at least 1, got 0",
     ):
         assert part in str(caught.value)
     with pytest.raises(ConfigError, match="needs hard masks"):
         DevelopmentConfig(mode="literal", synapse_stage=True)
-    with pytest.raises(ConfigError, match="B4 takes the sign of the weights that B5 reads and needs B5"):
+    with pytest.raises(ConfigError, match="defects: expected B5 beside B4"):
         DevelopmentConfig(defects=("B4",))
+
+
+def test_short_and_earlier_names_of_keys() -> None:
+    assert DevelopmentConfig(target_sparsity=0.9) == DevelopmentConfig(synapse_stage=True, synapse_target=0.9)
+    assert DevelopmentConfig(listen_every=8) == DevelopmentConfig(grow_score_every=8)
+    with pytest.raises(ConfigError, match=r"synapse_target: expected 0..1, got 1.5"):
+        DevelopmentConfig(target_sparsity=1.5)
+    old = parse_toml("[development]\nlisten_every = 8\ntarget_sparsity = 0.5\n")  # as in older run folders
+    assert old.development == DevelopmentConfig(grow_score_every=8, target_sparsity=0.5)
+    assert parse_toml(old.to_toml()) == old
+    assert "listen_every" not in old.to_toml()
+    assert doctest.testmod(config).failed == 0
 
 
 @given(
@@ -127,7 +140,7 @@ def test_the_structure_settles_when_both_stages_are_through() -> None:
     assert Schedule(DevelopmentConfig(synapse_stage=True, synapse_end=0.7), 600).settled_from == 419
 
 
-def test_what_cannot_act_is_told() -> None:
+def test_mechanisms_that_cannot_act_are_reported() -> None:
     short = Schedule(DevelopmentConfig(persistence=2), 5).idle()
     assert [sentence.split(":")[0] for sentence in short] == ["pruning", "regeneration"]
     assert short[0] == "pruning: acts after epoch 5 at the earliest (persistence 2, 5 epochs)"
@@ -136,7 +149,7 @@ def test_what_cannot_act_is_told() -> None:
     stage = DevelopmentConfig(persistence=2, synapse_stage=True, synapse_begin=0.4)
     (told,) = Schedule(stage, 20).idle()
     assert told.startswith("regeneration: acts after epoch 8 at the earliest")
-    assert "rests from epoch 8 on" in told
+    assert "stops at epoch 8" in told
     assert Schedule(stage, 25).idle() == []
 
 

@@ -1,17 +1,16 @@
-"""Development of whole models: every switch does what it says, literal mode has its defects."""
+"""Development of whole models: every switch does what it says."""
 
 from __future__ import annotations
 
-from typing import Any
+import doctest
+from pathlib import Path
 
 import pytest
 import torch
-from developing_runs import EPOCHS, NEURON, OFF, Run
+from developing_runs import OFF, Run
 
-from sdsnn.train.development.developer import Developer
-from sdsnn_core.development import DevelopmentConfig
-from sdsnn_core.errors import ConfigError, FileError
-from sdsnn_core.lava.compat import import_slayer
+from sdsnn.train.development import developer
+from sdsnn.train.slayer.block_spikes import reset_state
 
 # -- switches ---------------------------------------------------------------------------------------------------------
 
@@ -40,7 +39,7 @@ def test_without_the_constraint_no_weight_is_clipped() -> None:
             synapse.synapse.weight[0, 0] = 50.0
         run.optimiser.param_groups[0]["lr"] = 0.0
         run.go(4)
-        largest.append(float(synapse.weight[0, 0]))
+        largest.append(float(synapse.float_weight[0, 0]))
     assert largest[0] < 20
     assert largest[1] == 50.0
 
@@ -51,7 +50,7 @@ def test_without_pruning_no_unit_goes_and_the_rate_rests() -> None:
     assert set(run.series("pruning_percent", 0)) == {2.0}
 
 
-def test_without_regeneration_what_is_gone_stays_gone() -> None:
+def test_without_regeneration_pruned_synapses_stay_masked() -> None:
     run = Run(regeneration=False, pruning_gain=5.0).go()
     assert run.total("pruned") > 0
     assert run.total("regrown") == 0
@@ -60,22 +59,22 @@ def test_without_regeneration_what_is_gone_stays_gone() -> None:
 
 
 @pytest.mark.parametrize("every", [1, 3])
-def test_absent_synapses_hear_one_batch_in_so_many(every: int) -> None:
+def test_gradients_of_masked_weights_accumulate_in_one_batch_of_so_many(every: int) -> None:
     """The sum at the epoch's end is that of batches 0, `every`, 2 `every`, ...; the next epoch starts anew."""
-    run = Run(**OFF, synapse_stage=True, synapse_begin=0.0, synapse_end=1.0, listen_every=every)
+    run = Run(**OFF, synapse_stage=True, synapse_begin=0.0, synapse_end=1.0, grow_score_every=every)
     run.go(2)
     assert run.developer is not None
     layer = run.developer.layers[1]
     assert not bool(layer.mask.all())
     for _ in range(2):
-        heard = []
+        accumulated = []
         for _ in range(5):
             before = layer.absent_gradient.clone()
             run.learn()
-            run.developer.after_step()
-            heard.append(bool((layer.absent_gradient != before).any()))
-        assert heard == [batch % every == 0 for batch in range(5)]
-        run.developer.after_epoch(run.developer.next_epoch, run.optimiser)
+            run.developer.step()
+            accumulated.append(bool((layer.absent_gradient != before).any()))
+        assert accumulated == [batch % every == 0 for batch in range(5)]
+        run.developer.epoch_end(run.optimiser)
 
 
 def test_fixed_pruning_rate_grows_alike_in_every_layer_and_epoch() -> None:
@@ -107,130 +106,59 @@ def test_protection_is_the_default_and_can_be_taken_off() -> None:
     assert all(run.developer.develops(i) for i in range(3))
 
 
-# -- literal mode, by the numbers of docs/development.md --------------------------------------------------------------
+# -- a user's own loop ------------------------------------------------------------------------------------------------
 
 
-def ranges_of(run: Run, layer: int) -> torch.Tensor:
-    assert run.developer is not None
-    upper: torch.Tensor = run.developer.state_dict()["layers"][layer]["ranges"][0]["upper"]
-    return upper
+@pytest.mark.parametrize("kind", ["dense", "conv", "recurrent"])
+def test_micro_batches_score_masked_weights_as_one_batch_of_both(kind: str) -> None:
+    """|g0 + g1| and not |g0| + |g1|, added to the scores of earlier batches."""
+
+    def backward(run: Run, part: slice) -> None:
+        reset_state(run.model)
+        loss = torch.nn.functional.cross_entropy(run.model(run.x[part]).sum(-1), run.labels[part], reduction="sum")
+        torch.autograd.backward(loss)
+
+    scores, gradients = [], []
+    for parts in ([slice(0, 6)], [slice(0, 3), slice(3, 6)]):
+        run = Run(kind, **OFF, synapse_stage=True, synapse_begin=0.0, synapse_end=1.0).go(2)
+        hooks = [synapse.hook for layer in run.developer.layers for synapse in layer.synapses]
+        backward(run, slice(0, 2))  # an earlier batch
+        run.optimiser.zero_grad()
+        run.developer.step()
+        before = [hook.absent_gradient.clone() for hook in hooks]
+        with run.developer.accumulating() as sums:
+            for part in parts:
+                backward(run, part)
+            assert any(bool((each < 0).any()) for each in sums)
+        scores.append([hook.absent_gradient.clone() for hook in hooks])
+        gradients.append([parameter.grad.clone() for parameter in run.model.parameters() if parameter.grad is not None])
+        assert not any(hook.signed for hook in hooks)
+        assert all(bool((score >= old).all()) for score, old in zip(scores[-1], before, strict=True))
+        assert any(bool((score > old).any()) for score, old in zip(scores[-1], before, strict=True))
+    for whole, cut in zip([*scores[0], *gradients[0]], [*scores[1], *gradients[1]], strict=True):
+        torch.testing.assert_close(cut, whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
 
 
-def test_b1_ranges_move_in_the_last_developing_layer_only() -> None:
-    literal, ours = Run(defects=("B1",)).go(), Run(fade=0.0).go()
-    assert ranges_of(literal, 0).unique().numel() == 1
-    assert ranges_of(literal, 1).unique().numel() > 1
-    assert ranges_of(ours, 0).unique().numel() > 1
+def test_an_error_among_micro_batches_leaves_the_scores_as_they_were() -> None:
+    run = Run(**OFF, synapse_stage=True, synapse_begin=0.0, synapse_end=1.0).go(2)
+    run.learn()
+    before = [layer.absent_gradient.clone() for layer in run.developer.layers]
+    with pytest.raises(KeyboardInterrupt), run.developer.accumulating():
+        raise KeyboardInterrupt
+    assert all(torch.equal(layer.absent_gradient, old) for layer, old in zip(run.developer.layers, before, strict=True))
+    assert not any(synapse.hook.signed for layer in run.developer.layers for synapse in layer.synapses)
 
 
-def test_b2_bounds_start_at_the_largest_signed_weight() -> None:
-    for defects, expected in ((("B2",), 0.5), ((), 2.0)):
-        run = Run(defects=defects, **OFF)
-        assert run.developer is not None
-        run.optimiser.param_groups[0]["lr"] = 0.0
-        weight = torch.full_like(run.developer.layers[0].synapses[0].weight, 0.5)
-        weight[0, 0] = -2.0
-        run.developer.layers[0].synapses[0].set_weight(weight)
-        run.go(1)
-        assert ranges_of(run, 0).unique().tolist() == [expected]
+def test_the_example_of_the_developer_runs() -> None:
+    tests = doctest.DocTestFinder(recurse=False).find(developer.Developer, "Developer")
+    assert len(tests) == 1
+    assert doctest.DocTestRunner().run(tests[0]).failed == 0
 
 
-def test_b4_b5_b6_regrowth_is_by_positive_learned_weights_which_stay() -> None:
-    run = Run(mode="literal", adaptive_regeneration_rate=False, fixed_regeneration_percent=40.0).go(4)
-    developer = run.developer
-    assert developer is not None
-    regrown: list[torch.Tensor] = []
-    for epoch in range(4, EPOCHS):
-        before = [layer.synapses[0].mask.clone() for layer in developer.layers]
-        run.learn()
-        learned = [layer.synapses[0].weight.clone() for layer in developer.layers]
-        run.records.append(developer.after_epoch(epoch, run.optimiser))
-        for layer, mask, weight in zip(developer.layers, before, learned, strict=True):
-            new = layer.synapses[0].mask & ~mask
-            assert torch.equal(layer.synapses[0].weight[new], weight[new])  # not from zero
-            regrown.append(weight[new])
-    values = torch.cat(regrown)
-    assert values.numel() > 0
-    assert (values > 0).all()
-
-
-def test_b6_absent_weights_learn_in_training_and_are_zero_in_evaluation() -> None:
-    for defects, learns in ((("B6",), True), ((), False)):
-        run = Run(defects=defects, regeneration=False, pruning_gain=5.0).go(8)
-        assert run.developer is not None
-        synapse = run.developer.layers[1].synapses[0]
-        absent = ~synapse.mask
-        assert absent.any()
-        run.learn()
-        assert bool((synapse.weight[absent] != 0).any()) is learns
-        run.model.eval()
-        assert (synapse.hook(synapse.weight)[absent] == 0).all()
-    held = Run(mode="literal", regeneration=False, stop_sparsity=0.12).go()
-    assert held.developer is not None
-    assert held.developer.held
-    synapse = held.developer.layers[1].synapses[0]
-    assert (synapse.weight[~synapse.mask] == 0).all()  # what they learned in the epoch goes though nothing is pruned
-    with pytest.raises(FileError, match="B6"):
-        Run(norm=True, mode="literal")
-
-
-def test_b9_widths_and_alive_test_are_the_scripts() -> None:
-    run = Run(defects=("B9",), regeneration=False).go(4)
-    assert run.developer is not None
-    # P += a * (512 - pruned) / 10, of a layer of 20; alive are 50 synapses and more, of which no unit here has as many.
-    rate = run.developer.schedule.rate(3, "dense")
-    assert run.records[-1][0]["pruning_percent"] == pytest.approx(min(100.0, 2.0 + rate * (512 - 20) / 10))
-    assert run.records[-1][0]["alive_units"] == 0
-
-
-def test_b9_a_convolution_counts_the_layer_behind_by_its_own_test() -> None:
-    torch.manual_seed(0)
-    cuba = import_slayer().block.cuba
-    sizes = {"weight_scale": 3}
-    model = torch.nn.Sequential(
-        cuba.Conv(dict(NEURON), 2, 30, 4, **sizes),
-        cuba.Flatten(),
-        cuba.Dense(dict(NEURON), 30, 50, **sizes),  # a fan-in of 30: enough for 20, not for 50
-        cuba.Dense(dict(NEURON), 50, 3, **sizes),
-    )
-    model(torch.zeros(1, 2, 4, 4, 6))
-    keys: dict[str, Any] = {"mode": "literal", "persistence": 1}
-    developer = Developer.of_model(model, torch.zeros(1, 2, 4, 4, 6), DevelopmentConfig(**keys), EPOCHS)
-    for epoch in range(4):
-        record = developer.after_epoch(epoch)[0]
-    here, behind = record["alive_units"], 49  # 2 % of the 50 have gone by their own rule
-    assert record["pruning_percent"] == pytest.approx(0.5 + developer.schedule.rate(3, "conv") * here / behind)
-
-
-def test_b11_regrowth_has_no_budget() -> None:
-    most = {}
-    for name, defects in {"script": ("B11",), "ours": ()}.items():
-        run = Run(defects=defects, pruning_gain=5.0, regeneration_percent_dense=90.0, regeneration_cap=0.004).go()
-        most[name] = max(line[1]["regrown"] for line in run.records)
-    assert most["ours"] == 1  # 0.4 % of 240
-    assert most["script"] > 1
-
-
-def test_b12_regrowth_asks_for_one_count_more() -> None:
-    first = {}
-    for name, defects in {"script": ("B12",), "ours": ()}.items():
-        keys = {"initial_percent_dense": 20.0, "adaptive_regeneration_rate": False}  # units go at the first chance
-        run = Run(defects=defects, fixed_regeneration_percent=100.0, **keys).go()
-        grown = [sum(record["regrown"] for record in line) for line in run.records]
-        first[name] = next(epoch for epoch, count in enumerate(grown) if count)
-        assert run.developer is not None
-        assert first[name] == run.developer.schedule.first_regeneration
-    assert first["script"] == first["ours"] + 1
-
-
-def test_b14_prunes_the_first_layer_in_spite_of_its_protection() -> None:
-    run = Run(protect_first=True, defects=("B14",))
-    assert run.developer is not None
-    assert run.developer.develops(0)
-
-
-def test_literal_mode_has_all_of_them_and_refuses_the_synapse_stage() -> None:
-    literal = DevelopmentConfig(mode="literal")
-    assert all(literal.has(f"B{number}") for number in (1, 2, 4, 5, 6, 7, 9, 11, 12, 14))
-    with pytest.raises(ConfigError, match="synapse_stage"):
-        DevelopmentConfig(mode="literal", synapse_stage=True)
+def test_the_loop_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[3] / "docs" / "development.md"
+    _, _, rest = page.read_text().partition("```python\n")
+    exec(compile(rest.partition("```")[0], str(page), "exec"), {})
+    share, _, text = capsys.readouterr().out.partition("%")
+    assert 90 <= int(share) <= 100
+    assert text == " of the synapses are absent\n"

@@ -10,8 +10,7 @@ from developing_runs import EPOCHS, NEURON, OFF, Run, same
 
 from sdsnn.train.development.developer import Developer
 from sdsnn.train.slayer.block_spikes import reset_state
-from sdsnn_core.development import DevelopmentConfig
-from sdsnn_core.development import stop_criteria as goals
+from sdsnn_core.development import DevelopmentConfig, stop_criteria
 from sdsnn_core.errors import ConfigError
 from sdsnn_core.lava.compat import import_slayer
 
@@ -64,8 +63,8 @@ def test_absent_synapses_are_zero_and_pruned_units_silent_after_every_epoch(
             assert torch.isfinite(fired[index]).all()
             assert (fired[index][:, gone] == 0).all()
             for synapse in layer.synapses:
-                assert (synapse.hook(synapse.weight)[~synapse.mask] == 0).all()
-                assert torch.isfinite(synapse.weight).all()
+                assert (synapse.hook(synapse.float_weight)[~synapse.mask] == 0).all()
+                assert torch.isfinite(synapse.float_weight).all()
     assert run.total("masked") > 0
 
 
@@ -143,17 +142,17 @@ def test_branches_develop_along_the_networks_own_graph() -> None:
     model = Branches()
     x = (torch.rand(6, 14, 12) < 0.5).float()
     keys = {"protect_first": False, "persistence": 1, "pruning_gain": 10.0, "synapse_stage": True}
-    developer = Developer.of_model(model, x[:1], DevelopmentConfig(**keys), EPOCHS)
+    developer = Developer(model, x[:1], EPOCHS, DevelopmentConfig(**keys))
     assert [layer.name for layer in developer.layers] == ["readout", "side", "first"]
     assert developer.graph.successors == ((), (0,), (0, 1))
     assert [developer.develops(i) for i in range(3)] == [False, True, True]
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.05)
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    for epoch in range(EPOCHS):
+    for _ in range(EPOCHS):
         optimiser.zero_grad()
         torch.autograd.backward(torch.nn.functional.cross_entropy(model(x).sum(-1), labels))
         optimiser.step()
-        developer.after_epoch(epoch, optimiser)
+        developer.epoch_end(optimiser)
     assert developer.connection_sparsity() > 0.7
     gone = ~developer.layers[2].unit_gate
     assert 0 < int(gone.sum()) < 20
@@ -180,11 +179,11 @@ def test_nothing_more_goes_once_enough_is_gone() -> None:
 def test_synapse_memory_and_operations_stop_too() -> None:
     dense = Run(**OFF)
     assert dense.developer is not None
-    full = dense.developer.measures().memory
+    full = dense.developer.metrics().memory
     assert full <= 14 * 20 + 20 * 12 + 12 * 3
     run = Run(synapse_stage=True, synapse_target=0.95, stop_memory=0.7 * full).go()
     assert run.developer is not None
-    assert 0.4 * full < run.developer.measures().memory <= 0.7 * full
+    assert 0.4 * full < run.developer.metrics().memory <= 0.7 * full
     for operations, held in ((50.0, False), (10.0, True)):
         run = Run(synapse_stage=True, stop_operations=20.0)
         assert run.developer is not None
@@ -210,24 +209,24 @@ def test_nothing_goes_while_accuracy_is_too_low() -> None:
     assert sum(layer["masked"] for layer in run.records[-1]) > sum(before)
 
 
-def test_criteria_that_are_not_reached_are_told() -> None:
+def test_criteria_that_are_not_reached_are_reported() -> None:
     run = Run(
         synapse_stage=True, synapse_target=0.5, stop_sparsity=0.95, stop_memory=1e6, stop_operations=5.0, **OFF
     ).go()
     assert run.developer is not None
-    now = run.developer.measures()._replace(operations=7.0)
+    now = run.developer.metrics()._replace(operations=7.0)
     assert not run.developer.held
-    assert goals.unmet(run.developer.config, now) == [
+    assert stop_criteria.unmet(run.developer.config, now) == [
         f"stop_sparsity: 0.95 is not reached, the network is at {now.sparsity:g}",
         "stop_operations: 5 is not reached, the network is at 7",
     ]
-    assert not goals.met(run.developer.config, now)
-    assert goals.met(run.developer.config, now._replace(sparsity=0.95, operations=5.0))
-    assert not goals.met(DevelopmentConfig(), now)
+    assert not stop_criteria.met(run.developer.config, now)
+    assert stop_criteria.met(run.developer.config, now._replace(sparsity=0.95, operations=5.0))
+    assert not stop_criteria.met(DevelopmentConfig(), now)
 
 
 def test_stop_criteria_out_of_range_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"stop_sparsity: got 1.5, allowed is 0..1"):
+    with pytest.raises(ConfigError, match=r"stop_sparsity: expected 0..1, got 1.5"):
         DevelopmentConfig(stop_sparsity=1.5)
-    with pytest.raises(ConfigError, match=r"stop_memory: got -1"):
+    with pytest.raises(ConfigError, match=r"stop_memory: expected at least 0, got -1"):
         DevelopmentConfig(stop_memory=-1)

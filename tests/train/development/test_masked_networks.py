@@ -77,16 +77,16 @@ def test_chains_that_developed_in_training_compact_exactly_and_get_smaller(seed:
     keys: dict[str, Any] = {"synapse_stage": True, "synapse_target": 0.85, "protect_first": False}
     config = DevelopmentConfig(persistence=1, pruning_gain=10.0, synapse_begin=0.2, **keys)
     x = torch.from_numpy((rng.random((4, *shape, 12)) < 0.4).astype(np.float32))
-    developer = Developer.of_model(model, x[:1], config, 12)
+    developer = Developer(model, x[:1], 12, config)
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.05)
-    for epoch in range(12):
+    for _ in range(12):
         model.train()
         reset_state(model)
         optimiser.zero_grad()
         output = model(x)
         torch.autograd.backward((output.mean(-1) - 0.5).square().sum())
         optimiser.step()
-        developer.after_epoch(epoch, optimiser)
+        developer.epoch_end(optimiser)
     model.eval()
     reset_state(model)
     result, _ = compare(blocks, lower(blocks, shape), (rng.random((3, STEPS, *shape)) < 0.4).astype(np.uint8))

@@ -37,7 +37,7 @@ def test_one_pass_is_torchs_way_bit_for_bit(seed: int, listens: bool, in_parts: 
         hook = MaskedHook(quantise, weight)
         hook.mask.copy_(mask)
         hook.absent_gradient.copy_(heard_before)
-        hook.listens, hook.in_parts = listens, in_parts
+        hook.accumulates, hook.signed = listens, in_parts
         with pytest.MonkeyPatch.context() as patch:
             if not fast:
                 patch.setattr(masked_synapse, "scale_of", lambda _quantise: None)

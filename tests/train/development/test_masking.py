@@ -10,6 +10,7 @@ import torch
 
 from sdsnn.train.development.developer import Developer
 from sdsnn.train.development.layer_graph import trace_graph
+from sdsnn.train.development.literal import OpenLayer
 from sdsnn.train.development.masks import MaskedLayer, attach_masks
 from sdsnn.train.slayer.block_spikes import reset_state
 from sdsnn_core.development import DevelopmentConfig
@@ -95,9 +96,9 @@ def test_masks_hold_while_the_optimiser_works(kind: str, norm: bool) -> None:
         step(model, x, optimiser)
         for layer in layers:
             for synapse in layer.synapses:
-                deployed = synapse.hook(synapse.weight)
+                deployed = synapse.hook(synapse.float_weight)
                 assert (deployed[~synapse.mask] == 0).all()
-                assert torch.isfinite(synapse.weight).all()
+                assert torch.isfinite(synapse.float_weight).all()
                 for parameter in synapse.parameters:
                     for value in optimiser.state[parameter].values():
                         if isinstance(value, torch.Tensor) and value.shape == synapse.mask.shape and not norm:
@@ -121,10 +122,8 @@ def test_pruned_unit_with_a_bias_is_exactly_silent_and_b7_lets_it_fire() -> None
     block.neuron.norm.running_mean[:] = -2.0  # a bias of 2 for every unit
     (layer,) = attach_masks([block])
     assert block(x).sum(-1).min() > 0
-    layer.gates_close = False
-    layer.set_mask(torch.zeros_like(layer.mask))
+    OpenLayer(layer.name, layer.block, layer.synapses).set_mask(torch.zeros_like(layer.mask))
     assert block(x).sum(-1).min() > 0  # B7: the released code leaves the bias
-    layer.gates_close = True
     layer.close_gates()
     assert block(x).sum() == 0
 
@@ -143,10 +142,10 @@ def test_regrown_synapses_start_at_zero_with_fresh_moments() -> None:
         synapse.synapse.weight[:, :5] = 3.0
     optimiser.state[synapse.parameters[0]]["exp_avg"][:, :5] = 7.0
     layers[0].set_masks([torch.ones_like(mask)], optimiser)
-    assert (synapse.weight[:, :5] == 0).all()
+    assert (synapse.float_weight[:, :5] == 0).all()
     assert (optimiser.state[synapse.parameters[0]]["exp_avg"][:, :5] == 0).all()
     step(model, x, optimiser)
-    assert (synapse.weight[:, :5] != 0).any()
+    assert (synapse.float_weight[:, :5] != 0).any()
 
 
 def test_a_weight_that_quantises_to_zero_counts_as_absent() -> None:
@@ -176,7 +175,7 @@ def test_neighbours_come_from_the_forward_pass_not_from_the_list(kind: str) -> N
     layers = attach_masks(shuffled)
     graph = trace_graph(shuffled, layers, x[:1])
     assert graph.successors == ((), *((i,) for i in range(len(layers) - 1)))
-    developer = Developer.of_model(shuffled, x[:1], DevelopmentConfig(), 40)
+    developer = Developer(shuffled, x[:1], 40, DevelopmentConfig())
     assert [developer.develops(i) for i in range(len(layers))] == [False, *[True] * (len(layers) - 2), False]
 
 

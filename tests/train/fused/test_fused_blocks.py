@@ -240,7 +240,7 @@ def test_masks_hold(closed: bool, soft: bool, factor: float) -> None:
             mask = torch.rand(layer.mask.shape, generator=generator) < 0.5
             if closed:
                 mask[::2] = False
-            layer.synapses[0].hook.listens = True
+            layer.synapses[0].hook.accumulates = True
             layer.synapses[0].hook.soft = soft
             layer.set_mask(mask)
             assert bool(layer.unit_gate.all()) != closed

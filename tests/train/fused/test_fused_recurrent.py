@@ -89,7 +89,7 @@ def test_masks_and_gates_hold(closed: bool) -> None:
         generator = torch.Generator().manual_seed(2)
         masks = [torch.rand(synapse.mask.shape, generator=generator) < 0.5 for synapse in layer.synapses]
         for mask, synapse in zip(masks, layer.synapses, strict=True):
-            synapse.hook.listens = True
+            synapse.hook.accumulates = True
             if closed:
                 mask[::3] = False
         layer.set_masks(masks, None)

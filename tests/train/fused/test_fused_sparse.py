@@ -9,6 +9,7 @@ import pytest
 import torch
 from test_fused_blocks import assert_alike, run
 
+from sdsnn.train.development.literal import SoftSynapse
 from sdsnn.train.development.masks import attach_masks
 from sdsnn.train.fused import fuse
 from sdsnn.train.fused.sums import sparse
@@ -108,17 +109,17 @@ def test_a_new_mask_is_seen(small_counts: None) -> None:
 
 
 def test_where_absent_synapses_matter_all_are_multiplied(small_counts: None) -> None:
-    """What absent synapses hear, and soft masks, need the whole matrix; so do matrices that are small or full."""
+    """Gradients of masked weights, and soft masks, need the whole matrix; so do small and full matrices."""
     model = torch.nn.Sequential(cuba.Dense({"threshold": 0.25, "current_decay": 1, "voltage_decay": 0}, 40, 20))
     (layer,) = attach_masks(model)
     hook = layer.synapses[0].hook
-    hook.listens = True
+    hook.accumulates = True
     assert hook.pattern(False) is None
     with torch.no_grad():
         assert hook.pattern(False) is not None
-    hook.listens, hook.soft = False, True
-    assert hook.pattern(False) is None
-    assert hook.eval().pattern(False) is not None
+    soft = SoftSynapse(layer.synapses[0]).hook
+    assert soft.pattern(False) is None
+    assert soft.eval().pattern(False) is not None
 
 
 def test_small_and_full_masks_have_no_pattern() -> None:

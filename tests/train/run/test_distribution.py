@@ -164,7 +164,7 @@ def test_parts_have_the_gradient_of_the_whole_batch(accumulate: int) -> None:
         generator = torch.Generator().manual_seed(1)
         for layer in trainer.developer.layers:
             layer.set_mask(torch.rand(layer.mask.shape, generator=generator) < 0.7)
-            layer.synapses[0].hook.listens = True
+            layer.synapses[0].hook.accumulates = True
         labels = trainer.data.train.labels[:100]
         spikes = np.moveaxis(trainer.data.train.spikes[:100], 1, -1).astype(np.float32)
         own = trainer.stepper.own_parts(100)
@@ -176,7 +176,7 @@ def test_parts_have_the_gradient_of_the_whole_batch(accumulate: int) -> None:
         heard = [layer.absent_gradient.clone() for layer in trainer.developer.layers]
         gradients = [parameter.grad.clone() for parameter in trainer.stepper.parameters if parameter.grad is not None]
         found.append((loss, hits, heard, gradients))
-        assert not any(layer.synapses[0].hook.in_parts for layer in trainer.developer.layers)
+        assert not any(layer.synapses[0].hook.signed for layer in trainer.developer.layers)
     whole, cut = found
     assert cut[0] == pytest.approx(whole[0], rel=1e-5)
     assert cut[1] == whole[1]

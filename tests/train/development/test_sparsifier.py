@@ -8,7 +8,7 @@ from developing_runs import OFF, Run
 
 from sdsnn.train.development.layer_graph import LayerGraph
 from sdsnn.train.development.masks import MaskedLayer
-from sdsnn.train.development.reachability import lifelines
+from sdsnn.train.development.reachability import protected_paths
 
 SCOPES = ("global", "balanced", "layer")
 
@@ -51,11 +51,11 @@ def test_a_readout_unit_without_synapses_grows_one_again() -> None:
     assert readout.unit_gate.all()
 
 
-def test_a_lifeline_follows_the_best_present_synapse_of_each_unit_on_it() -> None:
+def test_a_protected_path_follows_the_best_present_synapse_of_each_unit_on_it() -> None:
     run = Run(develops=True, **OFF)
     layers: list[MaskedLayer] = run.developer.layers
-    worth = [torch.zeros_like(layer.weight) for layer in layers]
-    for layer, values, (unit, source) in zip(layers, worth, ((7, 13), (4, 7), (2, 4)), strict=True):
+    scores = [torch.zeros_like(layer.deployed_weight) for layer in layers]
+    for layer, values, (unit, source) in zip(layers, scores, ((7, 13), (4, 7), (2, 4)), strict=True):
         values[unit, source] = 2.0
         values[unit, source - 1] = 3.0  # better, but absent
         mask = torch.ones_like(layer.mask)
@@ -64,5 +64,5 @@ def test_a_lifeline_follows_the_best_present_synapse_of_each_unit_on_it() -> Non
     readout = torch.zeros_like(layers[2].mask)
     readout[2] = layers[2].mask[2]  # the other readout units have nothing
     layers[2].set_mask(readout)
-    found = lifelines(layers, LayerGraph.of_chain(3), worth)
+    found = protected_paths(layers, LayerGraph.of_chain(3), scores)
     assert [path.nonzero()[:, :2].tolist() for path in found] == [[[7, 13]], [[4, 7]], [[2, 4]]]

@@ -1,0 +1,137 @@
+"""The synapse stage on a model: drop and grow single synapses until the target share of all synapses is masked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from sdsnn_core.development.config import DevelopmentConfig
+from sdsnn_core.development.schedule import Schedule
+from sdsnn_core.development.synapse_stage import balanced_budgets, drop_and_grow, sparsity_at, turnover_at
+
+from .layer_graph import LayerGraph
+from .masks import MaskedLayer, MaskedSynapse
+from .reachability import protected_paths, trim
+
+
+@final
+class Sparsifier:
+    """The synapse stage of one run.
+
+    Shares count the masked synapses of all layers, first and readout included, relative to the dense network. Useless
+    synapses are trimmed first, and synapses grow only into units that are not silent. Under `protect_last` each readout
+    unit keeps a path from the input whatever the budget, and one that lost its last synapse may grow another.
+
+    Attributes:
+        steps: steps towards the target so far.
+        start: masked share before the first step.
+    """
+
+    def __init__(
+        self, layers: Sequence[MaskedLayer], graph: LayerGraph, config: DevelopmentConfig, schedule: Schedule
+    ) -> None:
+        self.layers = layers
+        self.graph = graph
+        self.config = config
+        self.schedule = schedule
+        self.steps = 0
+        self.start = 0.0
+
+    def step(self, optimiser: torch.optim.Optimizer | None, held: bool) -> list[tuple[int, int]]:
+        """Drop and grow once.
+
+        Args:
+            optimiser: its moments of dropped and grown synapses are reset.
+            held: exchange synapses at the present sparsity instead of dropping more.
+
+        Returns:
+            For each layer, (units that became silent, synapses grown).
+        """
+        config = self.config
+        units = [int(layer.unit_gate.sum()) for layer in self.layers]
+        trim(self.layers, self.graph, optimiser)
+        synapses = [synapse for layer in self.layers for synapse in layer.synapses]
+        masks = [synapse.mask.clone() for synapse in synapses]
+        total = sum(mask.numel() for mask in masks)
+        if self.steps == 0:
+            self.start = 1 - sum(int(mask.sum()) for mask in masks) / total
+        self.steps += int(not held)
+        phase = self.steps / (self.schedule.synapse_last - self.schedule.synapse_first + 1)
+        sparsity = sparsity_at(phase, self.start, config.synapse_target, config.synapse_exponent)
+        turnover = turnover_at(phase, config.synapse_turnover)
+        new = self._exchange(synapses, round((1 - sparsity) * total), turnover)
+        grown = []
+        for layer in self.layers:
+            before = [synapse.mask.clone() for synapse in layer.synapses]
+            layer.set_masks([new[synapse] for synapse in layer.synapses], optimiser)
+            grown.append(sum(int((s.mask & ~old).sum()) for s, old in zip(layer.synapses, before, strict=True)))
+        trim(self.layers, self.graph, optimiser)
+        silent = [count - int(layer.unit_gate.sum()) for count, layer in zip(units, self.layers, strict=True)]
+        return list(zip(silent, grown, strict=True))
+
+    def _exchange(self, synapses: Sequence[MaskedSynapse], keep: int, turnover: float) -> dict[MaskedSynapse, Tensor]:
+        """Return the new mask of each weight tensor; `keep` synapses in all, a share of `turnover` replaced."""
+        scores = self._drop_scores(synapses)
+        open_units = self._growable()
+        new: dict[MaskedSynapse, Tensor] = {}
+        for scope, share in self._budgets(synapses, keep):
+            protected = sum(int(torch.isinf(scores[synapse]).sum()) for synapse in scope)
+            budget = max(share, protected)
+            masks = drop_and_grow(
+                [scores[synapse] for synapse in scope],
+                [synapse.hook.absent_gradient for synapse in scope],
+                [synapse.mask for synapse in scope],
+                [open_units[synapse] for synapse in scope],
+                budget,
+                min(round(turnover * budget), budget - protected),
+            )
+            new.update(zip(scope, masks, strict=True))
+        return new
+
+    def _budgets(self, synapses: Sequence[MaskedSynapse], keep: int) -> list[tuple[list[MaskedSynapse], int]]:
+        """Return groups of weight tensors that share a budget, and their budgets."""
+        if self.config.synapse_scope == "global":
+            return [(list(synapses), keep)]
+        sizes = [synapse.mask.numel() for synapse in synapses]
+        budgets = [round(keep * size / sum(sizes)) for size in sizes]
+        if self.config.synapse_scope == "balanced":
+            budgets = balanced_budgets([synapse.mask.shape for synapse in synapses], keep)
+        return [([synapse], budget) for synapse, budget in zip(synapses, budgets, strict=True)]
+
+    def _drop_scores(self, synapses: Sequence[MaskedSynapse]) -> dict[MaskedSynapse, Tensor]:
+        """Return abs(w), relative to the tensor's root mean square if so configured; infinite on protected paths."""
+        scores = {}
+        for synapse in synapses:
+            score = synapse.float_weight.abs()
+            if self.config.synapse_criterion == "relative":
+                mean_square = (score * synapse.mask).square().sum() / synapse.mask.sum().clamp(min=1)
+                score = score / mean_square.sqrt().clamp(min=1e-12)
+            scores[synapse] = score
+        if self.config.protect_last:
+            firsts = [layer.synapses[0] for layer in self.layers]
+            paths = protected_paths(self.layers, self.graph, [scores[synapse] for synapse in firsts])
+            for synapse, path in zip(firsts, paths, strict=True):
+                scores[synapse] = torch.where(path, torch.inf, scores[synapse])
+        return scores
+
+    def _growable(self) -> dict[MaskedSynapse, Tensor]:
+        """Return where synapses may grow: into units that are not silent, and into protected readout units."""
+        growable = {}
+        for index, layer in enumerate(self.layers):
+            readout = self.config.protect_last and index in self.graph.outputs
+            units = torch.ones_like(layer.unit_gate) if readout else layer.unit_gate
+            for synapse in layer.synapses:
+                growable[synapse] = units.reshape(-1, *(1,) * (synapse.mask.dim() - 1)).expand_as(synapse.mask)
+        return growable
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"steps": self.steps, "start": self.start}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a saved state."""
+        self.steps = int(state["steps"])
+        self.start = float(state["start"])
