@@ -55,7 +55,7 @@ class Stepper:
     def step(self, parts: Sequence[Part], n_samples: int, seeds: Sequence[Sequence[int]]) -> tuple[float, int]:
         """Take a step on a batch of n_samples, of which `parts` are here; return their summed loss and number of hits.
 
-        seeds: what the parts' random numbers (dropout) hang on.
+        seeds: seeds of the random numbers (dropout) of each part.
         """
         total, right = 0.0, 0
         self.optimiser.zero_grad()
@@ -84,16 +84,16 @@ class Stepper:
         means = [
             buffer for name, buffer in self.model.named_buffers() if "running" in name and buffer.is_floating_point()
         ]
-        known = torch.tensor(
+        has_gradient = torch.tensor(
             [float(parameter.grad is not None) for parameter in self.parameters], device=self.team.device
         )
         for parameter in self.parameters:
             if parameter.grad is None:  # no sample here, or no path from this parameter to the loss
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        self.team.add_up([*gradients, *grow_scores, *means, known])
+        self.team.add_up([*gradients, *grow_scores, *means, has_gradient])
         for mean in means:
             mean /= self.team.size
-        for parameter, found in zip(self.parameters, known.tolist(), strict=True):
-            if not found:
+        for parameter, exists in zip(self.parameters, has_gradient.tolist(), strict=True):
+            if not exists:
                 parameter.grad = None

@@ -52,22 +52,22 @@ def test_what_a_run_removes_does_not_depend_on_its_length(kind: str, n_epochs: i
 
 
 @given(st.data())
-def test_drop_and_grow_keeps_the_best_and_grows_the_most_promising(data: st.DataObject) -> None:
+def test_drop_and_grow_keeps_and_grows_the_highest_scores(data: st.DataObject) -> None:
     sizes = data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=3))
     n = sum(sizes)
     values = st.lists(st.integers(0, 6), min_size=n, max_size=n)
     bits = st.lists(st.booleans(), min_size=n, max_size=n)
-    worth, promise, mask, may = data.draw(values), data.draw(values), data.draw(bits), data.draw(bits)
+    drop, score, mask, may = data.draw(values), data.draw(values), data.draw(bits), data.draw(bits)
     keep, grow = data.draw(st.integers(0, n)), data.draw(st.integers(0, n))
-    options = [i for i in range(n) if may[i] and not mask[i] and promise[i] > 0]
-    grown = sorted(options, key=lambda i: (-promise[i], i))[: min(grow, keep)]
-    kept = sorted((i for i in range(n) if mask[i]), key=lambda i: (-worth[i], i))[: keep - len(grown)]
+    options = [i for i in range(n) if may[i] and not mask[i] and score[i] > 0]
+    grown = sorted(options, key=lambda i: (-score[i], i))[: min(grow, keep)]
+    kept = sorted((i for i in range(n) if mask[i]), key=lambda i: (-drop[i], i))[: keep - len(grown)]
 
     def pieces(column: list, dtype: torch.dtype) -> list[torch.Tensor]:
         return list(torch.split(torch.tensor(column, dtype=dtype), sizes))
 
     got = drop_and_grow(
-        pieces(worth, torch.float32), pieces(promise, torch.float32), pieces(mask, torch.bool),
+        pieces(drop, torch.float32), pieces(score, torch.float32), pieces(mask, torch.bool),
         pieces(may, torch.bool), keep, grow,
     )  # fmt: skip
     assert torch.nonzero(torch.cat(got)).flatten().tolist() == sorted([*grown, *kept])
@@ -147,9 +147,9 @@ def test_mechanisms_that_cannot_act_are_reported() -> None:
     assert Schedule(DevelopmentConfig(persistence=5), 5).idle()[0].startswith("constraint: acts after epoch 6")
     assert Schedule(DevelopmentConfig(persistence=2), 9).idle() == []
     stage = DevelopmentConfig(persistence=2, synapse_stage=True, synapse_begin=0.4)
-    (told,) = Schedule(stage, 20).idle()
-    assert told.startswith("regeneration: acts after epoch 8 at the earliest")
-    assert "stops at epoch 8" in told
+    (note,) = Schedule(stage, 20).idle()
+    assert note.startswith("regeneration: acts after epoch 8 at the earliest")
+    assert "stops at epoch 8" in note
     assert Schedule(stage, 25).idle() == []
 
 
@@ -170,6 +170,6 @@ def test_balanced_budgets_add_up_and_leave_thin_layers_denser(shapes: list[tuple
 
 
 def test_balanced_budgets_by_hand() -> None:
-    # 98 % of 784-512-256-10 gone: 10,704 synapses over sums of dimensions 1296, 768 and 266.
+    # 98 % of 784-512-256-10 masked: 10,704 synapses over sums of dimensions 1296, 768 and 266.
     assert balanced_budgets([(512, 784), (256, 512), (10, 256)], 10_704) == [5_954, 3_528, 1_222]
     assert balanced_budgets([(512, 784, 1, 1, 1), (10, 10)], 10_000) == [9_900, 100]  # the small one stays whole

@@ -1,4 +1,4 @@
-"""Development of whole models: runs go on exactly, what is gone is silent, criteria stop it."""
+"""Development of whole models: runs resume exactly, pruned units are silent, stop criteria hold."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def test_absent_synapses_are_zero_and_pruned_units_silent_after_every_epoch(
         with torch.no_grad():
             run.model(run.x)
         for index, layer in enumerate(developer.layers):
-            gone = torch.stack([~s.mask.flatten(1).any(1) for s in layer.synapses]).all(0)
+            pruned = torch.stack([~s.mask.flatten(1).any(1) for s in layer.synapses]).all(0)
             assert torch.isfinite(fired[index]).all()
-            assert (fired[index][:, gone] == 0).all()
+            assert (fired[index][:, pruned] == 0).all()
             for synapse in layer.synapses:
                 assert (synapse.hook(synapse.float_weight)[~synapse.mask] == 0).all()
                 assert torch.isfinite(synapse.float_weight).all()
@@ -154,10 +154,10 @@ def test_branches_develop_along_the_networks_own_graph() -> None:
         optimiser.step()
         developer.epoch_end(optimiser)
     assert developer.connection_sparsity() > 0.7
-    gone = ~developer.layers[2].unit_gate
-    assert 0 < int(gone.sum()) < 20
+    pruned = ~developer.layers[2].unit_gate
+    assert 0 < int(pruned.sum()) < 20
     with torch.no_grad():
-        assert (model.first(x)[:, gone] == 0).all()
+        assert (model.first(x)[:, pruned] == 0).all()
 
 
 # -- stop criteria ----------------------------------------------------------------------------------------------------

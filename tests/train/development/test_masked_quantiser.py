@@ -22,22 +22,22 @@ def neuron(w_scale: int = 64) -> object:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.booleans(), st.sampled_from([16, 64, 256]))
-def test_one_pass_is_torchs_way_bit_for_bit(seed: int, listens: bool, in_parts: bool, w_scale: int) -> None:
+def test_one_pass_is_torchs_way_bit_for_bit(seed: int, accumulates: bool, signed: bool, w_scale: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.normal(0, rng.choice([0.1, 2, 10]), (5, 7, 3)).astype(np.float32)
     places = rng.random(values.shape) < 0.3  # ties between two steps, both ends and what lies beyond them
     values[places] = (rng.integers(-300, 300, int(places.sum())) / w_scale).astype(np.float32)
     mask = torch.from_numpy(rng.random(values.shape) < 0.6)
     quantise = neuron(w_scale).quantize_8bit  # type: ignore[attr-defined]
-    heard_before = torch.from_numpy(rng.random(values.shape).astype(np.float32)) * ~mask
+    scores_before = torch.from_numpy(rng.random(values.shape).astype(np.float32)) * ~mask
     factor = torch.from_numpy(rng.normal(size=values.shape).astype(np.float32))
     found = []
     for fast in (True, False):
         weight = torch.from_numpy(values.copy()).requires_grad_()
         hook = MaskedHook(quantise, weight)
         hook.mask.copy_(mask)
-        hook.absent_gradient.copy_(heard_before)
-        hook.accumulates, hook.signed = listens, in_parts
+        hook.absent_gradient.copy_(scores_before)
+        hook.accumulates, hook.signed = accumulates, signed
         with pytest.MonkeyPatch.context() as patch:
             if not fast:
                 patch.setattr(masked_synapse, "scale_of", lambda _quantise: None)

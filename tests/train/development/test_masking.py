@@ -181,5 +181,5 @@ def test_neighbours_come_from_the_forward_pass_not_from_the_list(kind: str) -> N
 
 def test_recurrent_blocks_with_weight_normalisation_are_refused() -> None:
     chain, _ = build("recurrent", norm=True)
-    with pytest.raises(UnsupportedNode, match="a Recurrent block with weight normalisation does not train"):
+    with pytest.raises(UnsupportedNode, match="expected weight_norm = false in a Recurrent block, got true"):
         attach_masks(chain)

@@ -111,12 +111,12 @@ def test_a_unit_that_reaches_the_readout_through_the_loop_alone_stays() -> None:
     model = torch.nn.Sequential(cuba.Recurrent(dict(NEURON), 2, 4), dense(4, 1))
     model(torch.zeros(1, 2, 2))
     layers = attach_masks(model)
-    heard = torch.zeros_like(layers[1].mask)
-    heard[0, 3] = True
+    used = torch.zeros_like(layers[1].mask)
+    used[0, 3] = True
     loop = torch.zeros_like(layers[0].synapses[1].mask)
-    loop[3, 2] = loop[2, 1] = loop[0, 0] = True  # 1 -> 2 -> 3 -> readout; 0 only hears itself
+    loop[3, 2] = loop[2, 1] = loop[0, 0] = True  # 1 -> 2 -> 3 -> readout; 0 feeds only itself
     layers[0].set_masks([torch.ones_like(layers[0].mask), loop], None)
-    layers[1].set_mask(heard)
+    layers[1].set_mask(used)
     graph = LayerGraph.of_chain(2)
     assert reaching_units(layers, graph, 0).tolist() == [False, True, True, True]
     trim(layers, graph, None)
