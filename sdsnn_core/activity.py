@@ -24,15 +24,22 @@ FAN_OUT: Rules[Callable[[Any, Shape], npt.NDArray[np.int64]]] = Rules("fan-out: 
 class Activity:
     """Spikes and synaptic events per node, sample and step.
 
-    n_steps: steps simulated. n_samples: independent samples, each from the initial state.
-    counts: node -> (n_samples, size) int64, spikes of every neuron (or input channel) over all steps.
-    spikes: node -> (n_samples, n_steps, size) uint8, for the nodes that were recorded; column t holds what the node
-        emitted in step t (an input's own column t is what was fed in step t).
-    events: projection -> (n_samples, n_steps) int64, synaptic operations: stored synapses that a spike crossed,
-        booked in the step in which the source spiked. A graded input event counts once, whatever its value.
-    spikes_per_step: node -> (n_samples, n_steps) int64, how many neurons spiked.
-    current, voltage: population -> (n_samples, n_steps, size) int32 state units, where recorded; the voltage is the
-        one after reset, as Lava's probes show it.
+    Args:
+        n_steps: Steps simulated.
+        n_samples: Independent samples, each from the initial state.
+        counts: Node -> (n_samples, size) int64, spikes of every neuron (or input channel) over all steps.
+        spikes_per_step: Node -> (n_samples, n_steps) int64, how many neurons spiked.
+        events: Projection -> (n_samples, n_steps) int64, synaptic operations: stored synapses that a spike crossed,
+            booked in the step in which the source spiked. A graded input event counts once, whatever its value.
+        spikes: Node -> (n_samples, n_steps, size) uint8, for the nodes that were recorded; column t holds what the node
+            emitted in step t (an input's own column t is what was fed in step t).
+        current: Population -> (n_samples, n_steps, size) int32 state units, where recorded.
+        voltage: As `current`; the voltage after reset, as Lava's probes show it.
+
+    Example:
+        >>> counts = {"a": np.array([[3, 1]])}
+        >>> Activity(10, 1, counts, {}, {"w": np.full((1, 10), 2)}).synaptic_operations()
+        20.0
     """
 
     n_steps: int
@@ -64,7 +71,9 @@ def prepare_inputs(
     """
     given = dict(spikes) if isinstance(spikes, Mapping) else {next(iter(network.inputs)): spikes}
     if set(given) != set(network.inputs):
-        raise NetworkError(f"input: got {sorted(given)}, the network takes {sorted(network.inputs)}")
+        raise NetworkError(
+            f"input: expected {', '.join(sorted(network.inputs))}, got {', '.join(sorted(given)) or 'none'}"
+        )
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, values in given.items():
         node = network.inputs[name]
@@ -76,21 +85,23 @@ def prepare_inputs(
             array = array.reshape(*((1,) if tail == 1 else ()), *array.shape[:tail], node.size)
         else:
             raise NetworkError(
-                f"input {name!r}: got shape {array.shape}, allowed (steps, {node.size}) "
-                f"or (samples, steps, {node.size})"
+                f"input {name!r}: expected shape (steps, {node.size}) or (samples, steps, {node.size}), "
+                f"got {array.shape}"
             )
         if array.size and (array.min() < 0 or array.max() > node.max_value or np.any(array != array.astype(np.uint8))):
             raise NetworkError(
-                f"input {name!r}: got values {array.min()}..{array.max()}, allowed integers 0..{node.max_value}"
+                f"input {name!r}: expected integers 0..{node.max_value}, got {array.min()}..{array.max()}"
             )
         arrays[name] = array.astype(np.uint8)
     extents = {array.shape[:2] for array in arrays.values()}
     if len(extents) != 1:
-        raise NetworkError(f"input: the ports disagree on (samples, steps): {sorted(extents)}")
+        raise NetworkError(
+            f"input: expected as many samples and steps at every port, got {', '.join(map(str, sorted(extents)))}"
+        )
     samples, steps = extents.pop()
     length = steps if n_steps is None else n_steps
     if samples < 1 or length < 1:
-        raise NetworkError(f"input: got {samples} samples of {length} steps, allowed at least one of each")
+        raise NetworkError(f"input: expected at least one sample of one step, got {samples} samples of {length} steps")
     for name, array in arrays.items():
         cut = array[:, :length]
         if cut.shape[1] < length:
@@ -103,7 +114,7 @@ def output_counts(network: Network, activity: Activity) -> npt.NDArray[np.int64]
     """Return the spike counts (n_samples, size) of the first output, which a rate readout classifies by."""
     output: Output = next(iter(network.outputs.values()))
     if output.signal != "spikes":
-        raise NetworkError(f"output of {output.source!r} is a voltage; it has no spike counts")
+        raise NetworkError(f"output of {output.source!r}: expected spikes, got a voltage")
     return np.asarray(activity.counts[output.source])
 
 

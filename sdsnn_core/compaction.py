@@ -66,7 +66,22 @@ class Compaction:
 
 
 def compact(network: Network) -> Compaction:
-    """Return the network without its dead units. Its populations spike as the kept units of the original did."""
+    """Remove the dead units of a network.
+
+    Args:
+        network: The network, masked weights absent.
+
+    Returns:
+        The smaller network, which spikes as the kept units of the original do, and what was removed.
+
+    Example:
+        >>> nodes = {"input": Input((1,)), "a": Population((2,), 4096, 4096, 5), "b": Population((1,), 4096, 4096, 5),
+        ...          "output": Output("b")}
+        >>> first = Synapses.from_dense("input", "a", [[10], [-10]])
+        >>> network = Network(nodes, {"w": first, "x": Synapses.from_dense("a", "b", [[10, 10]])})
+        >>> compact(network).kept["a"]
+        array([ True, False])
+    """
     synapses = all_synapses(network)
     fires = can_fire(network, synapses)
     kept = _kept(network, synapses, fires)

@@ -54,7 +54,7 @@ def one_line(error: BaseException) -> str:
         The message with every run of white space as one space, or the name of the type where the message is empty.
 
     Example:
-        >>> one_line(ValueError("bad\n  value"))
+        >>> one_line(ValueError("bad   value"))
         'bad value'
     """
     line = " ".join(str(error).split()) or type(error).__name__

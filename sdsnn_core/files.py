@@ -22,7 +22,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     if not target.parent.is_dir():
         raise FileError(f"{target}: cannot write, {str(target.parent)!r} is not an existing folder")
     if target.is_dir():
-        raise FileError(f"{target}: cannot write, it is a folder; allowed is the name of a file")
+        raise FileError(f"{target}: expected the name of a file, got a folder")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         yield temporary

@@ -57,8 +57,20 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*\Z")
 class Network:
     """A checked, immutable graph of nodes and projections.
 
-    nodes, projections: by name; the order is kept. dt_s: duration of a step in seconds; information only, as is
-    `provenance` (JSON-able: run, versions, seed). Raises NetworkError naming the node or projection at fault.
+    Args:
+        nodes: Name -> Input, Population or Output; the order is kept.
+        projections: Name -> Synapses or Convolution; the order is kept.
+        dt_s: Duration of a step in seconds; information only.
+        provenance: Run, versions, seed, as JSON can hold them; information only.
+
+    Raises:
+        NetworkError: The network cannot exist; the message names the node or projection at fault.
+
+    Example:
+        >>> nodes = {"input": Input((2,)), "a": Population((1,), 4096, 2048, 15), "output": Output("a")}
+        >>> network = Network(nodes, {"w": Synapses.from_dense("input", "a", [[10, -4]])})
+        >>> network.size_of("output"), network.n_synapses()
+        (1, 2)
     """
 
     nodes: Mapping[str, Node]
@@ -72,14 +84,14 @@ class Network:
         for name in (*self.nodes, *self.projections):
             if not _NAME.match(name):
                 raise NetworkError(
-                    f"name {name!r}: allowed are letters, digits, '_', '.', '-', not starting with a digit"
+                    f"name: expected letters, digits, '_', '.' or '-', not starting with a digit, got {name!r}"
                 )
         if twice := set(self.nodes) & set(self.projections):
             raise NetworkError(f"name {min(twice)!r} is both a node and a projection")
         if not self.inputs or not self.outputs:
             raise NetworkError("a network needs at least one Input and one Output")
         if not (self.dt_s > 0 and math.isfinite(self.dt_s)):
-            raise NetworkError(f"dt_s: got {self.dt_s}, allowed a positive number of seconds")
+            raise NetworkError(f"dt_s: expected a positive number of seconds, got {self.dt_s}")
         for name, node in self.outputs.items():
             if not isinstance(self.nodes.get(node.source), Population):
                 raise NetworkError(f"output {name!r}: source {node.source!r} is not a population")

@@ -28,10 +28,10 @@ def frozen(values: npt.ArrayLike, dtype: type, where: str) -> IntArray:
     """Return `values` as a read-only array of `dtype`, refusing anything that is not an exact integer of it."""
     raw = np.asarray(values)
     if raw.dtype.kind not in "iub" and (raw.dtype.kind != "f" or not np.array_equal(raw, np.rint(raw))):
-        raise NetworkError(f"{where}: got values of dtype {raw.dtype} that are not integers")
+        raise NetworkError(f"{where}: expected integers, got values of dtype {raw.dtype}")
     info = np.iinfo(dtype)
     if raw.size and (raw.min() < info.min or raw.max() > info.max):
-        raise NetworkError(f"{where}: got {raw.min()}..{raw.max()}, allowed {info.min}..{info.max}")
+        raise NetworkError(f"{where}: expected {info.min}..{info.max}, got {raw.min()}..{raw.max()}")
     # A read-only array of the right kind is shared, so that networks of 10**8 synapses are not copied.
     if raw.dtype == dtype and not raw.flags.writeable and raw.flags.c_contiguous:
         return raw
@@ -43,7 +43,7 @@ def frozen(values: npt.ArrayLike, dtype: type, where: str) -> IntArray:
 def in_range(array: IntArray, low: int, high: int, where: str) -> None:
     """Raise NetworkError naming `where` unless all values lie in low..high."""
     if array.size and (array.min() < low or array.max() > high):
-        raise NetworkError(f"{where}: got {array.min()}..{array.max()}, allowed {low}..{high}")
+        raise NetworkError(f"{where}: expected {low}..{high}, got {array.min()}..{array.max()}")
 
 
 def checked_shape(shape: Any, where: str) -> Shape:
@@ -51,9 +51,9 @@ def checked_shape(shape: Any, where: str) -> Shape:
     try:
         result = tuple(int(size) for size in shape)
     except TypeError:
-        raise NetworkError(f"{where}: shape must be (N,) or (C, H, W), got {shape!r}") from None
+        raise NetworkError(f"{where} shape: expected (N,) or (C, H, W), got {shape!r}") from None
     if len(result) not in (1, 3) or any(size < 1 for size in result):
-        raise NetworkError(f"{where}: shape must be (N,) or (C, H, W) with sizes of at least 1, got {result}")
+        raise NetworkError(f"{where} shape: expected (N,) or (C, H, W) with sizes of at least 1, got {result}")
     return result
 
 
@@ -62,8 +62,17 @@ def checked_shape(shape: Any, where: str) -> Shape:
 class Input:
     """A port that brings spikes in.
 
-    shape: (N,) or (C, H, W). max_value: largest value of a bin; 1 means binary spikes, more means graded events
-    (counts) whose value multiplies the weight.
+    Args:
+        shape: (N,) or (C, H, W).
+        max_value: Largest value of a bin, 1..255; 1 means binary spikes, more means graded events (counts) whose value
+            multiplies the weight.
+
+    Raises:
+        NetworkError: A value outside its range.
+
+    Example:
+        >>> Input((2, 34, 34)).size
+        2312
     """
 
     shape: Shape
@@ -72,7 +81,7 @@ class Input:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", checked_shape(self.shape, "Input"))
         if not 1 <= self.max_value <= 255:
-            raise NetworkError(f"Input: max_value must be in 1..255, got {self.max_value}")
+            raise NetworkError(f"Input max_value: expected 1..255, got {self.max_value}")
 
     @property
     def size(self) -> int:
@@ -88,10 +97,22 @@ class Population:
     Parameters are integers, each of shape () or of as many axes as `shape`, every axis 1 or full, so that one value,
     one per channel or one per neuron are all stored as small as they are.
 
-    current_decay, voltage_decay: 0..4096, unit 1/4096 per step. threshold: 0..131071, in units of 64 state units;
-    NEVER_FIRES (131072) makes a pure integrator. bias: -4095..4095 in units of 2**bias_exp state units, added to the
-    voltage in every step. initial_voltage: state units before the first step, any int32 (not limited to 24 bits:
-    semantics of the bias remedy need more).
+    Args:
+        shape: (N,) or (C, H, W).
+        current_decay: 0..4096, in 1/4096 per step.
+        voltage_decay: 0..4096, in 1/4096 per step.
+        threshold: 0..131071, in units of 64 state units; NEVER_FIRES (131072) makes a pure integrator.
+        bias: -4095..4095 in units of 2**bias_exp state units, added to the voltage in every step.
+        bias_exp: 0..7.
+        initial_voltage: State units before the first step, any int32: undoing the first step of a bias can take more
+            than 24 bits.
+
+    Raises:
+        NetworkError: A value outside its range, or of a shape that does not fit.
+
+    Example:
+        >>> Population((3,), current_decay=4096, voltage_decay=128, threshold=[80, 90, 80]).per_neuron("threshold")
+        array([80, 90, 80])
     """
 
     shape: Shape
@@ -117,13 +138,13 @@ class Population:
             )
             if array.ndim and not fits:
                 raise NetworkError(
-                    f"Population {name}: shape {array.shape} does not fit {self.shape}; "
-                    "allowed are one value or as many axes, each 1 or full"
+                    f"Population {name}: expected one value or the axes of {self.shape}, each 1 or full, "
+                    f"got shape {array.shape}"
                 )
             in_range(array, low, high, f"Population {name}")
             object.__setattr__(self, name, array)
         if not 0 <= self.bias_exp <= BIAS_EXP_MAX:
-            raise NetworkError(f"Population bias_exp: got {self.bias_exp}, allowed 0..{BIAS_EXP_MAX}")
+            raise NetworkError(f"Population bias_exp: expected 0..{BIAS_EXP_MAX}, got {self.bias_exp}")
 
     @property
     def size(self) -> int:
@@ -138,14 +159,26 @@ class Population:
 @final
 @dataclass(frozen=True, eq=False)
 class Output:
-    """A port that takes the spikes (or the voltage, of a population that never fires) of `source` out."""
+    """A port that takes the spikes or the voltage of a population out.
+
+    Args:
+        source: Name of the population.
+        signal: "spikes", or "voltage" of a population that never fires.
+
+    Raises:
+        NetworkError: Another signal.
+
+    Example:
+        >>> Output("readout", "voltage").signal
+        'voltage'
+    """
 
     source: str
     signal: Literal["spikes", "voltage"] = "spikes"
 
     def __post_init__(self) -> None:
         if self.signal not in ("spikes", "voltage"):
-            raise NetworkError(f"Output signal: got {self.signal!r}, allowed 'spikes' or 'voltage'")
+            raise NetworkError(f"Output signal: expected 'spikes' or 'voltage', got {self.signal!r}")
 
 
 Node = Input | Population | Output

@@ -19,9 +19,22 @@ from .nodes import DELAY_MAX, WEIGHT_EXP_MAX, WEIGHT_MAX, WEIGHT_MIN, IntArray, 
 class Synapses:
     """Sparse point-to-point projection: only synapses that exist are stored, in order of (pre, post).
 
-    pre, post: (n,) int32 indices into the flattened source and target; weight: (n,) int16 in -256..255, never 0;
-    delay: () or (n,) uint8, 0..62 steps beyond the one step of transport. The sum of the weights of the spikes that
-    arrive together is multiplied by 2**weight_exp.
+    Args:
+        source: Name of the input or population that sends.
+        target: Name of the population that receives.
+        pre: (n,) int32 indices into the flattened source.
+        post: (n,) int32 indices into the flattened target.
+        weight: (n,) int16 in -256..255, never 0.
+        delay: () or (n,) uint8, 0..62 steps beyond the one step of transport.
+        weight_exp: 0..7; the sum of the weights of the spikes that arrive together is multiplied by 2**weight_exp.
+
+    Raises:
+        NetworkError: A value outside its range, lengths that differ, or synapses out of order.
+
+    Example:
+        >>> synapses = Synapses.from_dense("input", "a", [[10, 0], [-4, 6]])
+        >>> synapses.pre, synapses.post, synapses.weight
+        (array([0, 0, 1], dtype=int32), array([0, 1, 1], dtype=int32), array([10, -4,  6], dtype=int16))
     """
 
     source: str
@@ -45,7 +58,7 @@ class Synapses:
         in_range(self.weight, WEIGHT_MIN, WEIGHT_MAX, f"{where} weight")
         in_range(self.delay, 0, DELAY_MAX, f"{where} delay")
         if not 0 <= self.weight_exp <= WEIGHT_EXP_MAX:
-            raise NetworkError(f"{where} weight_exp: got {self.weight_exp}, allowed 0..{WEIGHT_EXP_MAX}")
+            raise NetworkError(f"{where} weight_exp: expected 0..{WEIGHT_EXP_MAX}, got {self.weight_exp}")
         if not self.weight.all():
             raise NetworkError(
                 f"{where}: {int((self.weight == 0).sum())} weights are 0; an absent synapse is not stored"
@@ -100,8 +113,24 @@ class Synapses:
 class Convolution:
     """Cross-correlation of a (C, H, W) source with a kernel shared over places, as torch.nn.functional.conv2d.
 
-    kernel: (C_out, C_in / groups, kh, kw) int16 in -256..255; zeros are absent. stride, padding, dilation: (y, x).
-    delay: () or (C_in,) uint8, 0..62 steps, one per source channel (an axonal delay).
+    Args:
+        source: Name of the input or population that sends.
+        target: Name of the population that receives.
+        kernel: (C_out, C_in / groups, kh, kw) int16 in -256..255; zeros are absent.
+        stride: (y, x), at least 1.
+        padding: (y, x), at least 0.
+        dilation: (y, x), at least 1.
+        groups: Number of groups of channels.
+        delay: () or (C_in,) uint8, 0..62 steps, one per source channel (an axonal delay).
+        weight_exp: 0..7, as of `Synapses`.
+
+    Raises:
+        NetworkError: A value outside its range, or groups that do not divide the channels.
+
+    Example:
+        >>> convolution = Convolution("input", "a", np.ones((4, 2, 3, 3), int), stride=(2, 2))
+        >>> convolution.output_shape((2, 9, 9)), convolution.synapses((2, 9, 9)).n_weights
+        ((4, 4, 4), 1152)
     """
 
     source: str
@@ -119,21 +148,21 @@ class Convolution:
         object.__setattr__(self, "kernel", frozen(self.kernel, np.int16, f"{where} kernel"))
         object.__setattr__(self, "delay", frozen(self.delay, np.uint8, f"{where} delay"))
         if self.kernel.ndim != 4:
-            raise NetworkError(f"{where} kernel: got shape {self.kernel.shape}, allowed (C_out, C_in/groups, kh, kw)")
+            raise NetworkError(f"{where} kernel: expected (C_out, C_in/groups, kh, kw), got shape {self.kernel.shape}")
         in_range(self.kernel, WEIGHT_MIN, WEIGHT_MAX, f"{where} kernel")
         for name, low in (("stride", 1), ("padding", 0), ("dilation", 1)):
             pair = tuple(int(value) for value in getattr(self, name))
             if len(pair) != 2 or min(pair) < low:
-                raise NetworkError(f"{where} {name}: got {pair}, allowed two integers of at least {low}")
+                raise NetworkError(f"{where} {name}: expected two integers of at least {low}, got {pair}")
             object.__setattr__(self, name, pair)
         if self.groups < 1 or self.kernel.shape[0] % self.groups:
             raise NetworkError(f"{where} groups: {self.groups} does not divide {self.kernel.shape[0]} output channels")
         channels = self.kernel.shape[1] * self.groups
         if self.delay.shape not in ((), (channels,)):
-            raise NetworkError(f"{where} delay: got shape {self.delay.shape}, allowed one value or ({channels},)")
+            raise NetworkError(f"{where} delay: expected one value or ({channels},), got shape {self.delay.shape}")
         in_range(self.delay, 0, DELAY_MAX, f"{where} delay")
         if not 0 <= self.weight_exp <= WEIGHT_EXP_MAX:
-            raise NetworkError(f"{where} weight_exp: got {self.weight_exp}, allowed 0..{WEIGHT_EXP_MAX}")
+            raise NetworkError(f"{where} weight_exp: expected 0..{WEIGHT_EXP_MAX}, got {self.weight_exp}")
 
     def output_shape(self, source_shape: Shape) -> Shape:
         """Return (C_out, H_out, W_out) for a source of shape (C_in, H, W)."""

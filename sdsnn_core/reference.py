@@ -88,10 +88,30 @@ def run(
     record: Collection[str] | None = None,
     record_state: Collection[str] = (),
 ) -> Activity:
-    """Simulate `network` on `spikes` (see `prepare_inputs` for shapes), all samples from the initial state.
+    """Simulate a network, all samples from the initial state.
 
-    record: nodes whose spikes to keep, default all. record_state: populations whose current and voltage to keep.
-    Raises NetworkError where the data do not match the network.
+    Args:
+        network: The network.
+        spikes: (steps, *shape) or (samples, steps, *shape) of integers, the node's axes flattened or not; a mapping by
+            input name where there are several inputs.
+        n_steps: Steps to simulate, default those of `spikes`; fewer cut the input, more pad it with silence.
+        record: Nodes whose spikes to keep, default all.
+        record_state: Populations whose current and voltage to keep, in state units.
+
+    Returns:
+        The counts and synaptic events of every node and projection, and what was recorded.
+
+    Raises:
+        NetworkError: The data do not match the network.
+
+    Example:
+        >>> from sdsnn_core.network import Input, Output
+        >>> nodes = {"input": Input((1,)), "a": Population((1,), 4096, 2048, 15), "output": Output("a")}
+        >>> network = Network(nodes, {"w": Synapses.from_dense("input", "a", [[10]])})
+        >>> run(network, [[1], [1], [0], [1]]).spikes["a"][0, :, 0]
+        array([0, 0, 0, 0], dtype=uint8)
+        >>> run(network, np.ones((8, 1)), record_state=["a"]).voltage["a"][0, :4, 0]
+        array([  0, 640, 960,   0], dtype=int32)
     """
     inputs, n_samples, length = prepare_inputs(network, spikes, n_steps)
     keep = {*network.inputs, *network.populations} if record is None else set(record)

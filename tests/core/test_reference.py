@@ -139,11 +139,11 @@ def test_a_convolution_means_its_expansion(seed: int) -> None:
 @pytest.mark.parametrize(
     ("spikes", "message"),
     [
-        (np.zeros((5, 4)), r"input 'input': got shape \(5, 4\), allowed \(steps, 3\) or \(samples, steps, 3\)"),
-        (np.full((5, 3), 2), r"input 'input': got values 2..2, allowed integers 0..1"),
-        (np.full((5, 3), 0.5), "allowed integers 0..1"),
-        ({"other": np.zeros((5, 3))}, r"input: got \['other'\], the network takes \['input'\]"),
-        (np.zeros((0, 3)), "allowed at least one of each"),
+        (np.zeros((5, 4)), r"input 'input': expected shape \(steps, 3\) or \(samples, steps, 3\), got \(5, 4\)"),
+        (np.full((5, 3), 2), r"input 'input': expected integers 0..1, got 2..2"),
+        (np.full((5, 3), 0.5), "expected integers 0..1"),
+        ({"other": np.zeros((5, 3))}, "input: expected input, got other"),
+        (np.zeros((0, 3)), "expected at least one sample of one step"),
     ],
 )
 def test_data_that_do_not_match_are_refused(spikes: object, message: str) -> None:
