@@ -203,3 +203,12 @@ def test_the_index_lists_every_page() -> None:
     index = (ROOT / "docs" / "index.md").read_text()
     for page in (ROOT / "docs").glob("*.md"):
         assert page.name == "index.md" or f"({page.name})" in index, f"docs/index.md does not list {page.name}"
+
+
+def test_the_files_that_the_pages_name_exist() -> None:
+    """Paths from the repository's root between backticks, without line numbers and patterns."""
+    for page in PAGES:
+        for path in re.findall(
+            rf"`((?:{'|'.join(ORDER)}|tests|benchmarks|scripts|docs|locks)/[\w/.-]+)`", page.read_text()
+        ):
+            assert (ROOT / path).exists(), f"{name_of(page)}: {path}"
