@@ -168,7 +168,7 @@ class Builder:
         """Lay out a convolution as it is."""
         shape = self.shape(projection.source)
         c_out, per_group, kh, kw = projection.kernel.shape
-        made = projection.output_shape(shape)
+        target_shape = projection.output_shape(shape)
         leaving = fan_out(self.network, projection).reshape(shape)
         last = projection.source in self.last
         row[tb.P_KIND], row[tb.P_SHIFT] = tb.CONVOLUTION, projection.weight_exp
@@ -180,7 +180,7 @@ class Builder:
         row[tb.C_CHANNELS], row[tb.C_HEIGHT], row[tb.C_WIDTH] = shape
         row[tb.C_EACH], row[tb.C_GROUP] = c_out // projection.groups, per_group
         row[tb.C_TAPS], row[tb.C_KERNEL] = kw, kh * kw * row[tb.C_EACH]
-        row[tb.C_OUT], row[tb.C_LINE] = c_out, made[2] * c_out
+        row[tb.C_OUT], row[tb.C_LINE] = c_out, target_shape[2] * c_out
         self._delays(row, projection.delay)
 
     def _delays(self, row: Ints, delay: Ints) -> None:

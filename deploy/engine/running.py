@@ -65,7 +65,7 @@ def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, lo
     n_neurons, n_ring = works.current.size, works.ring.size
     _, n_samples, n_steps = outs.per_step.shape
     counting, row_steps = outs.events.size > 0, works.until.shape[1]
-    plan, work, out, given = pointers(plans), pointers(works), pointers(outs), pointers(inputs)
+    plan, work, out, source = pointers(plans), pointers(works), pointers(outs), pointers(inputs)
     for sample in range(low, high):
         for i in range(n_neurons):
             work.current[i], work.voltage[i] = np.int32(0), plan.initial[i]
@@ -83,8 +83,8 @@ def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, lo
                     for t in range(begin, stop):
                         first = end = until[t - begin]
                         if t < x_steps:
-                            row = given.start[index] + (sample * x_steps + t) * node[tb.N_SIZE]
-                            end = read_input(node, row, given.x, work, first)
+                            row = source.start[index] + (sample * x_steps + t) * node[tb.N_SIZE]
+                            end = read_input(node, row, source.x, work, first)
                             if end < 0:
                                 return index
                         until[t - begin + 1] = end

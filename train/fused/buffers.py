@@ -1,7 +1,7 @@
-"""Large float32 tensors in memory that goes back to a store of ours when they die, and not to the operating system.
+"""Large float32 tensors in memory that returns to a pool when they die, and not to the operating system.
 
-A training step makes the same tensors as the one before. glibc gives a large one back at once, and the kernel then
-hands out the pages anew, filled with zeros: that took up to half of a step's CPU time.
+A training step allocates the same tensors as the step before. glibc returns a large one to the operating system at
+once, which hands out its pages anew, filled with zeros: that took up to half of a step's CPU time.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 SMALLEST = 2**18  # floats; below, malloc keeps the memory itself
-SWEEP = 1000  # how many tensors are made between two looks at what was of no use since the last
+SWEEP = 1000  # allocations after which sizes that were not asked for are dropped
 _idle: dict[int, list[Any]] = {}  # size -> arrays that no tensor uses
 _used: set[int] = set()  # sizes asked for since the last sweep
 _made = 0
 
 
 def _rounded(size: int) -> int:
-    """Return the size of the array that a tensor of `size` gets: eight sizes between two powers of two."""
+    """Return the size of the array for a tensor of `size`: one of eight sizes between two powers of two."""
     unit = 1 << max(size.bit_length() - 4, 0)
     return -(-size // unit) * unit
 

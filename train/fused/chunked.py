@@ -19,7 +19,7 @@ from .kernels.threads import run_rows
 from .sums.currents import Sums
 
 Tensor = torch.Tensor
-CHUNK_BYTES = 2**22  # of currents at a time: a core's share of the last cache holds them with what they are made of
+CHUNK_BYTES = 2**22  # of currents at a time: they fit a core's share of the last cache, with their inputs
 
 
 class Chunked:

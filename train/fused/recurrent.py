@@ -16,7 +16,7 @@ import torch
 
 from . import buffers
 from .chunked import integer_keeps
-from .kernels.loop import loop_backward, loop_forward
+from .kernels.loop import Feedback, Results, loop_backward, loop_forward
 from .kernels.neuron import STATE_LIMIT, Constants, Keeps, States
 from .kernels.threads import run_rows
 from .sums.exactness import sums_are_exact
@@ -54,10 +54,10 @@ class Loop:
         spikes = buffers.empty(z.shape)
         voltage = buffers.empty(z.shape) if learn else z.new_empty(0, 0, 0)
         outside = run_rows(
-            loop_forward, z.shape[1], z.numel(), z.numpy(), r.t().contiguous().numpy(),
-            Keeps(*(np.broadcast_to(keep, (units,)).copy() for keep in keeps)), gate, States(current, voltage_state),
+            loop_forward, z.shape[1], z.numel(), z.numpy(), Feedback(r.t().contiguous().numpy(), gate),
+            Keeps(*(np.broadcast_to(keep, (units,)).copy() for keep in keeps)), States(current, voltage_state),
             # a spike resets, whatever the threshold: SLAYER's loop keeps states from call to call
-            self.constants._replace(reset_at=self.constants.fire_at), voltage.numpy(), spikes.numpy(),
+            self.constants._replace(reset_at=self.constants.fire_at), Results(voltage.numpy(), spikes.numpy()),
         )  # fmt: skip
         if any(outside):
             return None

@@ -10,7 +10,7 @@ import torch
 
 from sdsnn.train.development.masks import attach_masks
 from sdsnn.train.fused import fuse
-from sdsnn.train.fused.kernels.loop import loop_backward, loop_forward
+from sdsnn.train.fused.kernels.loop import Feedback, Results, loop_backward, loop_forward
 from sdsnn.train.fused.kernels.neuron import Constants, Keeps, States
 from sdsnn_core.lava.compat import import_slayer
 
@@ -124,7 +124,9 @@ def test_kernels_check_their_arrays(wrong: str) -> None:
     state, keep = np.zeros(shapes["states"], np.int32), np.zeros(shapes["decays"], np.int32)
     keeps, states, constants = Keeps(keep, keep), States(state, state), Constants.of(4096, 1.0, 1.0, 1.0)
     with pytest.raises(ValueError, match="fused kernel"):
-        loop_forward(0, last, z, r, keeps, np.ones(6, np.float32), states, constants, voltage, spikes)
+        loop_forward(
+            0, last, z, Feedback(r, np.ones(6, np.float32)), keeps, states, constants, Results(voltage, spikes)
+        )
     if wrong not in ("states", "decays"):
         with pytest.raises(ValueError, match="fused kernel"):
             loop_backward(0, last, z, r, constants, voltage, spikes)

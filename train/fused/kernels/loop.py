@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,20 @@ from .neuron import Keeps, States, step_back, step_forward
 
 _F0 = np.float32(0.0)
 _I0 = np.int32(0)
+
+
+class Feedback(NamedTuple):
+    """How spikes of a step add to the currents of the next one."""
+
+    weights: Any  # (units, units) float32; row j: unit j's weights onto all units
+    gate: Any  # (units,) float32: 1, or 0 for a unit that is silenced
+
+
+class Results(NamedTuple):
+    """Arrays that a pass writes: (steps, samples, units) float32."""
+
+    voltage: Any  # before reset; empty where it is not wanted
+    spikes: Any
 
 
 @compiled
@@ -26,20 +40,18 @@ def _check(first: int, last: int, z: Any, r: Any, a: Any, b: Any) -> None:
 
 @compiled
 def loop_forward(
-    first: int, last: int, z: Any, r: Any, keeps: Any, gate: Any, states: Any, constants: Any, voltage: Any, spikes: Any
+    first: int, last: int, z: Any, feedback: Any, keeps: Any, states: Any, constants: Any, results: Any
 ) -> Any:
     """Run samples first..last over all steps.
 
     Args:
         first, last: samples.
         z: (steps, samples, units) float32 currents of the input.
-        r: (units, units) float32; r[j] are unit j's weights onto all units.
+        feedback: Feedback.
         keeps: Keeps, int32, one entry per unit.
-        gate: (units,) float32: 1, or 0 for a unit that is silenced.
         states: States, int32 (samples, units).
         constants: Constants.
-        voltage: result before reset, z's shape or empty where it is not wanted.
-        spikes: result, z's shape.
+        results: Results.
 
     Returns:
         0, or another int32 if a value left the range where this is SLAYER's arithmetic.
@@ -47,6 +59,7 @@ def loop_forward(
     Raises:
         ValueError: arrays do not fit together.
     """
+    r, gate, voltage, spikes = feedback.weights, feedback.gate, results.voltage, results.spikes
     _check(first, last, z, r, spikes, voltage)
     steps, _samples, units = z.shape
     if not keeps.current.size == keeps.voltage.size == gate.size == units:

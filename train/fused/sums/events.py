@@ -1,4 +1,4 @@
-"""Sums over sparse spikes: where few inputs spike, adding up the rows of their weights beats a product of matrices."""
+"""Currents of sparse spikes: where few inputs spike, adding the rows of their weights beats a matrix product."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ONE_BITS = np.int32(0x3F800000)
 
 @dataclass(frozen=True)
 class Events:
-    """Which inputs spike in which row: indices[offsets[row] : offsets[row + 1]], ascending."""
+    """The inputs that spike in each row: indices[offsets[row] : offsets[row + 1]], ascending."""
 
     offsets: Any  # int64 (rows + 1)
     indices: Any  # int32
@@ -49,7 +49,7 @@ def list_events(first: int, last: int, bits: Any, offsets: Any, indices: Any) ->
     """Write the places of the values other than 0 of rows first..last."""
     if not (0 <= first <= last <= bits.shape[0] == offsets.size - 1) or offsets[offsets.size - 1] > indices.size:
         raise ValueError("fused kernel: offsets do not have one value per row, or point beyond the events")
-    places = np.zeros(bits.shape[1] + 1, np.int32)  # a place more than there are events, for what is no event
+    places = np.zeros(bits.shape[1] + 1, np.int32)  # one place more than inputs: the next write goes there
     for row in range(first, last):
         line, count = bits[row], 0
         whole = line.size // _GROUP * _GROUP

@@ -22,7 +22,7 @@ def whole_and_size(values: Any) -> Any:
     bits, wrong = _I0, _I0
     for i in range(values.size):
         value = values[i]
-        inside = value if abs(value) < _LIMIT else np.float32(0.5)  # NaN too becomes what is no integer
+        inside = value if abs(value) < _LIMIT else np.float32(0.5)  # NaN becomes a number that is no integer
         whole = np.int32(inside)
         wrong |= np.int32(np.float32(whole) != inside)
         bits |= np.int32(abs(whole))
@@ -48,10 +48,10 @@ def largest_sum(weights: Any, offsets: Any) -> Any:
 
 
 def sums_are_exact(weight: Tensor, bound: int, offsets: Any = None) -> bool:
-    """Return whether any sum over a unit's inputs, integers of at most `bound`, is exact in float32, partial sums too.
+    """Return whether every sum over a unit's inputs is exact in float32, partial sums too.
 
-    weight: (units, ...), or (synapses,) with the offsets of each unit's. If all weights are multiples of 2^-k, so are
-    all sums; they are exact below 2^(24 - k).
+    Inputs are integers of at most `bound`. weight: (units, ...), or (synapses,) with the offsets of each unit's. If all
+    weights are multiples of 2^-k, so are all sums; they are exact below 2^(24 - k).
     """
     if bound < 0:
         return False

@@ -1,4 +1,4 @@
-"""Products of matrices through oneDNN, which torch uses for its convolutions, and on some processors for these too."""
+"""Matrix products by oneDNN, which torch uses for its convolutions, and on some processors for matrices."""
 
 from __future__ import annotations
 

@@ -59,17 +59,15 @@ def next_line(source: Any, bits: Any, row: Any) -> Any:
 
 
 @compiled
-def pool_forward(
-    first: int, last: int, x: Any, bits: Any, kernel: Any, channels: int, weight: Any, out: Any, others: Any
-) -> None:
+def pool_forward(first: int, last: int, x: Any, kernel: Any, channels: int, weight: Any, out: Any, others: Any) -> None:
     """Pool images first..last of x (images, height, width * channels) into out; kernel: (height, width).
 
-    bits: x's memory as int32. others (images) int32: 0 where an image's values are all 0 or 1. Raises ValueError for
-    arrays of other shapes.
+    others (images) int32: 0 where an image's values are all 0 or 1. Raises ValueError for arrays of other shapes.
     """
     check(first, last, x, out, kernel, channels)
-    if others.size != x.shape[0] or bits.shape != x.shape:
+    if others.size != x.shape[0]:
         raise ValueError("fused kernel: sizes do not have one value per image")
+    bits = x.view(np.int32)
     height, width = kernel
     row = np.zeros(out.shape[2] * width, np.float32)
     n = x.shape[2]
@@ -116,7 +114,7 @@ def pool_backward(first: int, last: int, gradient: Any, kernel: Any, channels: i
 
 
 def pooled(shape: Sequence[int], kernel: tuple[int, int]) -> tuple[int, int, int]:
-    """Return (height, width, channels) of what becomes of (..., height, width, channels)."""
+    """Return the pooled (height, width, channels) of images (..., height, width, channels)."""
     height, width, channels = shape[-3:]
     return -(-height // kernel[0]), -(-width // kernel[1]), channels
 
@@ -131,14 +129,14 @@ def pool(x: Tensor, weight: float, kernel: tuple[int, int]) -> tuple[Tensor, int
     others = np.zeros(count, np.int32)
     lines = x.detach().view(count, height, -1)
     run_rows(
-        pool_forward, count, x.numel(), lines.numpy(), lines.view(torch.int32).numpy(), kernel, channels,
+        pool_forward, count, x.numel(), lines.numpy(), kernel, channels,
         np.float32(weight), out.view(count, out.shape[1], -1).numpy(), others,
     )  # fmt: skip
     return out, input_bound(x) if others.any() else 1
 
 
 def pool_back(gradient: Tensor, weight: float, kernel: tuple[int, int], out: Tensor) -> None:
-    """Write into `out` (images, height, width, channels) its gradient, from that of what `pool` made of it."""
+    """Write the gradient of x into `out` (images, height, width, channels), from that of the pooled images."""
     count, height, _, channels = out.shape
     run_rows(
         pool_backward, count, out.numel(), gradient.view(count, gradient.shape[1], -1).numpy(), kernel, channels,
