@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
+from sdsnn.deploy.engine import plan as engine
 from sdsnn_core import activity, compaction, reachability, reference
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.network import Input, Node, Output, Projection, Synapses
@@ -22,6 +23,8 @@ TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
     (compaction.SHRINK_NODE, NODES),
     (reachability.MAY_FIRE, NEURONS),
     (reference.NEURONS, NEURONS),
+    (engine.NODES, (Input, *NEURONS)),
+    (engine.PROJECTIONS, PROJECTIONS),
 ]
 
 
