@@ -37,7 +37,7 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str], f
     import numpy as np
     import torch
 
-    from sdsnn.deploy.simulate.simulation import simulate
+    from sdsnn.deploy.simulate.simulation import Options, simulate_data
     from sdsnn.export.pipeline import lower_trained
     from sdsnn.train.data.datasets import with_directory
     from sdsnn.train.run.config import load_config
@@ -59,7 +59,7 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str], f
     compaction = compact(masked)
     network, test = compaction.network, result.trainer.data.test
     samples = (np.asarray(test.spikes[place : place + 1])[0] for place in range(len(test)))  # made as they are read
-    seen = simulate(network, samples, test.labels, n_threads=1)
+    seen = simulate_data(network, samples, test.labels, options=Options(n_threads=1))
     chosen = history[result.best_epoch]["layers"]
     developer = result.trainer.developer
     hidden = [i for i, after in enumerate(developer.graph.successors) if after]

@@ -14,14 +14,15 @@ from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.trained import SplitFigures, TrainedModel, load_trained
 from sdsnn.train.slayer.block_spikes import trace
 from sdsnn.train.slayer.lowering import lower
+from sdsnn_core.backend import Backend
 from sdsnn_core.compaction import Compaction, compact
 from sdsnn_core.files import write_json
 from sdsnn_core.network import Convolution, Network, Output
 
 from .nir_format.writer import write_nir
 from .resolution import finest_resolution, resolution_of, slayer_resolution, with_resolution
-from .verify.backends import NetxFile, backends_for, write_netx_file
-from .verify.certificate import Backend, Certificate, recorded_backend, verify
+from .verify.backends import NetxFile, backends_for, recorded, write_netx_file
+from .verify.certificate import Certificate, verify
 
 
 @final
@@ -114,10 +115,9 @@ def export_run(
     network = compaction.network
     write_nir(network, folder.network_file)
     netx = write_netx_file(network, folder.path / "network.net")
-    first = {"slayer": recorded_backend(slayer_spikes(trained, compaction, spikes))}
-    backends = backends_for(network, folder.network_file, netx, lava=lava, extra=extra)
-    inputs = {next(iter(network.inputs)): spikes}
-    certificate = verify(network, inputs, {**first, **backends.run}, traces=folder.path, skipped=backends.skipped)
+    slayer = recorded(slayer_spikes(trained, compaction, spikes))
+    chosen = backends_for(folder.network_file, netx, lava=lava, extra=extra)
+    certificate = verify(network, spikes, {"slayer": slayer, **chosen.run}, traces=folder.path, skipped=chosen.skipped)
     write_json(folder.path / "certificate.json", certificate.as_dict())
     test = trained.test or trained.figures(split)
     exported = Exported(trained, test, masked, compaction, certificate, folder.network_file, netx)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 from sdsnn.deploy.engine import run as run_engine
@@ -30,15 +31,13 @@ def main() -> int:
     if arguments.traces is not None:
         arguments.traces.mkdir(parents=True, exist_ok=True)
 
-    def engine(network, spikes):  # type: ignore[no-untyped-def]
-        return run_engine(network, spikes, record=list(network.populations), n_threads=1).spikes
-
     def progress(tally: Tally) -> None:
         print(f"... {tally.lines()[-1]}", file=sys.stderr, flush=True)
 
     warnings.filterwarnings("ignore", message=".*weight_norm")
     tally = fuzz(
-        arguments.networks, seed=arguments.seed, first=arguments.first, lava_every=every, extra={"engine": engine},
+        arguments.networks, seed=arguments.seed, first=arguments.first, lava_every=every,
+        extra={"engine": partial(run_engine, n_threads=1)},
         folder=arguments.traces, progress=progress,
     )  # fmt: skip
     print("\n".join(tally.lines()))

@@ -1,6 +1,6 @@
 """`python -m sdsnn` is the `sdsnn` command."""
 
-from .cli.app import app
+from .cli.app import main
 
 if __name__ == "__main__":
-    app(prog_name="sdsnn")
+    main()

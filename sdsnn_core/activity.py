@@ -35,6 +35,7 @@ class Activity:
             emitted in step t (an input's own column t is what was fed in step t).
         current: Population -> (n_samples, n_steps, size) int32 state units, where recorded.
         voltage: As `current`; the voltage after reset, as Lava's probes show it.
+        measured: What the probes of a chip measured: probe -> means per sample; a total, where it is an integer.
 
     Example:
         >>> counts = {"a": np.array([[3, 1]])}
@@ -50,6 +51,7 @@ class Activity:
     spikes: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     current: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
     voltage: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     def synaptic_operations(self) -> float:
         """Mean number of synaptic operations of one sample over all its steps."""

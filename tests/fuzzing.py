@@ -21,15 +21,10 @@ from networks import random_network
 from sdsnn.export.netx.writer import write_netx
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.export.resolution import finest_resolution, slayer_resolution, with_resolution
-from sdsnn.export.verify.certificate import (
-    Backend,
-    Certificate,
-    netx_file_backend,
-    nir_backend,
-    recorded_backend,
-    verify,
-)
+from sdsnn.export.verify.backends import file_backend, recorded
+from sdsnn.export.verify.certificate import Certificate, verify
 from sdsnn_core.activity import random_spikes
+from sdsnn_core.backend import Backend
 from sdsnn_core.compaction import compact
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.network import Network, Population
@@ -178,10 +173,10 @@ def _compare(case: Case, scratch: Path, extra: Mapping[str, Backend], folder: Pa
     nir_file, netx_file = scratch / "network.nir", scratch / "network.net"
     backends: dict[str, Backend] = {}
     if case.slayer is not None:
-        backends["slayer"] = recorded_backend(case.slayer)
-    backends["nir"] = nir_backend(write_nir(case.network, nir_file))
+        backends["slayer"] = recorded(case.slayer)
+    backends["nir"] = file_backend(write_nir(case.network, nir_file))
     if _netx(case.network, netx_file) is not None:
-        backends["netx file"] = netx_file_backend(netx_file)
+        backends["netx file"] = file_backend(netx_file)
     failed = len(tally.failures)
     tally.add(case, verify(case.network, case.inputs, {**backends, **extra}, _own(folder, case)))
     tally.networks += 1
@@ -215,9 +210,9 @@ def _lava_backends(cases: list[Case], scratch: Path) -> Iterator[tuple[Case, dic
     netx = iter(run_netx_many(jobs) if jobs else [])
     for case, activity in zip(cases, lava, strict=True):
         names = list(case.network.populations)
-        backends = {"lava": recorded_backend({name: activity.spikes[name] for name in names})}
+        backends = {"lava": recorded({name: activity.spikes[name] for name in names})}
         if (path := files[case.number]) is not None:
             loaded = next(netx)
-            backends["netx in lava-dl"] = recorded_backend({name: loaded.spikes[name] for name in names})
+            backends["netx in lava-dl"] = recorded({name: loaded.spikes[name] for name in names})
             path.unlink()
         yield case, backends

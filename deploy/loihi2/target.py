@@ -1,4 +1,4 @@
-"""The target loihi2: Lava's Loihi2HwCfg with I/O adapters and the chip's probes. See docs/hardware.md.
+"""The back end loihi2: Lava's Loihi2HwCfg with I/O adapters and the chip's probes. See docs/hardware.md.
 
 Only the output's spikes leave the chip. Everything else an Activity holds comes from the event engine on the same
 input, and the output that the chip gave is compared with it, bin by bin; both go into the measurement.
@@ -7,7 +7,7 @@ input, and the output that the chip gave is compared with it, bin by bin; both g
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,51 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.activity import Activity
+from sdsnn_core.activity import Activity, prepare_inputs
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.network import Network
 
-from ..simulate.targets import Options, portions
 from .probe import require_extension
 
 TIMEOUT_S = 3600.0
 PROBES = ("Loihi2Power", "Loihi2ExecutionTime", "Loihi2Activity", "Loihi2Memory")
 
 
-def run_loihi2(network: Network, samples: Iterator[Any], options: Options) -> Iterator[Activity]:
-    """Run every sample on the chip, from its initial state; fill options.measured with what the probes said.
+def run_loihi2(
+    network: Network,
+    spikes: Any,
+    n_steps: int | None = None,
+    *,
+    record: Collection[str] | None = None,
+    record_state: Collection[str] = (),
+) -> Activity:
+    """Run every sample on the chip, from its initial state; a back end, see `sdsnn_core.backend.Backend`.
 
-    Raises MissingDependency without Intel's extension, UnsupportedNode for what the chip's input and output cannot
-    carry.
+    Only the output's spikes are recorded. `Activity.measured` holds the probes' measurements, and the output's bins
+    that differ from the engine's. Raises MissingDependency without Intel's extension, UnsupportedNode for a network
+    whose input or output the chip's ports cannot carry.
     """
+    from ..engine import Engine
+
     require_extension()
     check_supported(network)
-    return _run(network, samples, options)
+    inputs, n_samples, _ = prepare_inputs(network, spikes, n_steps)
+    output = next(iter(network.outputs.values())).source
+    expected = Engine(network).run(inputs, record=[output], record_state=record_state)
+    runs = [on_chip(network, x[None]) for x in next(iter(inputs.values()))]
+    emitted = np.concatenate([spikes_of_sample for spikes_of_sample, _ in runs])
+    totals = {
+        "samples": n_samples,
+        "output_bins": emitted.size,
+        "output_bins_different": int((emitted != expected.spikes[output]).sum()),
+    }
+    # The output as the chip emitted it; everything inside as the engine computed it.
+    return replace(
+        expected,
+        counts={**expected.counts, output: emitted.sum(axis=1, dtype=np.int64)},
+        spikes={output: emitted} if record is None or output in record else {},
+        measured={**merge_measured([probes for _, probes in runs]), **totals},
+    )
 
 
 def check_supported(network: Network) -> None:
@@ -45,28 +70,6 @@ def check_supported(network: Network) -> None:
     for name, node in network.inputs.items():
         if len(network.inputs) != 1 or node.max_value > 1:
             raise UnsupportedNode(f"loihi2: got input {name!r} of {len(network.inputs)}, allowed is one, of 0 and 1")
-
-
-def _run(network: Network, samples: Iterator[Any], options: Options) -> Iterator[Activity]:
-    from ..engine import Engine
-
-    engine = Engine(network)
-    output = next(iter(network.outputs.values())).source
-    totals = {"samples": 0, "output_bins": 0, "output_bins_different": 0}
-    measured: list[dict[str, Any]] = []
-    for x in portions(network, samples, options, 1):
-        expected = engine.run(x, record=[output])
-        spikes, probes = on_chip(network, x)
-        measured.append(probes)
-        differing = int((spikes != expected.spikes[output]).sum())
-        totals["samples"] += 1
-        totals["output_bins"] += spikes.size
-        totals["output_bins_different"] += differing
-        # The chip's word on the output; the engine's on what stays inside.
-        counts = {**expected.counts, output: spikes.sum(axis=1, dtype=np.int64)}
-        options.measured.clear()
-        options.measured.update(merge_probes(measured), **totals)
-        yield replace(expected, counts=counts, spikes={})
 
 
 def on_chip(network: Network, x: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
@@ -88,16 +91,20 @@ def on_chip(network: Network, x: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.
     return spikes[None], probes
 
 
-def merge_probes(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the mean over runs of every number of every probe; lists (per core, per step) are averaged by place."""
-    found: dict[str, dict[str, Any]] = {}
-    for probe in PROBES:
-        of_probe = [run[probe] for run in runs if probe in run]
-        if not of_probe:
-            continue
-        found[probe] = {
-            name: np.mean([np.asarray(one[name], float) for one in of_probe], axis=0).tolist()
-            for name in of_probe[0]
-            if all(np.shape(one.get(name)) == np.shape(of_probe[0][name]) for one in of_probe)
-        }
-    return found
+def merge_measured(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one measurement of several: integers are totals and add up, all other numbers are averaged by place.
+
+    A probe's numbers (a mapping) are averaged where all parts have them in one shape.
+    """
+    merged: dict[str, Any] = {}
+    for name in {name: None for part in parts for name in part}:
+        values = [part[name] for part in parts if name in part]
+        if isinstance(values[0], Mapping):
+            merged[name] = {
+                key: np.mean([np.asarray(value[key], float) for value in values], axis=0).tolist()
+                for key, first in values[0].items()
+                if all(np.shape(value.get(key)) == np.shape(first) for value in values)
+            }
+        else:
+            merged[name] = sum(values) if isinstance(values[0], int) else float(np.mean(values))
+    return merged

@@ -101,7 +101,7 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
 
 def read_for_placement(path: Path) -> tuple[Network, DenseShapes | None]:
     """Read a .nir or .net file, or a run folder with its shapes before pruning. Raises FileError."""
-    from ..simulate.simulation import read_network
+    from sdsnn.export.files import read_network
 
     if not path.is_dir():
         return read_network(path), None
@@ -152,7 +152,7 @@ def _simulated(
         return _Simulated(None, None)
     try:
         from ..engine import run
-        from ..simulate.simulation import simulate
+        from ..simulate.simulation import simulate_data
 
         test = read_test_split(folder)
         size = sum(network.size_of(name) for name in (*network.inputs, *network.populations))
@@ -160,7 +160,7 @@ def _simulated(
         # A spread over the split rather than its head, in case it is sorted.
         chosen = np.unique(np.linspace(0, len(test) - 1, min(most, len(test))).astype(np.int64))
         samples_of = (test.spikes[start : start + CHUNK] for start in range(0, len(test), CHUNK))
-        whole = simulate(network, itertools.chain.from_iterable(samples_of), test.labels)
+        whole = simulate_data(network, itertools.chain.from_iterable(samples_of), test.labels)
         return _Simulated(run(network, test.spikes[chosen]), whole.confusion)
     except (SdsnnError, ImportError) as error:
         absent["activity"] = f"not simulated: {' '.join(str(error).split())}"

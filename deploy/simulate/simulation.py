@@ -1,32 +1,55 @@
-"""Run a network over a data set on any target, in bounded memory: accuracy, confusion, activity, throughput."""
+"""Simulation of a data set on any back end, in bounded memory: accuracy, confusion, activity, throughput."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
-from sdsnn_core.errors import FileError, NetworkError
+from sdsnn_core.backend import Backend
+from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network, Shape
 
-from .targets import MEMORY_LIMIT, Options, find_target
+from ..engine import Engine
+from ..engine.inputs import gather
+from ..loihi2.target import merge_measured
+from .backends import find_backend
+
+MEMORY_LIMIT: Final = 2**30  # bytes of a portion of samples with its results and working memory
+AT_ONCE: Final = {"lava": 32, "netx": 32}  # samples of one run, where a start takes seconds; else 1
+
+
+@final
+@dataclass(frozen=True)
+class Options:
+    """How to run.
+
+    n_steps: of every sample, default its own length. memory_limit: bytes, of the engine. n_threads: of the engine,
+    default every core. bin_width, sensor_shape: of events, see `engine.events_to_dense`.
+    """
+
+    n_steps: int | None = None
+    memory_limit: int = MEMORY_LIMIT
+    n_threads: int | None = None
+    bin_width: float | None = None
+    sensor_shape: Shape | None = None
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """What a run over a data set gave. Counts are means of one inference (one sample).
+    """Result of a simulation of a data set. Counts are means of one inference (one sample).
 
     predictions, labels: (samples,) int64, labels None without labels. confusion: (classes, classes) int64, true class
     by row, or None. spikes: node -> spikes per inference. events: projection -> synaptic operations per inference.
     steps: simulated steps of all samples together. seconds: of simulating, without compiling and reading data.
-    measured: what the probes of a target measured.
+    measured: what the probes of a chip measured.
     """
 
     target: str
@@ -79,40 +102,50 @@ def predict(network: Network, activity: Activity) -> npt.NDArray[np.int64]:
     return np.asarray(np.argmax(activity.voltage[output.source].sum(axis=1, dtype=np.int64), axis=1))
 
 
-def simulate(
+def simulate_data(
     network: Network,
     data: Iterable[Any],
     labels: npt.ArrayLike | None = None,
     *,
-    target: str = "engine",
-    n_steps: int | None = None,
-    memory_limit: int = MEMORY_LIMIT,
-    n_threads: int | None = None,
-    bin_width: float | None = None,
-    sensor_shape: Shape | None = None,
+    backend: str = "engine",
+    options: Options = Options(),
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
-    """Simulate every sample of `data` from the initial state and gather what a report needs.
+    """Simulate every sample of `data` from the initial state, and gather accuracy and activity.
 
-    data: an array (samples, steps, *shape), or an iterable of samples: arrays (steps, *shape), torch tensors, tonic
-    event arrays (with bin_width, see `engine.events_to_dense`), or (sample, label) pairs as data sets give them. It
-    is read as it is needed, so that no more than memory_limit bytes are taken at once. labels: (samples,)
-    classes. target: a name in `targets.TARGETS`. n_steps: default the length of each sample. progress: called with
-    the number of samples done so far. Raises NetworkError where the data do not match the network.
+    Args:
+        network: a network with one input.
+        data: an array (samples, steps, *shape), or an iterable of samples: arrays (steps, *shape), torch tensors, tonic
+            event arrays (with a bin width), or (sample, label) pairs as data sets give them. It is read as it is
+            needed; no more than `options.memory_limit` bytes are in memory at once.
+        labels: (samples,) classes, from 0.
+        backend: a name in `backends.BACKENDS`.
+        options: steps, memory, threads, binning of events.
+        progress: called with the number of samples done so far.
+
+    Returns:
+        Predictions, confusion, spikes and synaptic events per inference.
+
+    Raises:
+        NetworkError: the data or labels do not match the network.
     """
-    run = find_target(target)
+    run = find_backend(backend)
     if len(network.inputs) != 1:
-        raise NetworkError(f"simulate: the network has inputs {sorted(network.inputs)}, allowed is one")
-    given = None if labels is None else np.asarray(labels).astype(np.int64)
-    samples = _Reading(data)
+        raise NetworkError(f"simulate: expected a network with one input, got {', '.join(sorted(network.inputs))}")
     output = next(iter(network.outputs.values()))
+    n_classes = network.size_of(output.source)
+    classes = None if labels is None else _classes(labels, n_classes)
+    samples = _Reading(data)
     states = (output.source,) if output.signal == "voltage" else ()
-    options = Options(n_steps, memory_limit, n_threads, bin_width, sensor_shape, states)
+    if backend == "engine":
+        parts = _stream_engine(network, samples, options, states)
+    else:
+        parts = _stream(run, network, samples, options, states, AT_ONCE.get(backend, 1))
     predictions: list[npt.NDArray[np.int64]] = []
+    measured: list[Mapping[str, Any]] = []
     spikes = dict.fromkeys((*network.inputs, *network.populations), 0)
     events = dict.fromkeys(network.projections, 0)
     done = steps = 0
-    parts = run(network, iter(samples), options)
     begin = time.perf_counter()
     for activity in parts:
         predictions.append(predict(network, activity))
@@ -121,36 +154,77 @@ def simulate(
             spikes[name] += int(activity.counts[name].sum())
         for name in events:
             events[name] += int(activity.events[name].sum())
+        if activity.measured:
+            measured.append(activity.measured)
         if progress is not None:
             progress(done)
     seconds = time.perf_counter() - begin - samples.seconds
     if done == 0:
-        raise NetworkError("data: got no samples, allowed at least one")
-    if given is None and samples.labels:
-        given = np.array(samples.labels, np.int64)
-    if given is not None and given.shape != (done,):
-        raise NetworkError(f"labels: got shape {given.shape}, allowed ({done},), one for each sample")
+        raise NetworkError("data: expected at least one sample, got none")
+    if classes is None and samples.labels:
+        classes = _classes(samples.labels, n_classes)
+    if classes is not None and classes.shape != (done,):
+        raise NetworkError(f"labels: expected shape ({done},), one for each sample, got {classes.shape}")
     predicted = np.concatenate(predictions)
     return Simulation(
-        target=target,
+        target=backend,
         n_samples=done,
         steps=steps,
         predictions=predicted,
-        labels=given,
-        confusion=None if given is None else _confusion(given, predicted, network.size_of(output.source)),
+        labels=classes,
+        confusion=None if classes is None else _confusion(classes, predicted, n_classes),
         spikes={name: total / done for name, total in spikes.items()},
         events={name: total / done for name, total in events.items()},
         seconds=seconds,
         network_sha256=network.digest(),
-        measured=options.measured,
+        measured=merge_measured(measured),
     )
 
 
+def _classes(labels: npt.ArrayLike, n_classes: int) -> npt.NDArray[np.int64]:
+    """Return labels as integers. Raises NetworkError for one that is no neuron of the output."""
+    classes = np.asarray(labels).astype(np.int64)
+    if classes.size and (classes.min() < 0 or classes.max() >= n_classes):
+        worst = classes.min() if classes.min() < 0 else classes.max()
+        raise NetworkError(f"labels: expected 0 to {n_classes - 1}, the neurons of the output, got {worst}")
+    return classes
+
+
 def _confusion(labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
-    if labels.min() < 0:
-        raise NetworkError(f"labels: got {labels.min()}, allowed 0 and more")
-    classes = max(size, int(labels.max()) + 1)
-    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    return np.bincount(labels * size + predicted, minlength=size**2).reshape(size, size)
+
+
+def _stream_engine(
+    network: Network, samples: Iterable[Any], options: Options, states: tuple[str, ...]
+) -> Iterator[Activity]:
+    """Run the event engine on all cores; compiling does not count as simulating."""
+    engine = Engine(network)
+    engine.prepare()
+    return engine.stream(
+        samples,
+        options.n_steps,
+        memory_limit=options.memory_limit,
+        n_threads=options.n_threads,
+        record_state=states,
+        bin_width=options.bin_width,
+        sensor_shape=options.sensor_shape,
+    )
+
+
+def _stream(
+    run: Backend, network: Network, samples: Iterable[Any], options: Options, states: tuple[str, ...], at_once: int
+) -> Iterator[Activity]:
+    """Run `at_once` samples after another, padded with silence to the longest of them."""
+    name = next(iter(network.inputs))
+    rest = iter(samples)
+    while portion := list(itertools.islice(rest, at_once)):
+        arrays = [gather(network, x, options.n_steps, options.bin_width, options.sensor_shape) for x in portion]
+        if counts := [n for _, n, _, _ in arrays if n != 1]:
+            raise NetworkError(f"samples: expected single samples, got {counts[0]} as one")
+        padded = np.zeros((len(arrays), max(length for *_, length in arrays), network.size_of(name)), np.uint8)
+        for row, (array, *_) in zip(padded, arrays, strict=True):
+            row[: array[name].shape[1]] = array[name][0, : len(row)]
+        yield run(network, padded, record=(), record_state=states)
 
 
 class _Reading:
@@ -172,24 +246,3 @@ class _Reading:
                 self.labels.append(int(item[1]))
                 item = item[0]
             yield item
-
-
-def read_network(path: str | Path) -> Network:
-    """Read a .nir or .net file, or the network.nir of a run folder. Raises FileError for anything else."""
-    path = Path(path)
-    if path.is_dir():
-        path = path / "network.nir"
-        if not path.is_file():
-            raise FileError(f"{path}: no such file; `sdsnn export` makes it from a run")
-    if path.suffix == ".nir":
-        from sdsnn.export.nir_format.reader import read_nir
-
-        return read_nir(path)
-    if path.suffix == ".net":
-        from sdsnn.export.netx.reader import read_netx
-
-        return read_netx(path)
-    raise FileError(f"{path}: allowed is a network file that ends in .nir or .net, or a run folder")
-
-
-__all__ = ["Simulation", "predict", "read_network", "simulate"]

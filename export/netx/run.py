@@ -12,12 +12,11 @@ import numpy.typing as npt
 
 from sdsnn_core.activity import Activity, prepare_inputs
 from sdsnn_core.errors import NetworkError, UnsupportedNode
-from sdsnn_core.network import Network
 
 from ..lava.processes import MESSAGE_BITS, RESTART, restarting_models
 from ..lava.run import collect, make_record_files, record_files
 from .reader import read_netx
-from .writer import chain, write_netx
+from .writer import chain
 
 Spikes = npt.ArrayLike | Mapping[str, npt.ArrayLike]
 
@@ -140,24 +139,3 @@ def _set_sign_mode(block: Any) -> None:
         if synapse is not None and type(synapse).__name__ != "Conv":
             synapse.proc_params.overwrite("sign_mode", SignMode.MIXED)
             synapse.proc_params.overwrite("num_weight_bits", 9)
-
-
-def netx_obstacle(network: Network) -> str | None:
-    """Return why `network` has no `.net` file that `run_netx` runs exactly, in one line, or None if it has one."""
-    with tempfile.TemporaryDirectory(prefix="sdsnn-netx-") as scratch:
-        try:
-            write_netx(network, Path(scratch) / "network.net", loader="sdsnn")
-        except (NetworkError, UnsupportedNode) as error:
-            return str(error)
-    return None
-
-
-def netx_backend(timeout_s: float = 300.0) -> Any:
-    """Return a back end for `verify` that writes the network as `.net` and runs the file in lava-dl's netx."""
-
-    def run(network: Network, spikes: Mapping[str, Any]) -> Mapping[str, npt.NDArray[np.uint8]]:
-        with tempfile.TemporaryDirectory(prefix="sdsnn-netx-") as scratch:
-            path = write_netx(network, Path(scratch) / "network.net", loader="sdsnn")
-            return run_netx(path, spikes, record=list(network.populations), timeout_s=timeout_s).spikes
-
-    return run

@@ -1,26 +1,83 @@
-"""Which back ends can run a network, and why the others cannot."""
+"""The back ends of this room, and which of them can run a network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn_core import reference
+from sdsnn_core.activity import Activity
+from sdsnn_core.backend import Backend
 from sdsnn_core.errors import NetworkError, UnsupportedNode, one_line
 from sdsnn_core.lava.compat import lava_available
 from sdsnn_core.network import Network
 
+from ..files import read_network
+from ..lava.run import run_lava
+from ..netx.run import run_netx
 from ..netx.writer import Loader, write_netx
-from .certificate import Backend, lava_backend, netx_file_backend, nir_backend
+from ..nir_format.writer import write_nir
+
+
+def file_backend(path: Path) -> Backend:
+    """Return a back end that reads the network file `path` and runs what it says on the reference."""
+
+    def run(network: Network, spikes: Any, n_steps: int | None = None, **options: Any) -> Activity:
+        return reference.run(read_network(path), spikes, n_steps, **options)
+
+    return run
+
+
+def netx_backend(path: Path) -> Backend:
+    """Return a back end that runs the `.net` file `path` in lava-dl's netx."""
+
+    def run(network: Network, spikes: Any, n_steps: int | None = None, **options: Any) -> Activity:
+        return run_netx(path, spikes, n_steps, **options)
+
+    return run
+
+
+def recorded(trains: Mapping[str, npt.NDArray[np.uint8]]) -> Backend:
+    """Return a back end that ran already, SLAYER for one. trains: population -> (samples, steps, size) 0/1."""
+
+    def run(network: Network, spikes: Any, n_steps: int | None = None, **options: Any) -> Activity:
+        n_samples, steps = next(iter(trains.values())).shape[:2] if trains else (0, 0)
+        return Activity(steps, n_samples, {}, {}, {}, spikes=trains)
+
+    return run
+
+
+def _written(ending: str, write: Callable[[Network, Path], Path], backend: Callable[[Path], Backend]) -> Backend:
+    """Return a back end that writes the network to a temporary file and runs that file."""
+
+    def run(network: Network, spikes: Any, n_steps: int | None = None, **options: Any) -> Activity:
+        with tempfile.TemporaryDirectory(prefix="sdsnn-") as folder:
+            path = write(network, Path(folder) / f"network{ending}")
+            return backend(path)(network, spikes, n_steps, **options)
+
+    return run
+
+
+_write_netx = partial(write_netx, loader="sdsnn")
+BACKENDS: Final[Mapping[str, Backend]] = {
+    "reference": reference.run,
+    "nir": _written(".nir", write_nir, file_backend),
+    "netx file": _written(".net", _write_netx, file_backend),
+    "netx": _written(".net", _write_netx, netx_backend),
+    "lava": run_lava,
+}
 
 
 @dataclass(frozen=True)
 class Backends:
-    """run: name -> back end. skipped: name -> why it takes no part."""
+    """Back ends of a comparison: name -> back end; and name -> why it takes no part."""
 
     run: dict[str, Backend] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -36,7 +93,7 @@ class NetxFile:
 
 
 def write_netx_file(network: Network, path: Path) -> NetxFile:
-    """Write `network` for plain netx, else for our loader, else remove what stood there and say why."""
+    """Write `network` for plain netx, else for our loader, else remove an older file and say why."""
     reasons: list[str] = []
     loaders: tuple[Loader, ...] = ("netx", "sdsnn")
     for loader in loaders:
@@ -48,37 +105,26 @@ def write_netx_file(network: Network, path: Path) -> NetxFile:
     return NetxFile(None, None, reasons[-1])
 
 
-def backends_for(
-    network: Network, nir_file: Path, netx: NetxFile, *, lava: bool, extra: Mapping[str, Backend] | None = None
-) -> Backends:
+def backends_for(nir_file: Path, netx: NetxFile, *, lava: bool, extra: Mapping[str, Backend] | None = None) -> Backends:
     """Return the back ends of export and verify: files read back, `extra`, and with `lava` what runs in Lava.
 
     nir_file: holds the network. netx: what `write_netx_file` returned. lava: False leaves Lava and lava-dl's netx out.
     """
-    found = Backends({"nir": nir_backend(nir_file)})
+    chosen = Backends({"nir": file_backend(nir_file)})
     why_not_lava = None if lava else "not asked for"
     if lava and not lava_available():
         why_not_lava = "Lava is not installed (docs/installation.md)"
     if netx.path is None:
-        found.skipped["netx"] = netx.reason or "no file"
+        chosen.skipped["netx"] = netx.reason or "no file"
     else:
-        found.run["netx file"] = netx_file_backend(netx.path)
+        chosen.run["netx file"] = file_backend(netx.path)
         if why_not_lava is None:
-            found.run["netx"] = _netx_backend(netx.path)
+            chosen.run["netx"] = netx_backend(netx.path)
         else:
-            found.skipped["netx"] = why_not_lava
+            chosen.skipped["netx"] = why_not_lava
     if why_not_lava is None:
-        found.run["lava"] = lava_backend()
+        chosen.run["lava"] = run_lava
     else:
-        found.skipped["lava"] = why_not_lava
-    found.run.update(extra or {})
-    return found
-
-
-def _netx_backend(path: Path, timeout_s: float = 300.0) -> Backend:
-    def run(network: Network, spikes: Mapping[str, Any]) -> Mapping[str, npt.NDArray[np.uint8]]:
-        from ..netx.run import run_netx
-
-        return run_netx(path, spikes, record=list(network.populations), timeout_s=timeout_s).spikes
-
-    return run
+        chosen.skipped["lava"] = why_not_lava
+    chosen.run.update(extra or {})
+    return chosen

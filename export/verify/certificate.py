@@ -8,10 +8,9 @@ many mismatches. A network is called verified only where every back end that ran
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -25,13 +24,13 @@ import numpy.typing as npt
 
 from sdsnn_core import reference
 from sdsnn_core.activity import Activity, first_difference, prepare_inputs
+from sdsnn_core.backend import Backend
 from sdsnn_core.errors import SdsnnError, one_line
 from sdsnn_core.network import NEVER_FIRES, Network
 
 from .traces import save_mismatch
 
 Spikes = Mapping[str, npt.NDArray[np.uint8]]
-Backend = Callable[[Network, Spikes], Mapping[str, npt.NDArray[np.uint8]]]
 
 
 @final
@@ -110,12 +109,23 @@ def verify(
     traces: Path | None = None,
     skipped: Mapping[str, str] | None = None,
 ) -> Certificate:
-    """Run `network` on the reference and on every back end, and compare every population they recorded.
+    """Run `network` on the reference and on every back end, and compare every bin of every population.
 
-    spikes: as `prepare_inputs` takes them. backends: name -> function (network, spikes) -> population -> (samples,
-    steps, size) spikes. A back end that raises an SdsnnError is listed as failed; the certificate is then not
-    verified. traces: folder for `mismatch-<back end>.nir-data`, the traces around a first mismatch. skipped: back ends
-    that cannot run this network, with the reason. Populations that never fire may be left out by a back end.
+    A back end that raises an SdsnnError is listed as failed; the certificate is then not verified. A back end may
+    leave out populations that never fire.
+
+    Args:
+        network: what to run.
+        spikes: (samples, steps, *shape) integers, or a mapping by input name; see `prepare_inputs`.
+        backends: name -> back end.
+        traces: folder for `mismatch-<back end>.nir-data`, the traces around a first mismatch.
+        skipped: back ends that cannot run this network, with the reason.
+
+    Returns:
+        The certificate.
+
+    Raises:
+        NetworkError: the spikes do not match the network.
     """
     inputs, n_samples, n_steps = prepare_inputs(network, spikes)
     truth = reference.run(network, inputs, record=list(network.populations))
@@ -141,7 +151,7 @@ def _compare(
 ) -> Comparison:
     started = time.perf_counter()
     try:
-        got = run(network, inputs)
+        got = run(network, inputs, record=list(network.populations)).spikes
     except SdsnnError as error:
         return Comparison(name, 0, 0, None, time.perf_counter() - started, failed=one_line(error))
     seconds = time.perf_counter() - started
@@ -151,7 +161,8 @@ def _compare(
     if unknown or missing or shapes:
         return Comparison(
             name, 0, 0, None, seconds,
-            failed=f"recorded other populations or shapes than the reference: {sorted(unknown | missing | shapes)}",
+            failed="recorded other populations or shapes than the reference: "
+            + ", ".join(sorted(unknown | missing | shapes)),
         )  # fmt: skip
     bins = sum(train.size for train in got.values())
     mismatches = sum(int((np.asarray(train) != truth.spikes[key]).sum()) for key, train in got.items())
@@ -171,55 +182,10 @@ def _compare(
 
 @lru_cache(maxsize=1)
 def _versions() -> Mapping[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in ("sdsnn", "numpy", "torch", "nir", "lava-nc", "lava-dl", "numba", "h5py"):
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return MappingProxyType(found)
-
-
-def nir_backend(path: Path) -> Backend:
-    """Return a back end that reads `path` back and runs what it says on the reference."""
-
-    def run(network: Network, spikes: Spikes) -> Mapping[str, npt.NDArray[np.uint8]]:
-        from ..nir_format.reader import read_nir
-
-        return reference.run(read_nir(path), spikes, record=list(network.populations)).spikes
-
-    return run
-
-
-def netx_file_backend(path: Path) -> Backend:
-    """Return a back end that reads the netx file `path` and runs what it says on the reference."""
-
-    def run(network: Network, spikes: Spikes) -> Mapping[str, npt.NDArray[np.uint8]]:
-        from ..netx.reader import read_netx
-
-        return reference.run(read_netx(path), spikes, record=list(network.populations)).spikes
-
-    return run
-
-
-def lava_backend(timeout_s: float = 300.0) -> Backend:
-    """Return a back end that runs Lava's fixed-point processes in a child process."""
-
-    def run(network: Network, spikes: Spikes) -> Mapping[str, npt.NDArray[np.uint8]]:
-        from ..lava.run import run_lava
-
-        activity: Activity = run_lava(network, spikes, record=list(network.populations), timeout_s=timeout_s)
-        return activity.spikes
-
-    return run
-
-
-def recorded_backend(trains: Mapping[str, npt.NDArray[np.uint8]]) -> Backend:
-    """Return a back end that has run already: what SLAYER's blocks emitted, for example."""
-    return lambda network, spikes: trains
-
-
-def read_certificate(path: Path) -> dict[str, Any]:
-    """Return the content of a certificate.json."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return MappingProxyType(versions)

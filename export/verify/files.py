@@ -1,7 +1,8 @@
-"""`sdsnn verify`: every form of a network file on the same input."""
+"""Verification of a network file, and the certificate beside it."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,29 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from sdsnn_core.activity import prepare_inputs, random_spikes
+from sdsnn_core.backend import Backend
 from sdsnn_core.compaction import compact
-from sdsnn_core.errors import FileError, NetworkError
+from sdsnn_core.errors import NetworkError
 from sdsnn_core.files import write_json
 from sdsnn_core.network import Network
 from sdsnn_core.spike_files import read_spikes
 
+from ..files import read_network
 from ..nir_format.writer import write_nir
 from ..resolution import resolution_of, with_resolution
-from .backends import Backends, NetxFile, backends_for, write_netx_file
-from .certificate import Backend, Certificate, recorded_backend, verify
-
-
-def read_network(path: Path) -> Network:
-    """Read a .nir or .net file. Raises FileError for any other ending."""
-    if path.suffix == ".net":
-        from ..netx.reader import read_netx
-
-        return read_netx(path)
-    if path.suffix != ".nir":
-        raise FileError(f"network {path}: the ending is {path.suffix!r}, allowed are .nir and .net")
-    from ..nir_format.reader import read_nir
-
-    return read_nir(path)
+from .backends import NetxFile, backends_for, recorded, write_netx_file
+from .certificate import Certificate, verify
 
 
 def verify_file(
@@ -44,12 +34,25 @@ def verify_file(
     seed: int = 0,
     lava: bool = True,
     extra: Mapping[str, Backend] | None = None,
-) -> Certificate:
-    """Verify a network file and write certificate.json, and traces of a mismatch, beside it.
+) -> tuple[Certificate, Path]:
+    """Verify a network file, and write the certificate, and traces of a mismatch, beside it.
 
-    run: the run folder it was exported from, whose SLAYER model joins in. data: spikes to use; otherwise `n_samples`
-    random ones of `n_steps` steps drawn with `seed`. lava: run Lava's processes and lava-dl's netx too. extra: more
-    back ends, of stages that come after this one.
+    Args:
+        path: a .nir or .net file.
+        run: the run folder it was exported from; its SLAYER model is compared too.
+        data: file of spikes (samples, steps, ...); otherwise random ones are drawn.
+        n_samples: random samples to draw.
+        n_steps: steps of each.
+        seed: of the drawing.
+        lava: run Lava's processes and lava-dl's netx too.
+        extra: more back ends by name.
+
+    Returns:
+        The certificate, and the file it was written to (see `write_certificate`).
+
+    Raises:
+        FileError: a file is missing, damaged or of another kind.
+        NetworkError: the data do not match the network, or it is not the network of `run`.
     """
     network = read_network(path)
     if data is not None:
@@ -57,14 +60,37 @@ def verify_file(
         inputs, _, _ = prepare_inputs(network, spikes)
     else:
         inputs = random_spikes(np.random.default_rng(seed), network, n_samples, n_steps)
-    first = {} if run is None else {"slayer": _slayer_backend(run, network, inputs)}
+    slayer = {} if run is None else {"slayer": _slayer_backend(run, network, inputs)}
     with tempfile.TemporaryDirectory() as folder:
         nir_file = write_nir(network, Path(folder) / "network.nir")
-        netx = _netx_file(path, network, Path(folder))
-        backends: Backends = backends_for(network, nir_file, netx, lava=lava, extra=extra)
-        certificate = verify(network, inputs, {**first, **backends.run}, traces=path.parent, skipped=backends.skipped)
-    write_json(path.parent / "certificate.json", certificate.as_dict())
-    return certificate
+        chosen = backends_for(nir_file, _netx_file(path, network, Path(folder)), lava=lava, extra=extra)
+        certificate = verify(network, inputs, {**slayer, **chosen.run}, traces=path.parent, skipped=chosen.skipped)
+    return certificate, write_certificate(certificate, path.parent, random=data is None)
+
+
+def write_certificate(certificate: Certificate, folder: Path, *, random: bool) -> Path:
+    """Write certificate.json to `folder`, but replace no stronger one; return the file that was written.
+
+    Where a certificate.json is there, one on random input goes to certificate-random.json, and one with fewer back ends
+    to certificate-partial.json.
+    """
+    target = folder / "certificate.json"
+    if target.exists():
+        names = {comparison.backend for comparison in certificate.comparisons}
+        if random:
+            target = folder / "certificate-random.json"
+        elif _backends_in(target) - names:
+            target = folder / "certificate-partial.json"
+    write_json(target, certificate.as_dict())
+    return target
+
+
+def _backends_in(path: Path) -> set[str]:
+    """Return the names of the back ends in a certificate; none where it cannot be read."""
+    try:
+        return {comparison["backend"] for comparison in json.loads(path.read_text("utf-8"))["comparisons"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _netx_file(path: Path, network: Network, folder: Path) -> NetxFile:
@@ -85,5 +111,5 @@ def _slayer_backend(run: Path, network: Network, inputs: dict[str, np.ndarray]) 
     trained = load_trained(RunFolder.open(run))
     compaction = compact(with_resolution(lower_trained(trained), resolution_of(network)))
     if compaction.network.digest() != network.digest():
-        raise NetworkError(f"run {run}: its network is another one than that of the file; export it again")
-    return recorded_backend(slayer_spikes(trained, compaction, next(iter(inputs.values()))))
+        raise NetworkError(f"run {run}: expected the network of the file, got another one; export it again")
+    return recorded(slayer_spikes(trained, compaction, next(iter(inputs.values()))))

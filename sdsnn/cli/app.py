@@ -1,7 +1,6 @@
-"""The `sdsnn` command: mounts the commands of the stages and turns user errors into one line and exit status 2.
+"""The `sdsnn` command: mounts the commands and turns a user's mistake into one line and exit status 2.
 
-This is the one module of the core that names the stages; it imports their thin command modules, which import torch,
-Lava and the rest only when a command runs.
+The command modules are thin: numpy, torch, Lava and the rest load inside the functions, when a command runs.
 """
 
 from __future__ import annotations
@@ -9,19 +8,38 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from sdsnn_core.errors import SdsnnError
+import sdsnn
+from sdsnn_core.errors import SdsnnError, one_line
 
-from . import commands as deploy_commands
-from . import export as export_commands
-from . import train as train_commands
-from .doctor import doctor
+from . import check, compare, demo, doctor, export, import_, place, report, simulate, train, verify
 
-INTERRUPTED = 130  # what a shell expects of a program that Ctrl-C stopped
+INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
+# Name -> (function, two examples).
+COMMANDS: dict[str, tuple[Callable[..., Any], tuple[str, str]]] = {
+    "train": (train.train, ("train digits --set optimiser.epochs=40 --run runs/mine", "train --resume runs/mine")),
+    "export": (export.export, ("export runs/mine", "export runs/mine --no-lava --resolution auto")),
+    "import": (
+        import_.import_,
+        ("import theirs.nir --dt 1e-4", "import theirs.nir --dt 1e-4 --calibrate data.npz -o ours.nir"),
+    ),
+    "verify": (
+        verify.verify,
+        ("verify runs/mine/network.nir --run runs/mine", "verify theirs.net --random 16 --steps 64 --no-lava"),
+    ),
+    "simulate": (simulate.simulate, ("simulate runs/mine", "simulate network.nir data.npz --target lava --samples 10")),
+    "place": (place.place, ("place runs/mine --chip loihi2", "place network.nir --picture cores.svg")),
+    "report": (report.report, ("report runs/mine", "report runs/mine --chip loihi1 --samples 100")),
+    "compare": (compare.compare, ("compare runs/a runs/b", "compare runs/* --out compare.html")),
+    "check": (check.check, ("check runs/mine", "check theirs.nir --json")),
+    "demo": (demo.demo, ("demo", "demo --run runs/try --seed 3")),
+    "doctor": (doctor.doctor, ("doctor", "doctor --json")),
+}
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., None]:
@@ -32,32 +50,44 @@ def guarded(command: Callable[..., Any]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except SdsnnError as error:
-            typer.echo(f"sdsnn: {' '.join(str(error).split())}", err=True)
+            typer.echo(f"sdsnn: {one_line(error)}", err=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt as interruption:
             typer.echo(f"sdsnn: {interruption or 'interrupted'}", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # The reader of our output has gone (`sdsnn ... | head`); there is nobody left to tell.
+            # The reader of our output closed it (`sdsnn ... | head`): nobody would see an error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
 
     return run
 
 
-app = typer.Typer(
-    name="sdsnn",
-    help="Train spiking networks whose structure develops, and take what survives to a Loihi-class chip, bit for bit.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for _commands in (train_commands.COMMANDS, export_commands.COMMANDS, deploy_commands.COMMANDS, {"doctor": doctor}):
-    for _name, _command in _commands.items():
-        app.command(_name)(guarded(_command))
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sdsnn {sdsnn.__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train spiking networks whose structure develops, and run them on a Loihi-class chip, bit for bit."""
+
+
+app = typer.Typer(name="sdsnn", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.callback()(_options)
+for _name, (_command, _examples) in COMMANDS.items():
+    # \b keeps the line breaks.
+    _epilog = "\n".join(("\b", "Examples:", *(f"  sdsnn {example}" for example in _examples)))
+    app.command(_name, epilog=_epilog)(guarded(_command))
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    if not sys.warnoptions:
+        # numpy's warnings about bad values would stand in front of the one line that refuses them.
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
+    app(prog_name="sdsnn")

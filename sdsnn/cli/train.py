@@ -1,30 +1,32 @@
-"""Commands of the training stage. Heavy imports happen inside, when a command runs."""
+"""`sdsnn train`: from data and a recipe to a run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-AFTERWARDS: list[Callable[[Path], None]] = []  # what --export does: the stage behind enters it here
 
 
 def train(
     config: Annotated[
         str | None, typer.Argument(help="A TOML file, or the name of a shipped recipe (digits, mnist_mlp, ...).")
     ] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder to make; default runs/<config>-<seed>.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Run folder to make. Default: runs/<config>-<seed>.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set optimiser.epochs=20")
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option("--resume", help="Run folder to go on with; --set may change where and how it computes."),
+        typer.Option(
+            "--resume",
+            help="Run folder to continue; --set may change only keys that leave the result unchanged.",
+        ),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")] = False,
-    export: Annotated[bool, typer.Option("--export", help="Then do what `sdsnn export RUN` does.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is missing.")] = False,
+    export: Annotated[bool, typer.Option("--export", help="Then run `sdsnn export` on the result.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Train a network of SLAYER blocks while its structure develops; writes a run folder."""
@@ -82,12 +84,11 @@ def train(
     )
     for sentence in stop_criteria.unmet(resolved.development, developer.metrics()):
         typer.echo(f"note: development.{sentence}")
-    for then in AFTERWARDS if export else []:
-        then(folder.path)
+    if export:
+        from .export import export as export_command
+
+        export_command(folder.path)
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, with what to do next."""
-
-
-COMMANDS = {"train": train}

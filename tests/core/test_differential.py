@@ -10,10 +10,13 @@ import pytest
 import torch
 from slayer_models import draw_model
 
+from sdsnn.export.lava.run import run_lava
 from sdsnn.export.nir_format.writer import write_nir
-from sdsnn.export.verify.certificate import Backend, Certificate, lava_backend, nir_backend, recorded_backend, verify
+from sdsnn.export.verify.backends import file_backend, recorded
+from sdsnn.export.verify.certificate import Certificate, verify
 from sdsnn.train.slayer.block_spikes import trace
 from sdsnn.train.slayer.lowering import lower
+from sdsnn_core.backend import Backend
 from sdsnn_core.compaction import compact
 from sdsnn_core.lava.compat import lava_available
 
@@ -29,9 +32,9 @@ def certify(seed: int, path: Path, *, lava: bool) -> Certificate:
     trains = trace(blocks, spikes)
     kept = {name: trains[name][..., compaction.kept[name]] for name in network.populations}
     write_nir(network, path)
-    backends: dict[str, Backend] = {"slayer": recorded_backend(kept), "nir": nir_backend(path)}
+    backends: dict[str, Backend] = {"slayer": recorded(kept), "nir": file_backend(path)}
     if lava:
-        backends["lava"] = lava_backend()
+        backends["lava"] = run_lava
     return verify(network, {"input": spikes}, backends)
 
 

@@ -13,12 +13,13 @@ from networks import assert_same_network, random_network
 from sdsnn.export.netx.reader import read_netx
 from sdsnn.export.nir_format.reader import read_nir
 from sdsnn.export.pipeline import export_run
-from sdsnn.export.verify.certificate import nir_backend, recorded_backend, verify
+from sdsnn.export.verify.backends import file_backend, recorded
+from sdsnn.export.verify.certificate import verify
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.trainer import train
 from sdsnn_core import reference
-from sdsnn_core.activity import random_spikes
+from sdsnn_core.activity import Activity, random_spikes
 from sdsnn_core.errors import BackendError
 from sdsnn_core.network import Input, Network, Output, Population, Synapses
 
@@ -70,7 +71,7 @@ def test_one_wrong_bin_is_found_and_named_and_its_traces_are_kept(tmp_path: Path
     name = list(right)[-1]
     wrong = {**right, name: right[name].copy()}
     wrong[name][1, 7, 0] ^= 1
-    certificate = verify(net, spikes, {"right": recorded_backend(right), "wrong": recorded_backend(wrong)}, tmp_path)
+    certificate = verify(net, spikes, {"right": recorded(right), "wrong": recorded(wrong)}, tmp_path)
     assert not certificate.verified
     good, bad = certificate.comparisons
     assert (good.mismatches, bad.mismatches) == (0, 1)
@@ -97,7 +98,7 @@ def test_a_file_that_says_something_else_is_not_verified(tmp_path: Path) -> None
 
     path = tmp_path / "n.nir"
     write_nir(network(60), path)
-    certificate = verify(network(80), np.ones((1, 9, 1)), {"nir": nir_backend(path)})
+    certificate = verify(network(80), np.ones((1, 9, 1)), {"nir": file_backend(path)})
     assert not certificate.verified
     assert certificate.mismatches > 0
 
@@ -107,10 +108,10 @@ def test_a_back_end_that_fails_or_records_too_little_is_not_verified() -> None:
     net = random_network(rng, max_layers=3)
     spikes = random_spikes(rng, net, 1, 5)
 
-    def broken(network: Network, given: object) -> dict:
+    def broken(network: Network, spikes: object, **options: object) -> Activity:
         raise BackendError("ran past its time limit of 3 s")
 
-    certificate = verify(net, spikes, {"broken": broken, "partial": lambda network, given: {}})
+    certificate = verify(net, spikes, {"broken": broken, "partial": recorded({})})
     assert not certificate.verified
     assert certificate.comparisons[0].failed == "ran past its time limit of 3 s"
     assert "other populations or shapes" in (certificate.comparisons[1].failed or "")

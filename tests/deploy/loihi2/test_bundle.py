@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdsnn.cli import commands as _deploy_commands  # noqa: F401  (importing it enters the bundler)
-from sdsnn.cli.export import BUNDLERS
 from sdsnn.deploy.loihi2.bundle import SAMPLES, make_bundle
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.train.data.load import load_data
@@ -87,11 +85,6 @@ def test_a_run_that_was_not_exported(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"certificate\.json: no such file; `sdsnn export .*` writes it"):
         make_bundle(run)
     assert sorted(path.name for path in run.iterdir()) == ["config.toml", "network.nir"]
-
-
-def test_the_export_command_knows_it(tmp_path: Path) -> None:
-    (make,) = BUNDLERS
-    assert make(run_folder(tmp_path / "run", network())).name == "bundle"
 
 
 @pytest.mark.skipif(not lava_available(), reason="Lava is not installed")

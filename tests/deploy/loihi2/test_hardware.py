@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from sdsnn.deploy.loihi2.probe import EXTENSION, missing_modules
-from sdsnn.deploy.loihi2.target import check_supported, merge_probes
+from sdsnn.deploy.loihi2.target import check_supported, merge_measured
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn_core import reference
 from sdsnn_core.errors import UnsupportedNode
@@ -170,8 +170,8 @@ def test_the_whole_path_against_a_stand_in(tmp_path: Path) -> None:
 
 def test_probes_are_averaged_over_samples() -> None:
     runs = [{"Loihi2Power": {"total_power": [1.0, 2.0]}}, {"Loihi2Power": {"total_power": [3.0, 4.0]}}]
-    assert merge_probes(runs) == {"Loihi2Power": {"total_power": [2.0, 3.0]}}
-    assert merge_probes([]) == {}
+    assert merge_measured(runs) == {"Loihi2Power": {"total_power": [2.0, 3.0]}}
+    assert merge_measured([]) == {}
 
 
 def test_what_the_ports_cannot_carry_is_refused() -> None:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-import types
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import typer
 from typer.testing import CliRunner
 
-from sdsnn.cli.app import guarded
-from sdsnn.cli.commands import COMMANDS
+from sdsnn.cli.app import app
 from sdsnn.deploy.engine import Engine
-from sdsnn.deploy.simulate import targets
+from sdsnn.deploy.simulate import backends
 from sdsnn.deploy.simulate.recordings import EVENT_TYPE
 from sdsnn.deploy.simulate.samples import open_samples
-from sdsnn.deploy.simulate.simulation import predict, read_network, simulate
+from sdsnn.deploy.simulate.simulation import Options, predict, simulate_data
+from sdsnn.export.files import read_network
 from sdsnn.export.nir_format.writer import write_nir
-from sdsnn.export.verify.certificate import verify
 from sdsnn.train.data.load import load_data
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
@@ -63,9 +60,7 @@ def as_events(sample: np.ndarray, width: int = 1000) -> np.ndarray:
 
 
 def sdsnn(*arguments: object) -> Any:
-    app = typer.Typer()
-    app.command()(guarded(COMMANDS["simulate"]))
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, ["simulate", *(str(argument) for argument in arguments)])
 
 
 @pytest.fixture
@@ -126,7 +121,7 @@ def test_every_form_of_data_gives_the_same_counts(
     found = open_samples(path)
     assert len(found) == 7
     assert (found.labels is not None) == labelled
-    result = simulate(network, found, found.labels, n_steps=STEPS, bin_width=1000 if events else None)
+    result = simulate_data(network, found, found.labels, options=Options(STEPS, bin_width=1000 if events else None))
     expected = reference.run(network, spikes)
     wanted = predict(network, expected)
     order = np.arange(7)
@@ -146,15 +141,19 @@ def test_every_form_of_data_gives_the_same_counts(
         np.testing.assert_array_equal(result.confusion, confusion)
     if form == "named":
         assert found.classes == ("one", "two", "zero")
-    again = simulate(network, found, n_steps=STEPS, bin_width=1000 if events else None)
+    again = simulate_data(network, found, options=Options(STEPS, bin_width=1000 if events else None))
     np.testing.assert_array_equal(again.predictions, result.predictions)
 
 
 def test_tensors_pairs_and_tonic_like_data_sets(network: Network, spikes: np.ndarray, labels: np.ndarray) -> None:
-    plain = simulate(network, spikes, labels)
-    tensors = simulate(network, ((torch.from_numpy(s), int(label)) for s, label in zip(spikes, labels, strict=True)))
-    pairs = simulate(
-        network, ((as_events(s), y) for s, y in zip(spikes, labels, strict=True)), n_steps=STEPS, bin_width=1000
+    plain = simulate_data(network, spikes, labels)
+    tensors = simulate_data(
+        network, ((torch.from_numpy(s), int(label)) for s, label in zip(spikes, labels, strict=True))
+    )
+    pairs = simulate_data(
+        network,
+        ((as_events(s), y) for s, y in zip(spikes, labels, strict=True)),
+        options=Options(STEPS, bin_width=1000),
     )
     for other in (tensors, pairs):
         assert {**other.to_json(), **TIMES} == {**plain.to_json(), **TIMES}
@@ -169,7 +168,7 @@ def test_targets_agree_also_on_voltages_and_samples_of_different_length(target: 
     nodes = {"input": Input((24,)), "pop": Population((CLASSES,), 0, 40, NEVER_FIRES), "out": Output("pop", "voltage")}
     network = Network(nodes, {"wire": Synapses.from_dense("input", "pop", weight)})
     cut = [sample[: 4 + i].reshape(4 + i, 24) for i, sample in enumerate(spikes[:5])]
-    result = simulate(network, cut, target=target, n_steps=12)
+    result = simulate_data(network, cut, backend=target, options=Options(12))
     for sample, predicted in zip(cut, result.predictions, strict=True):
         voltage = reference.run(network, sample, 12, record_state=["pop"]).voltage["pop"]
         assert predicted == np.argmax(voltage[0].sum(axis=0))
@@ -195,10 +194,10 @@ def test_memory_limit_bounds_the_samples_taken_at_once(network: Network, spikes:
     assert sum(sizes) == len(many)
     assert set(sizes[:-1]) == {5}
     assert max(seen) <= 1  # one sample is looked at before it is known that it does not fit
-    whole = simulate(network, many)
-    assert simulate(network, many, memory_limit=limit, n_threads=1).spikes == whole.spikes
+    whole = simulate_data(network, many)
+    assert simulate_data(network, many, options=Options(memory_limit=limit, n_threads=1)).spikes == whole.spikes
     with pytest.raises(NetworkError, match=r"need .* MiB, the limit is .* MiB; record less"):
-        simulate(network, many, memory_limit=engine.workspace.work_bytes(STEPS))
+        simulate_data(network, many, options=Options(memory_limit=engine.workspace.work_bytes(STEPS)))
 
 
 def test_the_command_prints_tables_and_json(
@@ -228,9 +227,12 @@ def test_the_command_prints_tables_and_json(
     [
         (["n.nir", "none.npz"], "no such file or folder"),
         (["n.nir", "n.nir"], r"the ending is '.nir', allowed is an .npz or .npy"),
-        (["n.nir"], "none given for"),
-        (["n.txt", "good.npz"], "allowed is a network file that ends in .nir or .net"),
-        (["n.nir", "good.npz", "--target", "spinnaker"], "target: got 'spinnaker', allowed engine, reference, lava"),
+        (["n.nir"], "data: expected .*, got none for"),
+        (["n.txt", "good.npz"], "expected a file ending in .nir or .net, or a run folder"),
+        (
+            ["n.nir", "good.npz", "--target", "spinnaker"],
+            "back end: expected one of engine, reference, .*, got spinnaker",
+        ),
         (["n.nir", "wide.npz"], "input 'input': got shape .*, allowed"),
         (["n.nir", "big.npz"], r"input 'input': expected integers 0..1, got 0..7"),
         (["n.nir", "half.npz"], r"expected integers 0..1, got 0.0..0.5"),
@@ -329,61 +331,72 @@ def test_a_run_folder_brings_its_network_and_its_test_split(tmp_path: Path) -> N
 
 
 def test_library_messages(network: Network, spikes: np.ndarray, labels: np.ndarray) -> None:
-    with pytest.raises(NetworkError, match="got no samples"):
-        simulate(network, [])
-    with pytest.raises(NetworkError, match=r"labels: got shape \(3,\), allowed \(7,\)"):
-        simulate(network, spikes, labels[:3])
-    with pytest.raises(NetworkError, match="labels: got -1, allowed 0 and more"):
-        simulate(network, spikes, labels - 1)
+    with pytest.raises(NetworkError, match="expected at least one sample, got none"):
+        simulate_data(network, [])
+    with pytest.raises(NetworkError, match=r"labels: expected shape \(7,\), one for each sample, got \(3,\)"):
+        simulate_data(network, spikes, labels[:3])
+    with pytest.raises(NetworkError, match=r"labels: expected 0 to 2, .* got -1"):
+        simulate_data(network, spikes, labels - 1)
     for target in ("engine", "reference"):
-        with pytest.raises(NetworkError, match=r"expected single samples, got 2|got 2 samples as one"):
-            simulate(network, [spikes[:2]], target=target)
+        with pytest.raises(NetworkError, match="expected single samples, got 2"):
+            simulate_data(network, [spikes[:2]], backend=target)
     two = Network(
         {**network.nodes, "more": Input((2,))}, {**network.projections, "w": Synapses("more", "pop", [0], [0], [2])}
     )
-    with pytest.raises(NetworkError, match="expected a network of one input"):
-        simulate(two, spikes)
-    with pytest.raises(FileError, match=r"ends in .nir or .net"):
+    with pytest.raises(NetworkError, match="expected a network with one input, got input, more"):
+        simulate_data(two, spikes)
+    with pytest.raises(FileError, match=r"ending in .nir or .net"):
         read_network("network.onnx")
 
 
-def test_labels_beyond_the_outputs_widen_the_confusion(network: Network, spikes: np.ndarray) -> None:
-    result = simulate(network, spikes, np.full(7, 5))
-    assert result.confusion is not None
-    assert result.confusion.shape == (6, 6)
-    assert result.confusion[5].sum() == 7
-    assert result.accuracy == 0
+def test_labels_beyond_the_outputs_are_refused(network: Network, spikes: np.ndarray, tmp_path: Path) -> None:
+    message = "labels: expected 0 to 2, the neurons of the output, got 5"
+    with pytest.raises(NetworkError, match=message):
+        simulate_data(network, spikes, np.full(7, 5))
+    with pytest.raises(NetworkError, match=message):
+        simulate_data(network, zip(spikes, [0, 1, 5, 0, 1, 2, 0], strict=True))
+    write_nir(network, tmp_path / "n.nir")
+    np.savez(tmp_path / "data.npz", spikes=spikes, labels=np.full(7, 5))
+    answer = sdsnn(tmp_path / "n.nir", tmp_path / "data.npz")
+    assert answer.exit_code == 2
+    assert answer.output.splitlines() == [f"sdsnn: {message}"]
 
 
-def test_a_target_of_ones_own_and_what_it_measured(
+def test_a_back_end_of_ones_own_and_what_it_measured(
     network: Network, spikes: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(targets.TARGETS, "mine", "mine_for_a_test:run")
-    module = types.ModuleType("mine_for_a_test")
+    def run(network: Network, spikes: Any, n_steps: int | None = None, **options: Any) -> Activity:
+        activity = reference.run(network, spikes, n_steps, **options)
+        return replace(activity, measured={"power_w": 0.25, "samples": len(spikes), "Probe": {"time": [1, 3]}})
 
-    def run(network: Network, samples: Any, options: targets.Options) -> Any:
-        for x in targets.portions(network, samples, options, 4):
-            activity: Activity = reference.run(network, x)
-            options.measured["power_w"] = 0.25
-            yield activity
-
-    monkeypatch.setattr(module, "run", run, raising=False)
-    monkeypatch.setitem(sys.modules, "mine_for_a_test", module)
-    mine, engine = simulate(network, spikes, target="mine"), simulate(network, spikes)
+    monkeypatch.setattr(backends, "BACKENDS", {**backends.BACKENDS, "mine": run})
+    mine, engine = simulate_data(network, spikes, backend="mine"), simulate_data(network, spikes)
     assert mine.spikes == engine.spikes
-    assert mine.to_json()["measured"] == {"power_w": 0.25}
+    assert mine.to_json()["measured"] == {"power_w": 0.25, "samples": 7, "Probe": {"time": [1, 3]}}
     assert "measured" not in engine.to_json()
 
 
-def test_the_engine_is_a_back_end_of_verify(network: Network, spikes: np.ndarray) -> None:
-    from sdsnn.cli.extra_backends import run_engine
-
-    certificate = verify(network, spikes, {"engine": run_engine})
+@pytest.mark.parametrize("name", ["engine", "reference", "nir", "netx file"])
+def test_every_back_end_has_one_signature_and_one_answer(name: str, network: Network, spikes: np.ndarray) -> None:
+    """What `verify`, `simulate` and the fuzzer call is one function, looked up by name in one table."""
+    truth = reference.run(network, spikes, 12, record=["pop"], record_state=["pop"])
+    activity = backends.simulate(network, spikes, 12, backend=name, record=["pop"], record_state=["pop"])
+    assert list(activity.spikes) == ["pop"]
+    np.testing.assert_array_equal(activity.spikes["pop"], truth.spikes["pop"])
+    np.testing.assert_array_equal(activity.voltage["pop"], truth.voltage["pop"])
+    np.testing.assert_array_equal(activity.events["wire"], truth.events["wire"])
+    certificate = backends.verify(network, spikes, [name])
     assert certificate.verified
     assert certificate.bins == 7 * STEPS * CLASSES
 
 
+def test_verify_takes_names_or_functions_and_refuses_an_unknown_name(network: Network, spikes: np.ndarray) -> None:
+    assert backends.verify(network, spikes, {"mine": reference.run}).comparisons[0].backend == "mine"
+    with pytest.raises(NetworkError, match=r"back end: expected one of engine, .*, got spinnaker"):
+        backends.verify(network, spikes, ["spinnaker"])
+
+
 def test_progress_counts_all_samples(network: Network, spikes: np.ndarray) -> None:
     seen: list[int] = []
-    simulate(network, spikes, progress=seen.append, target="reference")
+    simulate_data(network, spikes, progress=seen.append, backend="reference")
     assert seen == [1, 2, 3, 4, 5, 6, 7]

@@ -1,0 +1,80 @@
+"""Networks in files: one reader and one writer, which choose the format by the ending."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sdsnn_core.errors import FileError
+from sdsnn_core.network import Network
+
+
+def read_network(path: str | Path) -> Network:
+    """Read a network from a file, or from the run folder that holds it.
+
+    Args:
+        path: a .nir file of sdsnn, a netx .net file, or a run folder with network.nir.
+
+    Returns:
+        The network, in Loihi's integers.
+
+    Raises:
+        FileError: the file is missing, damaged or has another ending.
+        UnsupportedNode: the file holds a node that has no rule here.
+        NetworkError: the file describes a network that cannot exist.
+
+    Example:
+        >>> import sdsnn
+        >>> nodes = {"in": sdsnn.Input((2,)), "out": sdsnn.Population((1,), 4096, 410, 64), "o": sdsnn.Output("out")}
+        >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "out", [0, 1], [0, 0], [60, 80])})
+        >>> path = sdsnn.write(network, "example.nir")
+        >>> sdsnn.read(path).digest() == network.digest()
+        True
+    """
+    source = Path(path)
+    if source.is_dir():
+        source = source / "network.nir"
+        if not source.is_file():
+            raise FileError(f"{source}: no such file; `sdsnn export` makes it from a run")
+    if source.suffix == ".nir":
+        from .nir_format.reader import read_nir
+
+        return read_nir(source)
+    if source.suffix == ".net":
+        from .netx.reader import read_netx
+
+        return read_netx(source)
+    raise FileError(f"network {source}: expected a file ending in .nir or .net, or a run folder, got {source.name}")
+
+
+def write_network(network: Network, path: str | Path) -> Path:
+    """Write a network to a file, whole or not at all.
+
+    Args:
+        network: what to write.
+        path: a file ending in .nir (NIR) or .net (netx, for chains of layers, as lava-dl loads them).
+
+    Returns:
+        The path.
+
+    Raises:
+        FileError: another ending, or the file cannot be written.
+        UnsupportedNode: the format has no place for a node or projection of this network.
+        NetworkError: the format cannot hold a value of this network.
+
+    Example:
+        >>> import sdsnn
+        >>> nodes = {"in": sdsnn.Input((1,)), "a": sdsnn.Population((1,), 4096, 410, 64), "out": sdsnn.Output("a")}
+        >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "a", [0], [0], [80])})
+        >>> sdsnn.write(network, "example.net").name
+        'example.net'
+    """
+    target = Path(path)
+    if target.suffix == ".nir":
+        from .nir_format.writer import write_nir
+
+        return write_nir(network, target)
+    if target.suffix == ".net":
+        from .netx.writer import write_netx
+
+        return write_netx(network, target)
+    raise FileError(f"network {target}: expected a file ending in .nir or .net, got {target.name}")

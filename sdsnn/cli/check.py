@@ -1,0 +1,28 @@
+"""`sdsnn check`: what will not run, or would run differently, on the way to a chip."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(
+    path: Annotated[Path, typer.Argument(help="A run folder, a .nir or a .net file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """List what will not run, or would run differently, on the way to a chip, with the remedy."""
+    from sdsnn.export.check.check import check_path
+
+    findings = check_path(path)
+    errors = sum(finding.severity == "error" for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"file": str(path), "errors": errors, "findings": [f.as_dict() for f in findings]}))
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.severity}: {finding.where}: {finding.what}; {finding.help} [{finding.rule}]")
+        typer.echo(f"{path}: {errors} errors, {len(findings) - errors} warnings and notes")
+    if errors:
+        raise typer.Exit(1)

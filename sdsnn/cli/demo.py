@@ -1,0 +1,73 @@
+"""`sdsnn demo`: handwritten digits through every stage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .output import console, describe
+
+if TYPE_CHECKING:
+    from ..demo import Demo
+
+
+def demo(
+    run: Annotated[
+        Path, typer.Option("--run", help="Run folder to make; a number is added if it exists already.")
+    ] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same result.")] = 0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Run handwritten digits through every stage, offline: train, develop, export, verify, simulate, price."""
+    from rich.console import Console
+
+    from sdsnn.train.run.config import load_config
+    from sdsnn.train.run.progress import Bars
+
+    from ..demo import free_folder, run_demo
+
+    overrides = settings or []
+    bars = Bars(load_config("digits", overrides).optimiser.epochs, quiet=quiet)
+    stage = Console(stderr=True, quiet=quiet).status
+    result = run_demo(free_folder(run), seed=seed, overrides=overrides, bars=bars, stage=stage)
+    print_demo(result)
+    if as_json:
+        typer.echo(json.dumps(result.numbers()))
+
+
+def print_demo(result: Demo) -> None:
+    """Print the result of the demo as a table, from the report's numbers."""
+    from rich.table import Table
+
+    summary = result.report.data["summary"]
+    table = Table(title="sdsnn demo: handwritten digits", title_justify="left")
+    table.add_column("")
+    table.add_column("in SLAYER", justify="right")
+    table.add_column("exported", justify="right")
+    table.add_row("test accuracy", f"{summary['test_accuracy_before_export']:.2%}", f"{summary['test_accuracy']:.2%}")
+    for name, (before, after) in result.exported.compaction.units.items():
+        table.add_row(f"units in {name}", f"{before:,}", f"{after:,}")
+    synapses = f"{summary['synapses_kept']:,} ({-summary['connection_sparsity']:.1%})"
+    table.add_row("synapses", f"{summary['synapses_dense']:,}", synapses)
+    table.add_row("spikes per inference", "", f"{summary['spikes_per_inference']:.1f}")
+    table.add_row(
+        "synaptic operations per inference",
+        f"{summary['synaptic_operations_dense']:,.0f}",
+        f"{summary['synaptic_operations_per_inference']:,.0f}",
+    )
+    table.add_row(f"cores of {result.report.data['placement']['chip']}", "", f"{summary['cores']}")
+    out = console()
+    out.print(table)
+    out.print("Same spikes as the reference simulator, bin for bin:")
+    for comparison in result.exported.certificate.comparisons:
+        out.print(f"  {comparison.backend:8} {describe(comparison)}")
+    if result.report.energy is not None:
+        out.print(f"Energy: {result.report.energy.headline()}", markup=False)
+    out.print(f"{result.seconds:.0f} s. Files: {', '.join(result.files)}")

@@ -1,0 +1,67 @@
+"""`sdsnn import`: somebody's float NIR graph as a network of integers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .output import console
+
+if TYPE_CHECKING:
+    from sdsnn.export.float_import.read import Imported
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A .nir file of norse, snnTorch, sinabs, spikingjelly, rockpool, ...")],
+    dt: Annotated[float, typer.Option(help="Seconds per step, which NIR does not store; most tools use 1e-4.")],
+    writer: Annotated[
+        str | None, typer.Option(help="The tool that wrote it, if not recognised: snntorch, norse, sinabs, ...")
+    ] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Spikes (.npy, .npz) from which the scale of every layer is chosen.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: FILE.sdsnn.nir.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random spikes used without --calibrate.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, as the last line.")] = False,
+) -> None:
+    """Quantise somebody's float NIR graph to Loihi's integers, and report the error of every node."""
+    from sdsnn.export.float_import.read import import_file
+    from sdsnn.export.nir_format.writer import write_nir
+
+    imported = import_file(file, dt, writer=writer, calibrate=calibrate, seed=seed)
+    target = output or file.with_suffix(".sdsnn.nir")
+    write_nir(imported.network, target)
+    print_import(imported)
+    typer.echo(f"{target}: {sum(p.size for p in imported.network.populations.values())} neurons")
+    if as_json:
+        typer.echo(json.dumps({**imported.as_dict(), "file": str(target)}))
+
+
+def print_import(imported: Imported) -> None:
+    """Print the quantisation error of every node."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    if imported.exact:
+        typer.echo("every value is an integer: nothing was rounded")
+        return
+    columns = (
+        "node", "size", "max weight error", "max threshold error", "clipped", "rounded to 0", "rate", "float rate",
+        "silenced",
+    )  # fmt: skip
+    title = f"written by: {imported.writer}; rates on {imported.data}"
+    table = Table(*columns, box=SIMPLE, pad_edge=False, title=title, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for node in imported.reports:
+        table.add_row(
+            node.name, str(node.neurons), f"{node.weight_error:.2%}", f"{node.threshold_error:.2%}",
+            str(node.saturated), str(node.vanished), f"{node.rate:.4f}", f"{node.rate_float:.4f}", str(node.silenced),
+        )  # fmt: skip
+    console().print(table)
+    for node in imported.reports:
+        for note in node.notes:
+            typer.echo(f"{node.name}: {note}")

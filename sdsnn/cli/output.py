@@ -1,0 +1,42 @@
+"""How the commands print: tables that are cut to no width but a terminal's, and certificates."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sdsnn.export.verify.certificate import Certificate, Comparison
+
+UNLIMITED = 10_000  # columns; rich would take 80 where it finds no terminal
+
+
+def console() -> Console:
+    """Return a console on standard output; without a terminal its lines have any length."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else UNLIMITED)
+
+
+def print_certificate(certificate: Certificate) -> None:
+    """Print one line for every back end."""
+    for comparison in certificate.comparisons:
+        typer.echo(f"  {comparison.backend:9} {describe(comparison)}")
+    for name, reason in certificate.skipped.items():
+        typer.echo(f"  {name:9} skipped: {reason}")
+
+
+def describe(comparison: Comparison) -> str:
+    """Return one comparison of a certificate in words."""
+    if comparison.failed is not None:
+        return f"failed: {comparison.failed}"
+    text = f"{comparison.bins} bins, {comparison.mismatches} mismatches"
+    if (first := comparison.first) is None:
+        return text
+    place = f"node {first['node']}, neuron {first['neuron']}, step {first['step']} of sample {first['sample']}"
+    where = f"; traces in {comparison.trace_file}" if comparison.trace_file else ""
+    return f"{text}, first at {place} (reference {first['reference']}, here {first['here']}){where}"

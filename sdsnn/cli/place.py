@@ -1,0 +1,78 @@
+"""`sdsnn place`: a network on the cores of a chip."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import console
+
+
+def place(
+    network: Annotated[Path, typer.Argument(help="A .nir or .net file, or a run folder that holds network.nir.")],
+    chip: Annotated[str, typer.Option("--chip", help="Name of a chip (`--chip list` shows them) or a TOML file.")] = (
+        "loihi2"
+    ),
+    unpruned: Annotated[
+        list[str] | None,
+        typer.Option("--unpruned", metavar="NODE=UNITS", help="Units of a population before pruning."),
+    ] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE.svg", help="Draw the cores.")] = None,
+    advice: Annotated[bool, typer.Option(help="Also place variants: which limit binds, which change saves.")] = True,
+    bound: Annotated[bool, typer.Option("--bound", help="Compute a tighter lower bound, which takes longer.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Place a network on a chip: cores, memory, the limit that binds, what would help, and the unpruned network."""
+    from sdsnn.deploy.placement.chip import chip_names, load_chip
+    from sdsnn.deploy.placement.explain import explain
+    from sdsnn.deploy.placement.text import placement_lines, placement_tables, placement_to_json
+    from sdsnn.deploy.placement.whole_chip import whole_chip_lines
+    from sdsnn.deploy.report.core_picture import check_picture, save_placement_picture
+    from sdsnn.deploy.report.run_data import read_for_placement
+
+    if chip == "list":
+        for name in chip_names():
+            known = load_chip(name)
+            typer.echo(f"{name}: {known.title}. {known.summary}")
+        return
+    target = load_chip(chip)
+    if picture is not None:
+        check_picture(picture)
+    units = unpruned_units(unpruned or [])
+    loaded, before = read_for_placement(network)
+    if not target.placeable:
+        fits, lines = whole_chip_lines(loaded, target)
+        typer.echo(json.dumps({"chip": target.name, "fits": fits, "lines": lines}) if as_json else "\n".join(lines))
+        raise typer.Exit(0 if fits else 2)
+    report = explain(loaded, target, units or before, advice=advice, tight_bound=bound)
+    if picture is not None and report.placement is not None:
+        save_placement_picture(report.placement, picture)
+    if as_json:
+        typer.echo(json.dumps(placement_to_json(report)))
+    else:
+        for table in placement_tables(report):
+            console().print(table)
+        for line in placement_lines(report)[1 if report.refusal else 0 :]:
+            console().print(line, markup=False)
+    if report.refusal is not None:
+        raise report.refusal
+
+
+def unpruned_units(options: list[str]) -> dict[str, int]:
+    """Read NODE=UNITS options. Raises ConfigError with every problem."""
+    from sdsnn_core.errors import ConfigError
+
+    units: dict[str, int] = {}
+    problems = []
+    for option in options:
+        name, _, number = option.partition("=")
+        if not name or not number.isdigit() or int(number) < 1:
+            problems.append(f"--unpruned: expected NODE=UNITS with at least 1 unit, got {option}")
+        else:
+            units[name] = int(number)
+    if problems:
+        raise ConfigError(problems)
+    return units
