@@ -90,11 +90,13 @@ def prepare_inputs(
                 f"input {name!r}: expected shape (steps, {node.size}) or (samples, steps, {node.size}), "
                 f"got {array.shape}"
             )
-        if array.size and (array.min() < 0 or array.max() > node.max_value or np.any(array != array.astype(np.uint8))):
+        with np.errstate(invalid="ignore"):  # of NaN
+            whole = array.astype(np.uint8)
+        if array.size and (array.min() < 0 or array.max() > node.max_value or np.any(array != whole)):
             raise NetworkError(
                 f"input {name!r}: expected integers 0..{node.max_value}, got {array.min()}..{array.max()}"
             )
-        arrays[name] = array.astype(np.uint8)
+        arrays[name] = whole
     extents = {array.shape[:2] for array in arrays.values()}
     if len(extents) != 1:
         raise NetworkError(

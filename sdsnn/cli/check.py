@@ -13,7 +13,11 @@ def check(
     path: Annotated[Path, typer.Argument(help="A run folder, a .nir or a .net file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """List what will not run, or would run differently, on the way to a chip, with the remedy."""
+    """List what will not run on a chip.
+
+    Also lists what would run differently there or in another tool, each with the remedy. Exit status 1 if there are
+    errors.
+    """
     from sdsnn.export.check.check import check_path
 
     findings = check_path(path)

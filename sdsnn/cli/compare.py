@@ -17,7 +17,10 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", help="HTML page to write.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Compare runs side by side, and mark the front of accuracy against energy."""
+    """Compare runs side by side.
+
+    Marks the runs that no other run beats in both accuracy and energy.
+    """
     from rich.table import Table
 
     from sdsnn.deploy.energy.prices import price_list_names

@@ -25,7 +25,10 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
-    """Run handwritten digits through every stage, offline: train, develop, export, verify, simulate, price."""
+    """Run digits through every stage, offline.
+
+    Trains on handwritten digits, develops the structure, exports, verifies, simulates, places and prices the network.
+    """
     from rich.console import Console
 
     from sdsnn.train.run.config import load_config

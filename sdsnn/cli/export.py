@@ -22,7 +22,11 @@ def export(
     bundle: Annotated[bool, typer.Option("--bundle", help="Also write a folder for someone with the chip.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON, as the last line.")] = False,
 ) -> None:
-    """Write the trained network without its dead units as NIR and netx, and verify every form of it."""
+    """Write a trained network and verify it.
+
+    The network is written without its dead units, as NIR and where possible as netx; every form is compared with the
+    reference simulator, spike by spike. Exit status 2 if anything differs.
+    """
     from sdsnn.deploy.simulate.backends import BACKENDS
     from sdsnn.export.pipeline import export_run
     from sdsnn.export.resolution import resolution_of

@@ -27,7 +27,10 @@ def import_(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random spikes used without --calibrate.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, as the last line.")] = False,
 ) -> None:
-    """Quantise somebody's float NIR graph to Loihi's integers, and report the error of every node."""
+    """Quantise a float NIR graph of another tool.
+
+    Writes a network in Loihi's integers, and reports the error of every node.
+    """
     from sdsnn.export.float_import.read import import_file
     from sdsnn.export.nir_format.writer import write_nir
 

@@ -25,7 +25,10 @@ def place(
     bound: Annotated[bool, typer.Option("--bound", help="Compute a tighter lower bound, which takes longer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Place a network on a chip: cores, memory, the limit that binds, what would help, and the unpruned network."""
+    """Place a network on the cores of a chip.
+
+    Prints cores and memory, the limit that binds, what would help, and the same for the unpruned network.
+    """
     from sdsnn.deploy.placement.chip import chip_names, load_chip
     from sdsnn.deploy.placement.explain import explain
     from sdsnn.deploy.placement.text import placement_lines, placement_tables, placement_to_json

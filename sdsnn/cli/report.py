@@ -19,7 +19,10 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to. Default: the run folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Also print report.json.")] = False,
 ) -> None:
-    """Write report.html and report.json: accuracy, structure, placement, energy and certificate of a run."""
+    """Write report.html and report.json of a run.
+
+    They hold accuracy, structure, activity, placement, energy and the certificate.
+    """
     from sdsnn.deploy.report.report import make_report, write_report
 
     made = make_report(run, chip=chip, samples=samples)

@@ -41,7 +41,10 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Simulate a data set: accuracy, confusion, spikes and synaptic events per inference, throughput."""
+    """Simulate a data set on any back end.
+
+    Prints accuracy, confusion, spikes and synaptic events per inference, and throughput.
+    """
     import itertools
 
     from rich.console import Console

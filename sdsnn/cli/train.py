@@ -29,7 +29,10 @@ def train(
     export: Annotated[bool, typer.Option("--export", help="Then run `sdsnn export` on the result.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
-    """Train a network of SLAYER blocks while its structure develops; writes a run folder."""
+    """Train a network and develop its structure.
+
+    The network is a chain of SLAYER blocks. The run folder holds the configuration, history and checkpoints.
+    """
     from sdsnn.train.data.datasets import with_directory
     from sdsnn.train.data.load import load_data
     from sdsnn.train.development.literal import schedule_for

@@ -25,11 +25,11 @@ def verify(
     lava: Annotated[bool, typer.Option(help="Run Lava's fixed-point processes too.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
 ) -> None:
-    """Compare every back end with the reference, spike by spike.
+    """Compare every back end with the reference.
 
-    Writes certificate.json beside the network. A stronger certificate that is already there is kept: one on random
-    input goes to certificate-random.json, one with fewer back ends to certificate-partial.json. Exit status 1 if
-    anything differs; the first difference is named.
+    All of them run the same input, and every bin is compared. Writes certificate.json beside the network. A stronger
+    certificate that is already there is kept: one on random input goes to certificate-random.json, one with fewer back
+    ends to certificate-partial.json. Exit status 1 if anything differs; the first difference is named.
     """
     from sdsnn.deploy.simulate.backends import BACKENDS
     from sdsnn.export.verify.files import verify_file

@@ -6,14 +6,22 @@ import json
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
 import pytest
+import typer.main
 from networks import random_network
+from typer.testing import CliRunner
 
+from sdsnn.cli.app import COMMANDS, app
+from sdsnn.export.files import read_network
 from sdsnn.export.nir_format.writer import write_nir
+from sdsnn_core.network import Input, Network, Output, Population, Synapses
+from sdsnn_core.activity import random_spikes
 
 SMALL = ["optimiser.epochs=3", "model.hidden=[24, 16]", "optimiser.batch_size=256"]
 
@@ -38,8 +46,28 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
     answer = sdsnn("--help")
     assert answer.returncode == 0
-    for command in ("train", "export", "demo", "doctor"):
-        assert command in answer.stdout
+    for command in COMMANDS:
+        assert f"\n  {command} " in answer.stdout
+    assert "..." not in answer.stdout, "a summary is too long for one line"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_ends_with_two_examples_that_parse(name: str) -> None:
+    answer = CliRunner().invoke(app, [name, "--help"])
+    *_, heading, first, second = answer.output.rstrip().splitlines()
+    assert heading.strip() == "Examples:"
+    command: Any = typer.main.get_command(app)
+    for line in (first, second):
+        program, shown, *words = line.split()
+        assert (program, shown) == ("sdsnn", name)
+        command.commands[name].make_context(name, words)
+
+
+def test_version_and_completion() -> None:
+    answer = CliRunner().invoke(app, ["--version"])
+    assert answer.output == f"sdsnn {metadata.version('sdsnn')}\n"
+    shown = sdsnn("--show-completion", "bash")
+    assert "_SDSNN_COMPLETE" in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -86,6 +114,10 @@ def test_demo_goes_through_every_room_and_ends_with_json(tmp_path: Path) -> None
         assert (tmp_path / "demo" / name).is_file(), name
     for text in ("test accuracy", "synapses", "per inference", "Davies 2018", "0 mismatches"):
         assert text in first.stdout
+    exported = sdsnn("export", str(tmp_path / "demo"), "--samples", "2", "--no-lava", "--bundle")
+    assert exported.returncode == 0, exported.stderr
+    assert "engine" in exported.stdout
+    assert (tmp_path / "demo" / "bundle" / "network.nir").is_file()
     again = sdsnn("demo", "--run", str(tmp_path / "demo"), "--json", "--quiet", *more)
     repeated = json.loads(again.stdout.splitlines()[-1])
     assert Path(repeated["run"]).name == "demo-2"
@@ -117,7 +149,7 @@ def write_files(folder: Path) -> None:
         (["missing.nir"], r"missing\.nir: .*no such file"),
         (["cut.nir"], r"cut\.nir: "),
         (["text.nir"], r"text\.nir: is not an HDF5 file"),
-        (["other.txt"], r"the ending is '\.txt', allowed are \.nir and \.net"),
+        (["other.txt"], r"expected a file ending in \.nir or \.net, or a run folder, got other\.txt"),
         (["unknown.nir"], r"unknown\.nir: .*node 'odd': got a Threshold, allowed are .*CubaLIF"),
         (["good.nir", "--data", "wide.npz"], r"input 'input': got shape \(2, 5, 999\), allowed \(steps, "),
         (["good.nir", "--data", "nospikes.npz"], r"has images; needed is one of spikes, x"),
@@ -146,8 +178,59 @@ def test_verify_writes_a_certificate_beside_the_network(tmp_path: Path) -> None:
     shown = json.loads(answer.stdout)
     assert shown == json.loads((tmp_path / "certificate.json").read_text())
     assert shown["verified"] is True
-    assert shown["comparisons"][0]["backend"] == "nir"
+    assert {"nir", "engine"} <= {comparison["backend"] for comparison in shown["comparisons"]}
     assert shown["comparisons"][0]["bins"] > 0
+
+
+def test_a_certificate_is_not_replaced_by_a_weaker_one(tmp_path: Path) -> None:
+    """Neither by one on random input, nor by one with fewer back ends."""
+    write_files(tmp_path)
+    network = read_network(tmp_path / "good.nir")
+    np.savez(tmp_path / "data.npz", spikes=random_spikes(np.random.default_rng(0), network, 2, 9)["input"])
+
+    def verify(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["verify", str(tmp_path / "good.nir"), "--no-lava", *arguments])
+
+    certificate, data = tmp_path / "certificate.json", str(tmp_path / "data.npz")
+    assert verify("--data", data).exit_code == 0
+    strong = json.loads(certificate.read_text())
+    answer = verify("--random", "2")
+    assert answer.exit_code == 0
+    assert "certificate-random.json: written beside the stronger certificate.json" in answer.output
+    assert json.loads(certificate.read_text()) == strong
+    assert json.loads((tmp_path / "certificate-random.json").read_text())["n_samples"] == 2
+    more = {**strong, "comparisons": [*strong["comparisons"], {**strong["comparisons"][0], "backend": "lava"}]}
+    certificate.write_text(json.dumps(more))
+    assert "certificate-partial.json: written beside" in verify("--data", data).output
+    assert json.loads(certificate.read_text()) == more
+    certificate.write_text(json.dumps(strong))
+    assert "written beside" not in verify("--data", data).output  # as strong as the older one
+    assert json.loads(certificate.read_text())["comparisons"] != strong["comparisons"]  # seconds differ
+
+
+def test_tables_are_not_cut_where_there_is_no_terminal(tmp_path: Path) -> None:
+    name = "population_" + 150 * "x"
+    nodes = {"input": Input((2,)), name: Population((3,), 4096, 410, 64), "output": Output(name)}
+    network = Network(nodes, {"w": Synapses.from_dense("input", name, np.full((3, 2), 80))})
+    write_nir(network, tmp_path / "long.nir")
+    np.savez(tmp_path / "data.npz", spikes=np.ones((1, 5, 2), np.uint8))
+    answer = sdsnn("simulate", "long.nir", "data.npz", "--quiet", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    row = next(line for line in answer.stdout.splitlines() if name in line)
+    assert row.count("│") == 6
+    assert "…" not in answer.stdout
+
+
+@pytest.mark.parametrize("command", ["simulate", "verify"])
+def test_no_warning_of_numpy_stands_before_the_one_line(command: str, tmp_path: Path) -> None:
+    write_files(tmp_path)
+    width = read_network(tmp_path / "good.nir").inputs["input"].size
+    np.savez(tmp_path / "nan.npz", spikes=np.full((2, 5, width), np.nan))
+    options = ["nan.npz"] if command == "simulate" else ["--data", "nan.npz", "--no-lava"]
+    answer = sdsnn(command, "good.nir", *options, cwd=tmp_path)
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr.startswith("sdsnn: input 'input': ")
+    assert answer.stderr.count("\n") == 1, answer.stderr
 
 
 @pytest.mark.slow
