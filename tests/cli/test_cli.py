@@ -48,7 +48,8 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert answer.returncode == 0
     for command in COMMANDS:
         assert f"\n  {command} " in answer.stdout
-    assert "..." not in answer.stdout, "a summary is too long for one line"
+    commands = answer.stdout.partition("Commands:")[2]
+    assert "..." not in commands, "a summary is too long for one line"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
