@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sdsnn.deploy.placement.place import place
     from sdsnn.deploy.report.report import make_report as report
     from sdsnn.deploy.simulate.backends import simulate, verify
-    from sdsnn.export.check.check import check_path as check
+    from sdsnn.export.check.check import check
     from sdsnn.export.files import read_network as read
     from sdsnn.export.files import write_network as write
     from sdsnn.train.development.developer import Developer
@@ -51,7 +51,7 @@ _DOOR = {
     "sdsnn.deploy.placement.place": ("place",),
     "sdsnn.deploy.report.report": ("report=make_report",),
     "sdsnn.deploy.simulate.backends": ("simulate", "verify"),
-    "sdsnn.export.check.check": ("check=check_path",),
+    "sdsnn.export.check.check": ("check",),
     "sdsnn.export.files": ("read=read_network", "write=write_network"),
     "sdsnn.train.development.developer": ("Developer",),
     "sdsnn.train.fused": ("fuse",),

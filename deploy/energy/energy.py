@@ -49,9 +49,13 @@ def price(
         NetworkError: `activity` is not of `network`, or `unpruned` does not fit it.
 
     Example:
-        >>> report = price(activity, network, placement=place(network))  # doctest: +SKIP
-        >>> report.headline()  # doctest: +SKIP
-        '12.3 to 45.6 uJ per inference, partial, Loihi-1-priced: ...'
+        >>> import numpy as np, sdsnn
+        >>> nodes = {"in": sdsnn.Input((4,)), "a": sdsnn.Population((3,), 4096, 410, 64), "out": sdsnn.Output("a")}
+        >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses.from_dense("in", "a", np.full((3, 4), 20))})
+        >>> activity = sdsnn.simulate(network, np.ones((2, 5, 4), np.uint8))
+        >>> report = sdsnn.price(activity, network, placement=sdsnn.place(network))
+        >>> report.label, report.wording
+        ('partial', 'Loihi-1-priced')
     """
     lists = default_price_lists() if tables is None else list(tables)
     counts = count(network, activity, placement)

@@ -44,9 +44,12 @@ def place(network: Network, chip: str | Chip = "loihi2", *, tight_bound: bool = 
         NetworkError: only limits of the whole chip are known.
 
     Example:
-        >>> placement = place(network, "loihi1")  # doctest: +SKIP
-        >>> placement.n_cores, placement.lower_bound  # doctest: +SKIP
-        (6, 6)
+        >>> import numpy as np, sdsnn
+        >>> nodes = {"in": sdsnn.Input((4,)), "a": sdsnn.Population((3,), 4096, 410, 64), "out": sdsnn.Output("a")}
+        >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses.from_dense("in", "a", np.full((3, 4), 20))})
+        >>> placement = sdsnn.place(network, "loihi1")
+        >>> placement.n_cores, placement.lower_bound
+        (1, 1)
     """
     target = chip if isinstance(chip, Chip) else load_chip(chip)
     if not target.placeable or target.layout is None:

@@ -28,11 +28,29 @@ class Report:
 
 
 def make_report(run: str | Path, *, chip: str | Chip = "loihi2", samples: int | None = None) -> Report:
-    """Read a run folder and make its report; nothing is written.
+    """Report on a run: accuracy, structure, activity, placement, energy, certificate. Nothing is written.
 
-    chip: what placement and energy are for. samples: of the test split, recorded for activity and energy (0: nothing
-    is simulated; None: as many as fit in 256 MiB); accuracy is of the whole split. Raises FileError where the run
-    cannot be read.
+    Args:
+        run: the run folder.
+        chip: name of a chip, path of a TOML file, or a Chip, for placement and energy.
+        samples: test samples to record for activity and energy; 0 simulates nothing. Default: as many as fit in
+            256 MiB. The accuracy is of the whole split.
+
+    Returns:
+        The content of report.json (`data`) and of report.html (`html`); `write_report` writes them.
+
+    Raises:
+        FileError: the run cannot be read.
+
+    Example:
+        >>> import pathlib, sdsnn
+        >>> folder = pathlib.Path("example")
+        >>> folder.mkdir()
+        >>> nodes = {"in": sdsnn.Input((1,)), "a": sdsnn.Population((1,), 4096, 410, 64), "out": sdsnn.Output("a")}
+        >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "a", [0], [0], [80])})
+        >>> path = sdsnn.write(network, folder / "network.nir")
+        >>> sdsnn.report(folder).data["summary"]["cores"]
+        1
     """
     target = chip if isinstance(chip, Chip) else load_chip(chip)
     read = read_run(run, samples=samples)

@@ -128,3 +128,31 @@ def _check_run(path: Path) -> list[Finding]:
         if any(finding.severity == "error" for finding in found):
             return found
         return [*found, Finding("lowering", "error", str(path), one_line(error), "see docs/formats.md")]
+
+
+def check(subject: Network | str | Path) -> list[Finding]:
+    """Look for every known trap on the way to a chip.
+
+    Args:
+        subject: a Network, a run folder, a `.nir` or a `.net` file.
+
+    Returns:
+        The findings, the worst first: severity, place, what is wrong and the remedy.
+
+    Raises:
+        FileError: the path is none of these, or the file is damaged.
+
+    Example:
+        >>> import sdsnn
+        >>> nodes = {"in": sdsnn.Input((1,)), "a": sdsnn.Population((1,), 4096, 410, 640), "out": sdsnn.Output("a")}
+        >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "a", [0], [0], [2])})
+        >>> [finding.rule for finding in sdsnn.check(network)]
+        ['never-fires']
+    """
+    from sdsnn_core.network import Network
+
+    from .network import NETWORK_RULES
+
+    if not isinstance(subject, Network):
+        return check_path(Path(subject))
+    return sorted(run_rules(NETWORK_RULES, subject), key=lambda finding: ORDER[finding.severity])

@@ -18,9 +18,9 @@ def check(
     Also lists what would run differently there or in another tool, each with the remedy. Exit status 1 if there are
     errors.
     """
-    from sdsnn.export.check.check import check_path
+    from sdsnn.export.check.check import check as examine
 
-    findings = check_path(path)
+    findings = examine(path)
     errors = sum(finding.severity == "error" for finding in findings)
     if as_json:
         typer.echo(json.dumps({"file": str(path), "errors": errors, "findings": [f.as_dict() for f in findings]}))

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from sdsnn.cli.app import COMMANDS, app
 from sdsnn.export.files import read_network
 from sdsnn.export.nir_format.writer import write_nir
-from sdsnn_core.network import Input, Network, Output, Population, Synapses
 from sdsnn_core.activity import random_spikes
+from sdsnn_core.network import Input, Network, Output, Population, Synapses
 
 SMALL = ["optimiser.epochs=3", "model.hidden=[24, 16]", "optimiser.batch_size=256"]
 

@@ -41,12 +41,11 @@ def fuse(model: torch.nn.Module) -> int:
         The number of neurons that changed.
 
     Example:
-        ```python
-        from sdsnn.train.fused import fuse
-
-        fuse(model)
-        spikes = model(x)  # x: (batch, *shape, steps) float32
-        ```
+        >>> import sdsnn
+        >>> from sdsnn_core.lava.compat import import_slayer
+        >>> neuron = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1}
+        >>> sdsnn.fuse(import_slayer().block.cuba.Dense(neuron, 4, 3))
+        1
     """
     from .blocks import FORWARDS
     from .neuron import Neuron, SlayerNeuron

@@ -67,12 +67,30 @@ def lower(
     dt_s: float = STEP_S,
     provenance: Mapping[str, Any] | None = None,
 ) -> Network:
-    """Return the Network that a chain of SLAYER blocks is.
+    """Lower a chain of SLAYER blocks to a Network in Loihi's integers; nothing is rounded.
 
-    model: a sequence of blocks, or a module that keeps them in order in `.blocks`. input_shape: (N,) or (C, H, W) of
-    what is fed to the first block. input_max: largest value of an input bin (1: binary spikes). dt_s: seconds of a
-    step; the bin width, where the data are recordings.
-    The model must have run forward once, so that SLAYER knows its shapes. Raises UnsupportedNode naming the block.
+    Args:
+        model: a sequence of blocks, or a module that keeps them in order in `.blocks`. It must have run forward once,
+            so that SLAYER knows its shapes.
+        input_shape: (N,) or (C, H, W) of an input bin.
+        input_max: largest value of an input bin; 1 means binary spikes.
+        dt_s: seconds per step; the bin width, where the data are recordings.
+        provenance: what network files carry along, as information only.
+
+    Returns:
+        The network, which spikes as the blocks do.
+
+    Raises:
+        UnsupportedNode: a block has no rule; the message names it.
+
+    Example:
+        >>> import sdsnn, torch
+        >>> from sdsnn_core.lava.compat import import_slayer
+        >>> neuron = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1}
+        >>> block = import_slayer().block.cuba.Dense(neuron, 4, 3, weight_scale=4)
+        >>> spikes = block(torch.ones(1, 4, 5))
+        >>> sdsnn.lower([block], input_shape=(4,)).populations["dense0"].size
+        3
     """
     blocks = list(model.blocks) if isinstance(model, torch.nn.Module) else list(model)  # type: ignore[arg-type]
     builder = _Builder(tuple(int(n) for n in input_shape), input_max)
