@@ -72,7 +72,9 @@ def test_docstrings_have_arguments_results_and_an_example(name: str) -> None:
 @pytest.mark.parametrize("name", CALLED)
 def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    examples = doctest.DocTestFinder(recurse=False).find(documented(name), name, module=False, globs={})
+    thing = documented(name)
+    known = dict(vars(sys.modules[thing.__module__]))
+    examples = doctest.DocTestFinder(recurse=False).find(thing, name, module=False, globs=known)
     results = [doctest.DocTestRunner().run(example) for example in examples if example.examples]
     assert sum(result.attempted for result in results) > 1
     assert sum(result.failed for result in results) == 0
