@@ -116,6 +116,13 @@ def load_data(config: DataConfig, seed: int, *, download: bool = False) -> DataS
             f"data {config.name}: no recordings are left for {', '.join(empty)}; "
             "needed are more of each class, or another data.validation_fraction or data.test_fraction"
         )
+    for name in ("train", "validation", "test"):
+        labels = getattr(data, name).labels
+        if labels.min() < 0 or labels.max() >= data.n_classes:
+            raise FileError(
+                f"data {config.name}: expected labels in 0..{data.n_classes - 1}, one for each output, "
+                f"got {labels.min()}..{labels.max()} in the {name} split"
+            )
     return data
 
 

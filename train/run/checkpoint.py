@@ -1,7 +1,7 @@
 """Checkpoints that are whole or absent: written aside, synced, renamed; loaded without running pickled code.
 
-A file is one line of magic and SHA-256 of what follows, then what torch.save makes. Beside it the one before stays as
-`<name>.previous`, which loading falls back to when the newest is damaged.
+A file is one line of magic and SHA-256 of the rest, then the zip archive of torch.save; the first runs had the archive
+alone. The checkpoint before stays as `<name>.previous`, which loading falls back to when the newest is damaged.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import pickle
 import warnings
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,10 +21,11 @@ from sdsnn_core.files import atomic_path
 from .config import RunConfig, deciding, parse_toml
 
 _MAGIC = b"sdsnn-checkpoint sha256 "
+_ARCHIVE = b"PK\3\4"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values to `path`, all or nothing; what was there stays as `<path>.previous`."""
+    """Write tensors and plain values to `path`, all or nothing; the checkpoint before stays as `<path>.previous`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     # The view is released before an error passes: Python 3.13 would complain that the buffer went first.
@@ -48,7 +48,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def previous(path: Path) -> Path:
-    """Return where the checkpoint before the newest lies."""
+    """Return the path of the checkpoint before the newest."""
     return path.with_name(f"{path.name}.previous")
 
 
@@ -60,15 +60,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise FileError(f"checkpoint {path}: no such file") from None
     except OSError as error:
         raise FileError(f"checkpoint {path}: cannot be read ({error.strerror})") from None
-    if content.startswith(_MAGIC):
+    if not content.startswith(_ARCHIVE):
         head, _, content = content.partition(b"\n")
-        if hashlib.sha256(content).hexdigest().encode() != head[len(_MAGIC) :]:
+        if head != _MAGIC + hashlib.sha256(content).hexdigest().encode():
             raise FileError(f"checkpoint {path}: corrupt or not a checkpoint (its checksum does not match)")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise FileError(f"checkpoint {path}: corrupt or not a checkpoint ({reason[:120]})") from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise FileError(f"checkpoint {path}: corrupt or not a checkpoint ({one_line(error)[:120]})") from None
     if not isinstance(state, dict) or state.get("format") != 1:
         raise FileError(f"checkpoint {path}: not a checkpoint of sdsnn (format 1)")
     return state

@@ -18,10 +18,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
 
 from sdsnn_core.errors import FileError
 from sdsnn_core.files import write_json, write_text
@@ -29,6 +33,7 @@ from sdsnn_core.files import write_json, write_text
 from ..data.load import Split, load_data
 from .config import RunConfig, load_config
 
+LOCK: Final = ".lock"
 _PACKAGES = (
     *("sdsnn", "torch", "numpy", "scipy", "nir", "lava-nc", "lava-dl", "numba", "scikit-learn", "tonic"),
     *("lightning-fabric", "triton"),
@@ -55,17 +60,18 @@ class RunFolder:
         folder = cls(path)
         if folder.path.is_dir() and not folder.config_file.exists():
             folder.remove_leftovers()  # of a run that was killed before it had a configuration
-        unborn = {folder.config_file.name, "environment.json", "data.json"}  # data were missing, say
+        unborn = {folder.config_file.name, "environment.json", "data.json", LOCK}  # data were missing, say
         if folder.path.exists() and (
-            not folder.path.is_dir() or {path.name for path in folder.path.iterdir()} not in (set(), unborn)
+            not folder.path.is_dir() or not {path.name for path in folder.path.iterdir()} <= unborn
         ):
             raise FileError(f"run folder {folder.path}: exists and is not empty; choose another or use --resume")
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"run folder {folder.path}: cannot be made ({error.strerror})") from None
-        write_text(folder.config_file, config.to_toml())
-        write_json(folder.path / "environment.json", environment(config))
+        with folder.locked():
+            write_text(folder.config_file, config.to_toml())
+            write_json(folder.path / "environment.json", environment(config))
         return folder
 
     @classmethod
@@ -79,6 +85,26 @@ class RunFolder:
     def config(self) -> RunConfig:
         """Return the resolved configuration of the run."""
         return load_config(self.config_file)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; the kernel releases it even if the process is killed.
+
+        Raises FileError if another process holds it.
+        """
+        lock = FileLock(self.path / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise FileError(f"run folder {self.path}: expected no other training, got one that runs now") from None
+        except NotImplementedError:
+            pass  # a file system without locks
+        except OSError as error:
+            raise FileError(f"run folder {self.path}: cannot be locked ({error.strerror})") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def test_split(self) -> Split:
         """Load the test split of the run's data set."""

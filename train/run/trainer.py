@@ -6,13 +6,14 @@ import functools
 import hashlib
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
 import numpy as np
 import torch
 
-from sdsnn_core.files import write_json
+from sdsnn_core.files import write_json, write_text
 
 from ..data.load import DataSet, load_data
 from ..data.prefetch import Ahead
@@ -229,7 +230,13 @@ def train(
     here if it was not before; its leader alone reads and writes the folder.
     """
     team = team or assemble(config.hardware)
-    told = progress or Silent()
+    with ExitStack() as held:
+        team.from_leader(lambda: held.enter_context(folder.locked()))
+        return _train(config, folder, resume, progress or Silent(), team)
+
+
+def _train(config: RunConfig, folder: RunFolder, resume: bool, progress: Progress, team: Team) -> TrainResult:
+    """Train in a folder that this process holds."""
     trainer = Trainer(config, team)
 
     def begin() -> dict[str, Any] | None:
@@ -237,6 +244,8 @@ def train(
             folder.remove_leftovers()
             if folder.checkpoint_file.exists() or previous(folder.checkpoint_file).exists():
                 return load_newest(folder.checkpoint_file)
+        else:
+            write_text(folder.config_file, config.to_toml())  # another process may have written its own
         write_json(folder.data_file, trainer.data.format._asdict())
         save_checkpoint(folder.checkpoint_file, trainer.state())
         return None
@@ -251,15 +260,15 @@ def train(
         return folder.history() if state is not None else []
 
     for line in team.from_leader(past):
-        told.epoch(line)
+        progress.epoch(line)
     with Logs(config.log, folder, trainer.epochs_done, writes=team.leader) as logs:
         while not trainer.stops():
-            line = trainer.run_epoch(told)
+            line = trainer.run_epoch(progress)
             better = trainer.is_best(line)
             if better:
                 trainer.best = {"epoch": line["epoch"], "score": trainer.score(line)}
             team.from_leader(functools.partial(_keep, trainer, folder, line, better, logs))
-            told.epoch(line)
+            progress.epoch(line)
     state = team.from_leader(lambda: load_checkpoint(folder.best_file))
     trainer.load_state(state)
     test = evaluate(trainer.model, trainer.data.test, trainer.loss, team=team)

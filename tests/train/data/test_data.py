@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdsnn.train.data.encoding import accumulate
-from sdsnn.train.data.load import load_data, split_indices
+from sdsnn.train.data.load import DataSet, Split, load_data, split_indices
 from sdsnn.train.run.config import DataConfig
+from sdsnn_core.errors import FileError
 
 
 @given(st.integers(0, 16), st.integers(1, 64))
@@ -31,6 +33,18 @@ def test_splits_are_disjoint_complete_stratified_and_seeded() -> None:
     for a, b in zip(parts, split_indices(labels, 0.15, 0.2, seed=3), strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(parts[2], split_indices(labels, 0.15, 0.2, seed=4)[2])
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_without_an_output_are_refused_before_training(label: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mine(config: DataConfig, seed: int, download: bool) -> DataSet:
+        good = Split(np.zeros((3, 4, 5), np.uint8), np.arange(3))
+        return DataSet("mine", (5,), 3, good, good, Split(good.spikes, np.array([0, label, 1])))
+
+    monkeypatch.setattr("sdsnn.train.data.datasets.find", lambda name: mine)
+    low, high = min(label, 0), max(label, 1)
+    with pytest.raises(FileError, match=rf"expected labels in 0\.\.2, .* got {low}\.\.{high} in the test split"):
+        load_data(DataConfig(name="my:set"), 0)
 
 
 def test_digits_are_whole() -> None:

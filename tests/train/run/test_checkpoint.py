@@ -43,6 +43,48 @@ def test_any_changed_byte_is_found(rng: np.random.Generator, tmp_path: Path) -> 
         assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_checkpoint_with_or_without_checksum_is_one_line_or_intact(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    """200 places flipped or cut, half of them in files of before the checksum, where any exception can come up."""
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, state(1))
+    whole = path.read_bytes()
+    archive = whole[whole.index(b"\n") + 1 :]
+    refused = 0
+    for case in range(200):
+        content = bytearray(whole if case % 2 else archive)
+        # The pickle, which is what can raise anything, lies at the beginning of the archive.
+        position = int(rng.integers(len(content) if case % 4 < 2 else 600))
+        if case % 8 < 6:
+            content[position] ^= 1 << int(rng.integers(8))
+        else:
+            del content[position:]
+        path.write_bytes(content)
+        try:
+            loaded = load_checkpoint(path)
+        except FileError as error:
+            message = str(error)
+        else:
+            assert not case % 2, "a checksum must find every change"
+            assert loaded["format"] == 1
+            continue
+        refused += 1
+        assert message.startswith(f"checkpoint {path}: ")
+        assert "\n" not in message
+    assert refused >= 130
+
+
+def test_a_damaged_first_line_is_not_taken_for_a_file_without_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, state(1))
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    with pytest.raises(FileError, match="checksum does not match"):
+        load_checkpoint(path)
+    torch.save(state(2), path)  # as the first runs have it
+    assert load_checkpoint(path)["value"] == 2
+
+
 def test_damaged_newest_is_answered_by_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
     save_checkpoint(path, state(1))
