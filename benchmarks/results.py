@@ -39,8 +39,7 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str], f
 
     from sdsnn.deploy.simulate.simulation import Options, simulate_data
     from sdsnn.export.pipeline import lower_trained
-    from sdsnn.train.data.datasets import with_directory
-    from sdsnn.train.run.config import load_config
+    from sdsnn.train.run.config import load_config, with_directory
     from sdsnn.train.run.run_folder import RunFolder
     from sdsnn.train.run.trained import load_trained
     from sdsnn.train.run.trainer import train

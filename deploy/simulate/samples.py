@@ -3,7 +3,8 @@
 FILE.npz   spikes (or x): (samples, steps, *shape); labels (or y): (samples,), optional
 FILE.npz   events: all recordings' events one after another; offsets: (samples + 1,) where each begins; labels
 FILE.npy   spikes as above, or the events of one recording
-FOLDER     one folder per class, or recordings without labels: .npy, .npz or N-MNIST's .bin (`recordings.py`)
+FOLDER     one folder per class, or recordings without labels, read as in training (`train/data/recordings.py`);
+           the time of events counts from the first
 RUN        a run folder: the test split of its data set
 """
 
@@ -20,11 +21,10 @@ from typing import IO, Any, final
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn.train.data.recordings import find_recordings, from_first, read_recording
 from sdsnn_core.errors import FileError
+from sdsnn_core.spike_files import LABELS, SPIKES
 
-from .recordings import find_recordings, read_recording
-
-SPIKE_KEYS, LABEL_KEYS = ("spikes", "x"), ("labels", "y")
 FORMS = "an .npz or .npy of spikes or events, a folder of recordings or a run folder"
 
 
@@ -61,7 +61,7 @@ def open_samples(path: str | Path) -> Samples:
             names = {name.removesuffix(".npy") for name in file.namelist()}
     except (OSError, zipfile.BadZipFile):
         raise FileError(f"data {path}: is not an .npz file, or it is damaged") from None
-    key = next((key for key in SPIKE_KEYS if key in names), None)
+    key = next((key for key in SPIKES if key in names), None)
     if key is not None:
         member = Member(path, key)
         return Samples(member, len(member), _labels(path, names, len(member)))
@@ -84,7 +84,7 @@ def _array(path: Path) -> Samples:
 
 
 def _labels(path: Path, names: set[str], count: int) -> npt.NDArray[np.int64] | None:
-    key = next((key for key in LABEL_KEYS if key in names), None)
+    key = next((key for key in LABELS if key in names), None)
     if key is None:
         return None
     labels = _arrays(path, key)[key]
@@ -115,12 +115,18 @@ def _events(path: Path, names: set[str]) -> Samples:
     return Samples(np.split(events, offsets[1:-1]), len(offsets) - 1, _labels(path, names, len(offsets) - 1))
 
 
+def _recording(path: Path) -> npt.NDArray[Any]:
+    """Read a recording as training does: the time of events counts from the first."""
+    recording = read_recording(path)
+    return recording if recording.dtype.names is None else from_first(recording)
+
+
 def _folder(path: Path) -> Samples:
     found = find_recordings(path)
 
     class _Files:
         def __iter__(self) -> Iterator[Any]:
-            return map(read_recording, found.files)
+            return map(_recording, found.files)
 
     labels = None if found.labels is None else np.array(found.labels, np.int64)
     return Samples(_Files(), len(found.files), labels, tuple(found.classes))

@@ -33,11 +33,9 @@ def train(
 
     The network is a chain of SLAYER blocks. The run folder holds the configuration, history and checkpoints.
     """
-    from sdsnn.train.data.datasets import with_directory
     from sdsnn.train.data.load import load_data
     from sdsnn.train.development.literal import schedule_for
-    from sdsnn.train.run.config import deciding, load_config
-    from sdsnn.train.run.plots import write_plots
+    from sdsnn.train.run.config import deciding, load_config, with_directory
     from sdsnn.train.run.processes import PeerFailed, assemble
     from sdsnn.train.run.progress import Bars
     from sdsnn.train.run.run_folder import RunFolder
@@ -79,7 +77,6 @@ def train(
     if not team.leader:
         return
     developer = result.trainer.developer
-    write_plots(folder.path, folder.history(), result.best_epoch)
     typer.echo(
         f"{folder.path}: epoch {result.best_epoch} chosen on validation ({result.validation_accuracy:.2%}); "
         f"test accuracy {result.test.accuracy:.2%}, "

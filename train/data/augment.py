@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from sdsnn_core.compiled import compiled
 
-from ..run.config import DataConfig
+from .settings import DataConfig
 
 Pictures = npt.NDArray[Any]
 Places = npt.NDArray[np.float64]

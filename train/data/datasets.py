@@ -12,15 +12,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 from sdsnn_core.errors import ConfigError, FileError
 
-if TYPE_CHECKING:
-    from ..run.config import DataConfig, RunConfig
-    from .load import DataSet
+from .settings import NAMES, DataConfig
 
-Loader = Callable[["DataConfig", int, bool], "DataSet"]
+Loader = Callable[[DataConfig, int, bool], Any]
+"""(configuration, seed, whether to download) -> DataSet"""
 
 
 @final
@@ -80,13 +79,7 @@ DATA_SETS = {
         "data.directory: train.npz and test.npz with `spikes` and `labels`, or <class>/<file> of events (docs/data.md)",
     ),
 }  # fmt: skip
-
-
-def check_name(name: str) -> str:
-    """Return `name` if it can name a data set. Raises ValueError saying what is allowed."""
-    if name not in DATA_SETS and ":" not in name:
-        raise ValueError(f"got {name!r}, allowed are {', '.join(DATA_SETS)} or package.module:function")
-    return name
+assert tuple(DATA_SETS) == NAMES
 
 
 def find(name: str) -> Loader:
@@ -119,17 +112,6 @@ def locate(config: DataConfig) -> Path:
         return Path(config.directory).expanduser()
     folders = DATA_SETS[config.name].folders or (config.name,)
     return next((found for name in folders if (found := data_home() / name).is_dir()), data_home() / folders[0])
-
-
-def with_directory(config: RunConfig) -> RunConfig:
-    """Return the configuration with the directory of its data written down, if that exists, so that a run finds it."""
-    data = config.data
-    if data.directory is not None or data.name not in DATA_SETS or not DATA_SETS[data.name].folders:
-        return config
-    found = locate(data)
-    if not found.is_dir():
-        return config
-    return config.model_copy(update={"data": data.model_copy(update={"directory": str(found.resolve())})})
 
 
 def missing(config: DataConfig, directory: Path, what: str) -> FileError:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..run.config import DataConfig
 from .load import Bins
+from .settings import DataConfig
 
 Encode = Callable[[npt.NDArray[Any]], Bins]
 

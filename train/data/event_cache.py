@@ -25,11 +25,9 @@ import numpy.typing as npt
 from sdsnn_core.errors import FileError
 from sdsnn_core.network import Shape
 
-from ..run.config import DataConfig
 from .load import Bins, Indices
-
-Events = npt.NDArray[Any]
-"""Structured array with fields x, y, t (microseconds) and p; y and p may be absent."""
+from .recordings import Events, from_first
+from .settings import DataConfig
 
 _FORMAT = 1
 
@@ -65,9 +63,20 @@ class Sensor:
 def bins_of(events: Events, sensor: Sensor, config: DataConfig, source: str) -> npt.NDArray[np.uint32]:
     """Return the sorted bins that hold at least one of the events; events after the last step are left out.
 
-    Raises FileError for events outside the sensor.
+    Args:
+        events: of one recording, or its bins (steps, *shape) of 0 and 1.
+        sensor: what it was recorded with.
+        config: step_us, n_steps and downsample count.
+        source: file or position, for errors.
+
+    Raises:
+        FileError: events outside the sensor, or bins of another shape.
     """
-    names = events.dtype.names or ()
+    names = events.dtype.names
+    if names is None:
+        return _indices(events, sensor.shape(config.downsample), config.n_steps, source)
+    if sensor.from_first:
+        events = from_first(events)
     zero = np.zeros(len(events), np.int64)
     x, y, p, t = (events[name].astype(np.int64) if name in names else zero for name in ("x", "y", "p", "t"))
     for name, values, size in (("x", x, sensor.width), ("y", y, sensor.height), ("p", p, sensor.polarities)):
@@ -75,8 +84,6 @@ def bins_of(events: Events, sensor: Sensor, config: DataConfig, source: str) -> 
             raise FileError(
                 f"data {source}: {name} in {values.min()}..{values.max()}, allowed are 0..{size - 1} of its sensor"
             )
-    if sensor.from_first and len(t):
-        t = t - t.min()
     step = np.floor(t / config.step_us).astype(np.int64)
     if len(step) and step.min() < 0:
         raise FileError(f"data {source}: has events before time 0 ({t.min()} us)")
@@ -85,6 +92,13 @@ def bins_of(events: Events, sensor: Sensor, config: DataConfig, source: str) -> 
     channel = rows + x // config.downsample
     inside = step < config.n_steps
     return np.unique(step[inside] * math.prod(shape) + channel[inside]).astype(np.uint32)
+
+
+def _indices(bins: Bins, shape: Shape, n_steps: int, source: str) -> npt.NDArray[np.uint32]:
+    """Return where a recording that already comes as bins (steps, *shape) of 0 and 1 holds a spike."""
+    if bins.shape[1:] != shape or not np.isin(bins, (0, 1)).all():
+        raise FileError(f"data {source}: expected bins (steps, *{shape}) of 0 and 1, got {bins.dtype} {bins.shape}")
+    return np.flatnonzero(bins[:n_steps]).astype(np.uint32)
 
 
 @final
@@ -188,7 +202,7 @@ def _fill(
 
 def _denoised(events: Events, sensor: Sensor, config: DataConfig) -> Events:
     """Return the events that have another one beside them within `denoise_us` before them (tonic's Denoise)."""
-    if not config.denoise_us or sensor.height == 1:
+    if not config.denoise_us or sensor.height == 1 or events.dtype.names is None:
         return events
     from tonic.transforms import Denoise
 

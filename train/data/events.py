@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from sdsnn_core.errors import FileError, MissingDependency, one_line
+from sdsnn_core.errors import FileError, one_line
 
-from ..run.config import DataConfig
 from .augment import KEYS, varies, vary
 from .datasets import DATA_SETS, locate, missing
-from .event_cache import EventBins, Events, Recording, Sensor, cached
+from .event_cache import EventBins, Recording, Sensor, cached
 from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices
+from .recordings import EVENT_TYPE, Events, read_aedat4, read_bin
+from .settings import DataConfig
 
-_XYTP = np.dtype([("x", np.int64), ("y", np.int64), ("t", np.int64), ("p", np.int64)])
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -53,18 +53,9 @@ def nmnist(config: DataConfig, seed: int, download: bool) -> DataSet:
     """Return N-MNIST, shape (2, 34, 34): (polarity, y, x), polarity 1 where it got brighter."""
     directory = _directory(config, ("Train", "Test"), download, _download_nmnist)
     parts = [_class_files(directory / part, ".bin", [str(digit) for digit in range(10)]) for part in ("Train", "Test")]
-    recordings = [Recording(str(path), label, functools.partial(_read_bin, path)) for p in parts for path, label in p]
+    recordings = [Recording(str(path), label, functools.partial(read_bin, path)) for p in parts for path, label in p]
     bins = cached(config, Sensor(34, 34, 2), recordings, file_signature(directory, [r.source for r in recordings]))
     return event_set(config, bins, 10, split_of(config, bins, [len(part) for part in parts], seed))
-
-
-def _read_bin(path: Path) -> Events:
-    from tonic.io import read_mnist_file
-
-    if path.stat().st_size % 5:
-        raise FileError(f"data {path}: {path.stat().st_size} bytes, which are not whole events of 5; cut off?")
-    events: Events = read_mnist_file(str(path), dtype=_XYTP)
-    return events
 
 
 def dvs_gesture(config: DataConfig, seed: int, download: bool) -> DataSet:
@@ -91,7 +82,7 @@ def _read_gesture(path: Path) -> Events:
     table = load_array(path)
     if table.ndim != 2 or table.shape[1] != 4 or table.dtype.kind not in "iuf":
         raise FileError(f"data {path}: shape {table.shape} and dtype {table.dtype}, needed is (n, 4): x, y, p, t in ms")
-    events = np.zeros(len(table), _XYTP)
+    events = np.zeros(len(table), EVENT_TYPE)
     for column, name in enumerate(("x", "y", "p")):
         events[name] = table[:, column]
     events["t"] = table[:, 3].astype(np.int64) * 1000
@@ -143,7 +134,7 @@ def _heidelberg(config: DataConfig, seed: int, download: bool, names: tuple[str,
 
 def _read_heidelberg(file: Any, index: int) -> Events:
     times, units = file["spikes/times"][index], file["spikes/units"][index]
-    events = np.zeros(len(times), _XYTP)
+    events = np.zeros(len(times), EVENT_TYPE)
     events["t"] = np.floor(times.astype(np.float64) * 1e6)
     events["x"] = units
     return events
@@ -158,27 +149,6 @@ def cifar10_dvs(config: DataConfig, seed: int, download: bool) -> DataSet:
     bins = cached(config, sensor, recordings, file_signature(directory, [r.source for r in recordings]))
     parts = split_indices(bins.labels, config.validation_fraction, config.test_fraction, seed)
     return event_set(config, bins, 10, parts)
-
-
-def read_aedat4(path: Path) -> Events:
-    """Read the events of an .aedat4 file through tonic, which needs the package aedat."""
-    try:
-        import aedat  # noqa: F401
-    except ImportError:
-        raise MissingDependency("reading .aedat4 files needs the package aedat: pip install aedat") from None
-    from tonic.io import read_aedat4 as read
-
-    try:
-        table = read(str(path))
-    except BaseException as error:
-        # A damaged file may also end in tonic's plain Exception, or in a panic of aedat's Rust, a BaseException.
-        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
-            raise
-        raise FileError(f"data {path}: not an .aedat4 file of events ({one_line(error)})") from None
-    events = np.zeros(len(table), _XYTP)
-    for ours, theirs in zip(("t", "x", "y", "p"), table.dtype.names, strict=True):
-        events[ours] = table[theirs]
-    return events
 
 
 def load_array(path: Path) -> Any:

@@ -11,15 +11,13 @@ import numpy.typing as npt
 from sdsnn_core.errors import FileError
 from sdsnn_core.spike_files import read_spikes
 
-from ..run.config import DataConfig
 from .augment import KEYS, varies
 from .datasets import locate, missing
-from .event_cache import Events, Recording, Sensor, cached
-from .events import event_set, file_signature, load_array, read_aedat4, split_of
+from .event_cache import Recording, Sensor, cached
+from .events import event_set, file_signature, split_of
 from .load import Bins, DataSet, Indices, Split, split_indices
-
-_SUFFIXES = (".npy", ".bin", ".aedat4")
-_FIELDS = ("x", "y", "t", "p")
+from .recordings import ENDINGS, read_recording, recordings_in
+from .settings import DataConfig
 
 
 def folder(config: DataConfig, seed: int, download: bool) -> DataSet:
@@ -94,13 +92,13 @@ def _events(config: DataConfig, directory: Path, seed: int) -> DataSet:
         files = [
             (path, label)
             for label, name in enumerate(classes)
-            for path in sorted((top / name).glob("*"))
-            if path.suffix in _SUFFIXES
+            if (top / name).is_dir()
+            for path in recordings_in(top / name)
         ]
         counts.append(len(files))
-        recordings += [Recording(str(path), label, functools.partial(_read_events, path)) for path, label in files]
+        recordings += [Recording(str(path), label, functools.partial(read_recording, path)) for path, label in files]
     if not recordings:
-        raise FileError(f"data {directory}: its folders hold no files of events; allowed are {', '.join(_SUFFIXES)}")
+        raise FileError(f"data {directory}: its folders hold no files of events; allowed are {', '.join(ENDINGS)}")
     sensor = Sensor(*config.sensor, from_first=True)
     bins = cached(config, sensor, recordings, file_signature(directory, [r.source for r in recordings]))
     if split:
@@ -108,26 +106,3 @@ def _events(config: DataConfig, directory: Path, seed: int) -> DataSet:
     else:
         parts = split_indices(bins.labels, config.validation_fraction, config.test_fraction, seed)
     return event_set(config, bins, len(classes), parts)
-
-
-def _read_events(path: Path) -> Events:
-    """Read .npy (fields x, y, t, p, or (n, 4) numbers in that order), .bin as N-MNIST has them, or .aedat4."""
-    if path.suffix == ".aedat4":
-        return read_aedat4(path)
-    if path.suffix == ".bin":
-        from tonic.io import read_mnist_file
-
-        kinds = np.dtype([(name, np.int64) for name in _FIELDS])
-        events: Events = read_mnist_file(str(path), dtype=kinds)
-        return events
-    table: Events = load_array(path)
-    if table.dtype.names is not None:
-        if not {"x", "t"} <= set(table.dtype.names):
-            raise FileError(f"data {path}: has fields {', '.join(table.dtype.names)}; needed are x and t, may be y, p")
-        return table
-    if table.ndim != 2 or table.shape[1] != 4:
-        raise FileError(f"data {path}: shape {table.shape}; needed is (n, 4): x, y, t in microseconds, p")
-    result = np.zeros(len(table), [(name, np.int64) for name in _FIELDS])
-    for column, name in enumerate(_FIELDS):
-        result[name] = table[:, column]
-    return result

@@ -15,11 +15,11 @@ from sdsnn_core.errors import FileError
 from sdsnn_core.files import atomic_path
 from sdsnn_core.network import Shape
 
-from ..run.config import DataConfig
 from .augment import varies, vary
 from .datasets import locate, missing
 from .encoding import encoder
 from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices
+from .settings import DataConfig
 
 Images = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]

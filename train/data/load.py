@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sdsnn_core.errors import FileError
 from sdsnn_core.network import Shape
 
-from ..run.config import DataConfig
+from .settings import DataConfig
 
 Indices = npt.NDArray[np.int64]
 Bins = npt.NDArray[np.uint8]

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.errors import ConfigError, FileError
 
-from ..data.datasets import check_name
-from .config_training import Fraction, HardwareConfig, LogConfig, OptimiserConfig, Section
+from ..data.datasets import DATA_SETS, locate
+from ..data.settings import DataConfig
+from ..section import Fraction, Section
+from .config_training import HardwareConfig, LogConfig, OptimiserConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,29 +26,6 @@ else:
     import tomli as tomllib
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-
-
-class DataConfig(Section):
-    """What to train on, and how it becomes spikes. Which keys a set reads: docs/data.md."""
-
-    name: Annotated[str, AfterValidator(check_name)] = "digits"
-    directory: str | None = Field(None, description="where the files are; None: a folder of $SDSNN_DATA")
-    n_steps: int = Field(16, ge=1, le=10_000, description="time steps that carry input")
-    coding: Literal["rate", "latency", "direct"] = Field("rate", description="images: grey levels to spikes")
-    levels: int = Field(15, ge=1, le=255, description="direct coding: largest graded spike")
-    noise: float = Field(0.0, ge=0, description="training only: standard deviation of pixel noise, in grey levels")
-    shift: int = Field(0, ge=0, le=64, description="training only: largest random move of the picture, in pixels")
-    rotate: float = Field(0.0, ge=0, le=180, description="training only: largest random turn, in degrees")
-    zoom: float = Field(0.0, ge=0, lt=1, description="training only: largest random change of height and of width")
-    elastic: float = Field(0.0, ge=0, description="training only: random smooth bending, root mean square in pixels")
-    step_us: float = Field(1000.0, gt=0, description="events: duration of a time step in microseconds")
-    downsample: int = Field(1, ge=1, le=64, description="events: pixels (or channels) that become one, per axis")
-    denoise_us: float = Field(0.0, ge=0, description="events: those without a neighbour this recent go; 0 keeps all")
-    sensor: tuple[int, int, int] | None = Field(None, description="folder of events: width, height, polarities")
-    validation_fraction: float = Field(0.15, gt=0, lt=0.5)
-    test_fraction: float = Field(0.2, gt=0, lt=0.5, description="of sets that have no test split of their own")
-    cache: str | None = Field(None, description="where binned events are kept; None: $SDSNN_CACHE or ~/.cache/sdsnn")
-    workers: int = Field(1, ge=0, le=64, description="threads that prepare batches ahead; 0 prepares them in line")
 
 
 class NeuronConfig(Section):
@@ -182,6 +161,17 @@ def deciding(config: RunConfig) -> RunConfig:
     hardware = HardwareConfig(precision=config.hardware.precision)
     changes = {"data": data, "optimiser": optimiser, "hardware": hardware, "threads": 0, "log": LogConfig()}
     return config.model_copy(update=changes)
+
+
+def with_directory(config: RunConfig) -> RunConfig:
+    """Return the configuration with the directory of its data written down, if that exists, so that a run finds it."""
+    data = config.data
+    if data.directory is not None or data.name not in DATA_SETS or not DATA_SETS[data.name].folders:
+        return config
+    found = locate(data)
+    if not found.is_dir():
+        return config
+    return config.model_copy(update={"data": data.model_copy(update={"directory": str(found.resolve())})})
 
 
 def recipe_path(name: str) -> Path:

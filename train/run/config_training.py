@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A table of the configuration; unknown keys are mistakes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from ..section import Fraction, Section
 
 
 class OptimiserConfig(Section):

@@ -9,7 +9,6 @@ checkpoint.pt     the state after the last complete epoch; --resume goes on from
 best.pt           the state of the epoch that validation chose
 data.json         shape of the samples, number of classes, largest input, seconds of a step
 test.json         how the chosen epoch does on the test split, at the end of training
-structure.png, survival.png, accuracy.png   pictures of the history, at the end of training
 network.nir, certificate.json, report.json   written by export
 """
 

@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 from sdsnn.cli.app import app
 from sdsnn.deploy.engine import Engine
 from sdsnn.deploy.simulate import backends
-from sdsnn.deploy.simulate.recordings import EVENT_TYPE
 from sdsnn.deploy.simulate.samples import open_samples
 from sdsnn.deploy.simulate.simulation import Options, predict, simulate_data
 from sdsnn.export.files import read_network
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.train.data.load import load_data
+from sdsnn.train.data.recordings import EVENT_TYPE
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn_core import reference
@@ -43,7 +43,9 @@ def network() -> Network:
 
 @pytest.fixture
 def spikes() -> np.ndarray:
-    return (np.random.default_rng(1).random((7, STEPS, *SHAPE)) < 0.2).astype(np.uint8)
+    result = (np.random.default_rng(1).random((7, STEPS, *SHAPE)) < 0.2).astype(np.uint8)
+    result[:, 0, 0, 0, 0] = 1  # the time of recordings counts from their first event: at 0
+    return result
 
 
 @pytest.fixture
@@ -249,8 +251,8 @@ def test_the_command_prints_tables_and_json(
         (["n.nir", "events.npy", "--bin-width", "-1"], "expected a positive bin width"),
         (["n.nir", "outside.npy", "--bin-width", "1000"], "field x: expected 0..2, got 0..9"),
         (["n.nir", "good.npz", "--sensor", "2,4"], "three numbers C,H,W"),
-        (["n.nir", "empty"], "has no recordings"),
-        (["n.nir", "mixed"], "recordings lie beside the folder 'a'"),
+        (["n.nir", "empty"], "got no recordings"),
+        (["n.nir", "mixed"], "recordings beside the folder 'a'"),
         (["n.nir", "cut", "--bin-width", "1000"], "7 bytes, which are not whole events"),
         (["n.nir", "good.npz", "--memory", "1", "--steps", "1000000"], "MiB; record less"),
         (["empty", "good.npz"], "`sdsnn export` makes it"),

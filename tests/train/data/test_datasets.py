@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from dataset_writers import write_cifar10_dvs, write_gesture, write_heidelberg, write_mnist, write_nmnist
 
-from sdsnn.train.data.datasets import with_directory
 from sdsnn.train.data.encoding import direct, latency
 from sdsnn.train.data.event_cache import Sensor, bins_of
 from sdsnn.train.data.load import load_data
-from sdsnn.train.run.config import DataConfig, load_config
+from sdsnn.train.run.config import DataConfig, load_config, with_directory
 from sdsnn_core.errors import ConfigError, FileError, MissingDependency, SdsnnError
 
 
@@ -197,7 +196,7 @@ def test_events_outside_the_sensor_are_refused() -> None:
 
 
 def test_names_and_import_paths() -> None:
-    with pytest.raises(ConfigError, match=r"data\.name: got 'mnits', allowed are digits, mnist"):
+    with pytest.raises(ConfigError, match=r"data\.name: expected one of digits, mnist, .* got 'mnits'"):
         load_config("digits", ["data.name=mnits"])
     with pytest.raises(SdsnnError, match=r"data\.name: got 'nowhere:f', which cannot be imported"):
         load_data(DataConfig(name="nowhere:f"), seed=0)

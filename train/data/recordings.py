@@ -1,0 +1,177 @@
+"""Recordings of one sample each in files: events or time bins, with class folders as labels. numpy only.
+
+Training from `data.name = "folder"` and `sdsnn simulate` read recordings here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.errors import FileError, MissingDependency, one_line
+
+Events = npt.NDArray[Any]
+"""Structured array with fields x, y, t (microseconds) and p; y and p may be absent."""
+EVENT_TYPE: Final = np.dtype([(name, np.int64) for name in ("x", "y", "t", "p")])
+ENDINGS: Final = (".npy", ".npz", ".bin", ".aedat4")
+
+
+class Recordings(NamedTuple):
+    """The recordings of a folder.
+
+    Attributes:
+        files: in order.
+        labels: index into `classes` of each, or the number that names its folder; None without class folders.
+        classes: names of the class folders.
+    """
+
+    files: list[Path]
+    labels: list[int] | None
+    classes: list[str]
+
+
+def find_recordings(folder: Path) -> Recordings:
+    """Find <class>/<file> or plain files. Classes that are numbers are their own labels, others count in name order.
+
+    Raises:
+        FileError: there are no recordings, or files lie both beside and within class folders.
+    """
+    plain = recordings_in(folder)
+    inside = {path.name: recordings_in(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    inside = {name: files for name, files in inside.items() if files}
+    if plain and inside:
+        raise FileError(
+            f"data {folder}: expected plain files or class folders, got recordings beside the folder {min(inside)!r}"
+        )
+    if plain:
+        return Recordings(plain, None, [])
+    if not inside:
+        raise FileError(f"data {folder}: expected files or class folders of {', '.join(ENDINGS)}, got no recordings")
+    numbered = all(name.isdecimal() for name in inside)
+    classes = sorted(inside, key=int) if numbered else sorted(inside)
+    label = {name: int(name) if numbered else index for index, name in enumerate(classes)}
+    files = [(path, label[name]) for name in classes for path in inside[name]]
+    return Recordings([path for path, _ in files], [index for _, index in files], classes)
+
+
+def recordings_in(folder: Path) -> list[Path]:
+    """Return the files of a folder that can be recordings, sorted."""
+    return sorted(path for path in folder.iterdir() if path.suffix in ENDINGS and path.is_file())
+
+
+def read_recording(path: Path) -> npt.NDArray[Any]:
+    """Read one recording.
+
+    Args:
+        path: .npy of events (fields, or (n, 4) numbers x, y, t, p wider than a byte) or of bins; .npz of one array
+            for each field, of `events`, or of bins as `spikes` or `x`; .bin as in N-MNIST; .aedat4.
+
+    Returns:
+        Events (n,) with the fields x and t (microseconds), perhaps y and p; or bins (steps, *shape).
+
+    Raises:
+        FileError: the file is missing, damaged or holds something else.
+        MissingDependency: an .aedat4 file without the package aedat.
+    """
+    if path.suffix == ".bin":
+        return read_bin(path)
+    if path.suffix == ".aedat4":
+        return read_aedat4(path)
+    content = _load(path)
+    if not isinstance(content, dict):
+        return _events_or_bins(path, content)
+    if "t" in content and "x" in content:
+        return _structured(path, content)
+    for key in ("spikes", "x", "events"):
+        if key in content:
+            return _events_or_bins(path, content[key])
+    names = ", ".join(content) or "none"
+    raise FileError(f"data {path}: expected arrays spikes, events, or t, x, y, p, got {names}")
+
+
+def from_first(events: Events) -> Events:
+    """Return events whose time counts from the first of them, as that of recordings in folders does."""
+    if not len(events):
+        return events
+    shifted = events.copy()
+    shifted["t"] = events["t"] - events["t"].min()
+    return shifted
+
+
+def read_bin(path: Path) -> Events:
+    """Read N-MNIST's format (Orchard et al. 2015): 40 bits per event, big-endian: x 8, y 8, p 1, t 23 (us)."""
+    try:
+        raw = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise FileError(f"data {path}: cannot be read ({one_line(error)})") from None
+    if raw.size % 5:
+        raise FileError(f"data {path}: {raw.size} bytes, which are not whole events of 5; the file is damaged")
+    byte = raw.reshape(-1, 5).astype(np.int64)
+    events = np.empty(len(byte), EVENT_TYPE)
+    events["x"], events["y"], events["p"] = byte[:, 0], byte[:, 1], byte[:, 2] >> 7
+    events["t"] = (byte[:, 2] & 127) << 16 | byte[:, 3] << 8 | byte[:, 4]
+    return events
+
+
+def read_aedat4(path: Path) -> Events:
+    """Read the events of an .aedat4 file through tonic, which needs the package aedat."""
+    try:
+        import aedat  # noqa: F401
+    except ImportError:
+        raise MissingDependency("reading .aedat4 files needs the package aedat: pip install aedat") from None
+    from tonic.io import read_aedat4 as read
+
+    try:
+        table = read(str(path))
+    except BaseException as error:
+        # A damaged file may also end in tonic's plain Exception, or in a panic of aedat's Rust, a BaseException.
+        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
+            raise
+        raise FileError(f"data {path}: not an .aedat4 file of events ({one_line(error)})") from None
+    events = np.zeros(len(table), EVENT_TYPE)
+    for ours, theirs in zip(("t", "x", "y", "p"), table.dtype.names, strict=True):
+        events[ours] = table[theirs]
+    return events
+
+
+def _load(path: Path) -> Any:
+    """Return the array of an .npy file, or the arrays of an .npz file by name."""
+    try:
+        content: Any = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        with content:
+            return {name: content[name] for name in content.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise FileError(f"data {path}: not an {path.suffix} file of plain arrays ({one_line(error)})") from None
+
+
+def _events_or_bins(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype.names is not None:
+        if not {"x", "t"} <= set(array.dtype.names):
+            names = ", ".join(array.dtype.names)
+            raise FileError(f"data {path}: expected fields x and t, and perhaps y and p, got {names}")
+        return array
+    if array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind in "iuf" and array.dtype.itemsize > 1:
+        events = np.zeros(len(array), EVENT_TYPE)
+        for column, name in enumerate(EVENT_TYPE.names or ()):
+            events[name] = array[:, column]
+        return events
+    if array.ndim < 2:
+        raise FileError(f"data {path}: expected events, or bins (steps, *shape), got shape {array.shape}")
+    return array
+
+
+def _structured(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> Events:
+    fields = [name for name in ("x", "y", "t", "p") if name in arrays]
+    if len({arrays[name].shape for name in fields}) != 1 or arrays["t"].ndim != 1:
+        shapes = ", ".join(f"{name} {arrays[name].shape}" for name in fields)
+        raise FileError(f"data {path}: expected vectors of one length, got {shapes}")
+    events = np.empty(arrays["t"].shape, [(name, arrays[name].dtype) for name in fields])
+    for name in fields:
+        events[name] = arrays[name]
+    return events

@@ -1,0 +1,43 @@
+"""The `data` table of the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from ..section import Section
+
+NAMES: Final = (
+    "digits", "mnist", "fashion_mnist", "cifar10", "nmnist", "dvs_gesture", "shd", "ssc", "cifar10_dvs", "folder",
+)  # fmt: skip
+
+
+def _check_name(name: str) -> str:
+    """Return `name` if it can name a data set."""
+    if name not in NAMES and ":" not in name:
+        raise ValueError(f"expected one of {', '.join(NAMES)} or package.module:function, got {name!r}")
+    return name
+
+
+class DataConfig(Section):
+    """What to train on, and how it becomes spikes. Which keys a set reads: docs/data.md."""
+
+    name: Annotated[str, AfterValidator(_check_name)] = "digits"
+    directory: str | None = Field(None, description="where the files are; None: a folder of $SDSNN_DATA")
+    n_steps: int = Field(16, ge=1, le=10_000, description="time steps that carry input")
+    coding: Literal["rate", "latency", "direct"] = Field("rate", description="images: grey levels to spikes")
+    levels: int = Field(15, ge=1, le=255, description="direct coding: largest graded spike")
+    noise: float = Field(0.0, ge=0, description="training only: standard deviation of pixel noise, in grey levels")
+    shift: int = Field(0, ge=0, le=64, description="training only: largest random move of the picture, in pixels")
+    rotate: float = Field(0.0, ge=0, le=180, description="training only: largest random turn, in degrees")
+    zoom: float = Field(0.0, ge=0, lt=1, description="training only: largest random change of height and of width")
+    elastic: float = Field(0.0, ge=0, description="training only: random smooth bending, root mean square in pixels")
+    step_us: float = Field(1000.0, gt=0, description="events: duration of a time step in microseconds")
+    downsample: int = Field(1, ge=1, le=64, description="events: pixels (or channels) that become one, per axis")
+    denoise_us: float = Field(0.0, ge=0, description="events: those without a neighbour this recent go; 0 keeps all")
+    sensor: tuple[int, int, int] | None = Field(None, description="folder of events: width, height, polarities")
+    validation_fraction: float = Field(0.15, gt=0, lt=0.5)
+    test_fraction: float = Field(0.2, gt=0, lt=0.5, description="of sets that have no test split of their own")
+    cache: str | None = Field(None, description="where binned events are kept; None: $SDSNN_CACHE or ~/.cache/sdsnn")
+    workers: int = Field(1, ge=0, le=64, description="threads that prepare batches ahead; 0 prepares them in line")
