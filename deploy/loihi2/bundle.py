@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sdsnn_core.errors import FileError, NetworkError, UnsupportedNode
+from sdsnn_core.errors import FileError, NetworkError, UnsupportedNode, one_line
 from sdsnn_core.files import write_json, write_text
 
 from ..report.report import make_report, write_report
-from ..report.run_data import read_test_split
+from ..report.test_split import read_test_split
 
 SAMPLES = 4
 
@@ -31,47 +31,47 @@ def make_bundle(run: str | Path, *, chip: str = "loihi2") -> Path:
     folder = Path(run)
     for name in ("network.nir", "certificate.json"):
         if not (folder / name).is_file():
-            raise FileError(f"{folder / name}: no such file; `sdsnn export {folder}` writes it")
+            raise FileError(f"{folder / name}: expected a file that `sdsnn export {folder}` writes, got none")
     target = folder / "bundle"
-    made = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder))
+    temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder))
     try:
-        _fill(folder, made, chip)
-        made.chmod(0o755)
+        _fill(folder, temporary, chip)
+        temporary.chmod(0o755)
         if target.is_dir():
             shutil.rmtree(target)
-        os.replace(made, target)
+        os.replace(temporary, target)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
-def _fill(folder: Path, made: Path, chip: str) -> None:
+def _fill(folder: Path, bundle: Path, chip: str) -> None:
     from sdsnn.export.netx.writer import write_netx
 
     from ..engine import run
 
     for name in ("network.nir", "certificate.json"):
-        shutil.copy2(folder / name, made / name)
+        shutil.copy2(folder / name, bundle / name)
     report = make_report(folder, chip=chip)
-    write_report(report, made)
-    write_json(made / "placement.json", report.data["placement"])
+    write_report(report, bundle)
+    write_json(bundle / "placement.json", report.data["placement"])
     network = report.run.network
     assert network is not None
     lines = [f"{report.run.path.resolve().name}: network.nir and certificate.json as `sdsnn export` wrote them."]
     try:
-        write_netx(network, made / "network.net")
+        write_netx(network, bundle / "network.net")
     except (NetworkError, UnsupportedNode) as error:
-        lines.append(f"No network.net and no script: {' '.join(str(error).split())}")
+        lines.append(f"No network.net and no script: {one_line(error)}")
     else:
         test = read_test_split(folder)
         output = next(iter(network.outputs.values())).source
         spikes = test.spikes[:SAMPLES]
         counts = run(network, spikes, record="counts").counts[output]
-        np.savez_compressed(made / "samples.npz", spikes=spikes, counts=counts, labels=test.labels[:SAMPLES])
+        np.savez_compressed(bundle / "samples.npz", spikes=spikes, counts=counts, labels=test.labels[:SAMPLES])
         text = (resources.files("sdsnn.deploy") / "templates" / "run_on_loihi.txt").read_text(encoding="utf-8")
-        write_text(made / "run_on_loihi.py", text)
+        write_text(bundle / "run_on_loihi.py", text)
         lines.append(
             "python run_on_loihi.py: on Loihi 2 (lava-dl and Intel's extension); with --cpu: Lava's simulator."
         )
         lines.append("It was tried with --cpu and never on a chip.")
-    write_text(made / "README.txt", "\n".join(lines) + "\n")
+    write_text(bundle / "README.txt", "\n".join(lines) + "\n")

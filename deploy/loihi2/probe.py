@@ -1,4 +1,4 @@
-"""Is Intel's extension of Lava for Loihi 2 there? It is proprietary, and asked for before anything is built."""
+"""Check for Intel's extension of Lava for Loihi 2, which is proprietary, before anything is built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def missing_modules() -> list[str]:
 def _found(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ImportError:  # a parent of it is not there
+    except ImportError:  # a parent package is missing
         return False
 
 

@@ -22,7 +22,6 @@ from sdsnn_core.network import Network
 from .probe import require_extension
 
 TIMEOUT_S = 3600.0
-PROBES = ("Loihi2Power", "Loihi2ExecutionTime", "Loihi2Activity", "Loihi2Memory")
 
 
 def run_loihi2(
@@ -66,10 +65,14 @@ def check_supported(network: Network) -> None:
     """Raise UnsupportedNode unless there is one input of plain spikes and one output of spikes."""
     output = next(iter(network.outputs.values()))
     if len(network.outputs) != 1 or output.signal != "spikes":
-        raise UnsupportedNode(f"loihi2: got outputs {sorted(network.outputs)}, allowed is one, of spikes")
-    for name, node in network.inputs.items():
+        raise UnsupportedNode(
+            f"loihi2: expected one output, of spikes, got {', '.join(network.outputs)} ({output.signal})"
+        )
+    for node in network.inputs.values():
         if len(network.inputs) != 1 or node.max_value > 1:
-            raise UnsupportedNode(f"loihi2: got input {name!r} of {len(network.inputs)}, allowed is one, of 0 and 1")
+            raise UnsupportedNode(
+                f"loihi2: expected one input, of 0 and 1, got {', '.join(network.inputs)} (values to {node.max_value})"
+            )
 
 
 def on_chip(network: Network, x: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:

@@ -106,7 +106,7 @@ def _cores(shares: dict[str, Floats], fixed: dict[str, float], resources: Sequen
     def bound(weights: Sequence[float], step: int = step) -> float:
         weighed = sum(w * shares[name][:, ::step] for w, name in zip(weights, resources, strict=True))
         least = np.asarray(weighed).min(axis=0)
-        once = sum(w * fixed[name] for w, name in zip(weights, resources, strict=True))
+        once = float(sum(w * fixed[name] for w, name in zip(weights, resources, strict=True)))
         return float(least.mean()) * every + once
 
     best = max(_simplex(len(resources), _GRID), key=bound)

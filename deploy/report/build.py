@@ -75,7 +75,7 @@ def before_after(run: RunData, energy: EnergyReport | None, placement: Placement
     if network is None:
         return []
     rows: list[tuple[str, str, float | None, float | None]] = [
-        (f"units in {name}", "neurons", dense and dense.size_of(network, name), population.size)
+        (f"units in {name}", "neurons", None if dense is None else dense.size_of(network, name), population.size)
         for name, population in network.populations.items()
     ]
     full = None if dense is None else sum(dense_synapses(network, dense).values())
@@ -91,8 +91,8 @@ def before_after(run: RunData, energy: EnergyReport | None, placement: Placement
     if placement is not None and placement.placement is not None:
         now, was = placement.placement, placement.unpruned
         known = was if isinstance(was, Placement) else None
-        rows.append(("synaptic memory", "bits", known and known.synapse_bits, now.synapse_bits))
-        rows.append(("cores", "cores", known and known.n_cores, now.n_cores))
+        rows.append(("synaptic memory", "bits", None if known is None else known.synapse_bits, now.synapse_bits))
+        rows.append(("cores", "cores", None if known is None else known.n_cores, now.n_cores))
     keys = ("quantity", "unit", "before", "after")
     return [dict(zip(keys, (*row[:2], None if dense is None else row[2], row[3]), strict=True)) for row in rows]
 

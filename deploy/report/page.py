@@ -46,20 +46,21 @@ def render(run: RunData, report: dict[str, Any], energy: EnergyReport | None, pl
 
 
 def _tiles(report: dict[str, Any]) -> str:
-    found, placed = report["summary"], report["placement"]
-    energy, verified = found["energy_j"], found["verified"]
-    gone = found["connection_sparsity"]
+    numbers, placed = report["summary"], report["placement"]
+    energy, verified, sparsity = numbers["energy_j"], numbers["verified"], numbers["connection_sparsity"]
     tiles: list[tuple[str, str]] = [
-        (percent(found["test_accuracy"]), "test accuracy of the exported network"),
-        (NOT_RECORDED if gone is None else f"{gone:.1%}", "of the synapses are gone"),
-        (NOT_RECORDED if found["cores"] is None else amount(found["cores"]), "cores used"),
+        (percent(numbers["test_accuracy"]), "test accuracy of the exported network"),
+        (NOT_RECORDED if sparsity is None else f"{sparsity:.1%}", "of the synapses pruned"),
+        (NOT_RECORDED if numbers["cores"] is None else amount(numbers["cores"]), "cores used"),
         (
             NOT_RECORDED if energy is None else joules(Span(energy["low"], energy["high"])),
             "per inference" if energy is None else f"per inference, {energy['label']}, {energy['wording']}",
         ),
         (
             NOT_RECORDED if verified is None else "verified" if verified else "NOT verified",
-            "same spikes in every form" if verified is None else f"in {amount(found['bins_compared'])} bins compared",
+            "same spikes on every back end"
+            if verified is None
+            else f"in {amount(numbers['bins_compared'])} bins compared",
         ),
     ]
     if placed is not None:
@@ -73,16 +74,16 @@ def _tiles(report: dict[str, Any]) -> str:
 
 
 def _accuracy(run: RunData, report: dict[str, Any]) -> str:
-    found, bench = report["summary"], report["neurobench"]
-    samples = found["test_samples"]
-    epoch = "" if found["epoch"] is None else f" (epoch {found['epoch']})"
+    numbers, bench = report["summary"], report["neurobench"]
+    samples = numbers["test_samples"]
+    epoch = "" if numbers["epoch"] is None else f" (epoch {numbers['epoch']})"
     rows: list[list[Cell]] = [
-        ["exported network, test split", percent(found["test_accuracy"]), amount(samples)],
-        ["SLAYER model, test split", percent(found["test_accuracy_before_export"]), amount(samples)],
-        [f"SLAYER model, validation split, which chose the epoch{epoch}", percent(found["validation_accuracy"]), ""],
+        ["exported network, test split", percent(numbers["test_accuracy"]), amount(samples)],
+        ["SLAYER model, test split", percent(numbers["test_accuracy_before_export"]), amount(samples)],
+        [f"SLAYER model, validation split, which chose the epoch{epoch}", percent(numbers["validation_accuracy"]), ""],
     ]
     left = table(["", "accuracy", "samples"], rows, numeric=(1, 2))
-    if (span := found["test_accuracy_interval"]) is not None:
+    if (span := numbers["test_accuracy_interval"]) is not None:
         left += (
             f'<p class="muted">95 % interval of the exported network\'s accuracy, from the number of test samples '
             f"alone (Wilson): {span['low']:.1%} to {span['high']:.1%}.</p>"
@@ -114,24 +115,24 @@ def _neurobench_rows(bench: dict[str, Any]) -> list[list[Cell]]:
 
 
 def _structure(report: dict[str, Any]) -> str:
-    found = report["structure"]
-    if found is None:
+    numbers = report["structure"]
+    if numbers is None:
         return missing("history", report["absent"].get("history.jsonl", ""))
-    layers, chosen = found["layers"], report["summary"]["epoch"]
-    absent = [None if share is None else 100 * share for share in found["connection_sparsity"]]
-    accuracies = {"training": found["train_accuracy"], "validation": found["validation_accuracy"]}
+    layers, chosen = numbers["layers"], report["summary"]["epoch"]
+    absent = [None if share is None else 100 * share for share in numbers["connection_sparsity"]]
+    accuracies = {"training": numbers["train_accuracy"], "validation": numbers["validation_accuracy"]}
 
-    known = sorted(v for v in found["validation_accuracy"] if v is not None)
+    known = sorted(v for v in numbers["validation_accuracy"] if v is not None)
     least = known[len(known) // 2] - 0.1 if known else 0.0
-    late = [None if v is None or v < least else v for v in found["validation_accuracy"]]
+    late = [None if v is None or v < least else v for v in numbers["validation_accuracy"]]
     zoomed: dict[str, Any] = {"scale": 100, "y_range": (100 * max(least, known[0]), 100 * known[-1])} if known else {}
 
     def over_epochs(series: Mapping[str, Sequence[float | None]], label: str, caption: str, **options: Any) -> str:
-        return figure(line_chart(found["epoch"], series, "epoch", label, mark=chosen, **options), caption)
+        return figure(line_chart(numbers["epoch"], series, "epoch", label, mark=chosen, **options), caption)
 
     plots = [
         over_epochs(accuracies, "accuracy (%)", "Accuracy.", scale=100, y_range=(0, 100)),
-        over_epochs({"loss": found["loss"]}, "loss (mean per sample)", "Training loss."),
+        over_epochs({"loss": numbers["loss"]}, "loss (mean per sample)", "Training loss."),
         over_epochs(
             {name: layer["alive_units"] for name, layer in layers.items()},
             "units alive (neurons or channels)",
@@ -143,7 +144,7 @@ def _structure(report: dict[str, Any]) -> str:
             "Synapses present in each layer, a convolution's kernel once.",
         ),
         over_epochs(
-            {"operations": found["synaptic_operations"]},
+            {"operations": numbers["synaptic_operations"]},
             "synaptic operations (per inference)",
             "Synaptic operations of one inference, mean over the validation split.",
         ),

@@ -1,43 +1,38 @@
-"""Reading a run folder for the report: what is not there is None, what is corrupt is an error."""
+"""A run folder as the report reads it: a missing part is None, a corrupt one an error."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
-from sdsnn_core.errors import FileError, NetworkError, SdsnnError
+from sdsnn_core.errors import FileError, NetworkError
 from sdsnn_core.network import Network
 
 from ..energy.dense_shapes import DenseShapes
-
-if TYPE_CHECKING:
-    from sdsnn.train.data.load import Split
+from .test_split import simulated
 
 PARTS = ("config.toml", "history.jsonl", "network.nir", "network.net")  # a folder with none of them is no run
 HASHED = (
     "config.toml", "environment.json", "history.jsonl", "best.pt", "network.nir", "network.net", "export.json",
     "certificate.json", "measured.json",
 )  # fmt: skip
-CHUNK = 64  # samples that a data set makes at once
-RECORDED = 256 * 2**20  # bytes of spikes that are recorded, where the number of samples is not told
 
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """What a run folder holds.
+    """Content of a run folder, and what the exported network does on the test split.
 
     history: one mapping per epoch. export, certificate, measured: the JSON files of those names. before: shapes before
     pruning. activity: of samples spread over the test split, spikes recorded. confusion: (classes, classes), rows the
-    true class, of the whole test split on the exported network. absent: part -> why it is not there.
+    true class, of the whole test split on the exported network. absent: part -> why it is missing.
     """
 
     path: Path
@@ -68,9 +63,9 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise FileError(f"run {folder}: not a folder; allowed is a run folder made by `sdsnn train`")
+        raise FileError(f"run {folder}: expected a run folder made by `sdsnn train`, got no folder")
     if not any((folder / name).is_file() for name in PARTS):
-        raise FileError(f"run {folder}: holds none of {', '.join(PARTS)}")
+        raise FileError(f"run {folder}: expected at least one of {', '.join(PARTS)}, got none")
     absent: dict[str, str] = {}
     config = _text(folder / "config.toml", absent)
     network = None
@@ -81,7 +76,7 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
     else:
         absent["network.nir"] = "not recorded; `sdsnn export` writes it"
     export = _of_network(folder / "export.json", network, absent)
-    simulated = _simulated(folder, network, config, samples, absent)
+    activity, confusion = simulated(folder, network, config, samples, absent)
     return RunData(
         path=folder,
         config=config,
@@ -91,8 +86,8 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
         certificate=_of_network(folder / "certificate.json", network, absent),
         network=network,
         before=_before(network, export, absent),
-        activity=simulated.activity,
-        confusion=simulated.confusion,
+        activity=activity,
+        confusion=confusion,
         measured=_of_network(folder / "measured.json", network, {}),
         hashes={name: _sha256(folder / name) for name in HASHED if (folder / name).is_file()},
         absent=absent,
@@ -109,21 +104,12 @@ def read_for_placement(path: Path) -> tuple[Network, DenseShapes | None]:
     return network, _before(network, _of_network(path / "export.json", network, {}), {})
 
 
-def read_test_split(folder: Path) -> Split:
-    """Load the test split of a run. Raises ConfigError and FileError of its configuration and data."""
-    from sdsnn.train.data.load import load_data
-    from sdsnn.train.run.config import load_config
-
-    resolved = load_config(folder / "config.toml", [])
-    return load_data(resolved.data, resolved.seed).test
-
-
 def _of_network(path: Path, network: Network | None, absent: dict[str, str]) -> dict[str, Any] | None:
     """Read a JSON file that belongs to network.nir; one of another network counts as absent."""
     content = _mapping(path, absent)
     if content is None or network is None or content.get("network_sha256") == network.digest():
         return content
-    absent[path.name] = "is of another network than network.nir"
+    absent[path.name] = "belongs to another network than network.nir"
     return None
 
 
@@ -135,36 +121,6 @@ def _before(network: Network | None, export: Mapping[str, Any] | None, absent: d
     except NetworkError as error:
         absent["unpruned"] = str(error)
         return None
-
-
-class _Simulated(NamedTuple):
-    activity: Activity | None
-    confusion: npt.NDArray[np.int64] | None
-
-
-def _simulated(
-    folder: Path, network: Network | None, config: str | None, samples: int | None, absent: dict[str, str]
-) -> _Simulated:
-    """Simulate the test split: all of it for the confusion, some of it recorded. Why that cannot be done is noted."""
-    if network is None or config is None or samples == 0:
-        lacks = "no network.nir" if network is None else "no config.toml" if config is None else "--samples 0"
-        absent["activity"] = f"not simulated: {lacks}"
-        return _Simulated(None, None)
-    try:
-        from ..engine import run
-        from ..simulate.simulation import simulate_data
-
-        test = read_test_split(folder)
-        size = sum(network.size_of(name) for name in (*network.inputs, *network.populations))
-        most = samples or max(1, RECORDED // (size * test.spikes.shape[1]))
-        # A spread over the split rather than its head, in case it is sorted.
-        chosen = np.unique(np.linspace(0, len(test) - 1, min(most, len(test))).astype(np.int64))
-        samples_of = (test.spikes[start : start + CHUNK] for start in range(0, len(test), CHUNK))
-        whole = simulate_data(network, itertools.chain.from_iterable(samples_of), test.labels)
-        return _Simulated(run(network, test.spikes[chosen]), whole.confusion)
-    except (SdsnnError, ImportError) as error:
-        absent["activity"] = f"not simulated: {' '.join(str(error).split())}"
-        return _Simulated(None, None)
 
 
 def _text(path: Path, absent: dict[str, str]) -> str | None:
@@ -186,7 +142,7 @@ def _mapping(path: Path, absent: dict[str, str]) -> dict[str, Any] | None:
     except json.JSONDecodeError as error:
         raise FileError(f"{path}: is not valid JSON ({error})") from None
     if not isinstance(loaded, dict):
-        raise FileError(f"{path}: got a {type(loaded).__name__}, allowed a JSON object")
+        raise FileError(f"{path}: expected a JSON object, got a {type(loaded).__name__}")
     return loaded
 
 
@@ -199,7 +155,7 @@ def _history(path: Path, absent: dict[str, str]) -> list[dict[str, Any]]:
             absent["history.jsonl"] = f"line {number} is cut off; the {number - 1} before it are shown"
             break
         if not isinstance(line, dict):
-            raise FileError(f"{path} line {number}: got a {type(line).__name__}, allowed a JSON object")
+            raise FileError(f"{path} line {number}: expected a JSON object, got a {type(line).__name__}")
         lines.append(line)
     return lines
 

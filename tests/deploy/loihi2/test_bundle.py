@@ -82,7 +82,7 @@ def test_a_network_that_netx_cannot_hold(tmp_path: Path) -> None:
 def test_a_run_that_was_not_exported(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", network())
     (run / "certificate.json").unlink()
-    with pytest.raises(FileError, match=r"certificate\.json: no such file; `sdsnn export .*` writes it"):
+    with pytest.raises(FileError, match=r"certificate\.json: expected a file that `sdsnn export .*` writes, got none"):
         make_bundle(run)
     assert sorted(path.name for path in run.iterdir()) == ["config.toml", "network.nir"]
 

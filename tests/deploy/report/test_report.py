@@ -251,7 +251,7 @@ def test_what_is_not_there_is_named(run: Path) -> None:
     assert "not simulated: no config.toml" in text
     assert not re.search(r"\b(None|nan)\b", text)
     (run / "network.nir").unlink()
-    with pytest.raises(FileError, match=r"holds none of config\.toml, history\.jsonl, network\.nir"):
+    with pytest.raises(FileError, match=r"expected at least one of config\.toml, history\.jsonl, network\.nir"):
         make_report(run)
     (run / "history.jsonl").write_text(json.dumps(history_line(0)) + '\n{"epoch": 1, "lo')
     data = make_report(run).data
@@ -266,9 +266,8 @@ def test_files_of_another_network_do_not_count(run: Path) -> None:
         content = json.loads((run / name).read_text())
         write_json(run / name, {**content, "network_sha256": "f" * 64})
     data = make_report(run, samples=0).data
-    assert (
-        data["absent"]["certificate.json"] == data["absent"]["export.json"] == "is of another network than network.nir"
-    )
+    reason = "belongs to another network than network.nir"
+    assert data["absent"]["certificate.json"] == data["absent"]["export.json"] == reason
     assert data["certificate"] is None
     assert data["summary"]["verified"] is None
     assert data["absent"]["activity"] == "not simulated: --samples 0"
@@ -278,8 +277,8 @@ def test_files_of_another_network_do_not_count(run: Path) -> None:
     ("name", "content", "message"),
     [
         ("certificate.json", "{", r"certificate\.json: is not valid JSON"),
-        ("environment.json", "[1]", r"environment\.json: got a list, allowed a JSON object"),
-        ("history.jsonl", "3\n", r"history\.jsonl line 1: got a int, allowed a JSON object"),
+        ("environment.json", "[1]", r"environment\.json: expected a JSON object, got a list"),
+        ("history.jsonl", "3\n", r"history\.jsonl line 1: expected a JSON object, got a int"),
         ("network.nir", "no", r"network\.nir: is not an HDF5 file"),
     ],
 )
@@ -290,7 +289,7 @@ def test_corrupt_files_are_one_line(run: Path, name: str, content: str, message:
 
 
 def test_a_folder_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="not a folder; allowed is a run folder made by `sdsnn train`"):
+    with pytest.raises(FileError, match="expected a run folder made by `sdsnn train`, got no folder"):
         make_report(tmp_path / "nowhere")
 
 
@@ -319,7 +318,7 @@ def test_measurements_take_the_place_of_counts(run: Path) -> None:
     assert found["Loihi2Activity"]["grade"] == "counted"
     text = " ".join(Page(report.html).text)
     assert "Measured on hardware" in text
-    assert "mean 0.6, greatest 0.7, of 2" in text
+    assert "mean 0.6, highest 0.7, of 2" in text
     assert report.data["activity"]["n_samples"] == 8
     assert report.data["summary"]["test_samples"] == 359  # accuracy is of the whole split all the same
 
