@@ -6,7 +6,10 @@ from typing import Any, get_args
 
 import pytest
 
+from sdsnn.deploy.energy import dense_shapes, placed
 from sdsnn.deploy.engine import plan as engine
+from sdsnn.deploy.placement import advice, bound, cut, synapse_lists
+from sdsnn.deploy.report import metrics
 from sdsnn_core import activity, compaction, reachability, reference
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.network import Input, Node, Output, Projection, Synapses
@@ -25,6 +28,15 @@ TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
     (reference.NEURONS, NEURONS),
     (engine.NODES, (Input, *NEURONS)),
     (engine.PROJECTIONS, PROJECTIONS),
+    (dense_shapes.FAN_OUT, PROJECTIONS),
+    (dense_shapes.DENSE_TWIN, PROJECTIONS),
+    (placed.DENSE_KINDS, PROJECTIONS),
+    (synapse_lists.WEIGHTS, PROJECTIONS),
+    (cut.COUNTERS, PROJECTIONS),
+    (bound.NEEDS, PROJECTIONS),
+    (advice.HALVED, PROJECTIONS),
+    (advice.REWEIGHTED, PROJECTIONS),
+    (metrics.WEIGHT_SHAPE, PROJECTIONS),
 ]
 
 
