@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from sdsnn.train.development.literal import SoftSynapse
 from sdsnn.train.development.masks import attach_masks
 from sdsnn.train.fused import fuse, unfuse
 from sdsnn.train.fused.layout import time_last, time_major
@@ -228,7 +229,7 @@ def test_steps_stay_outermost() -> None:
 @pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.parametrize("factor", [1.0, 0.7])
 def test_masks_hold(closed: bool, soft: bool, factor: float) -> None:
-    """Masks, gates and what absent synapses hear are the same with SLAYER's blocks and with fused ones."""
+    """Masks, gates and gradients of masked weights are the same with SLAYER's blocks and with fused ones."""
     models = [small_model(), small_model()]
     fuse(models[1])
     found = []
@@ -240,8 +241,9 @@ def test_masks_hold(closed: bool, soft: bool, factor: float) -> None:
             mask = torch.rand(layer.mask.shape, generator=generator) < 0.5
             if closed:
                 mask[::2] = False
+            if soft:
+                layer.synapses = [SoftSynapse(synapse) for synapse in layer.synapses]
             layer.synapses[0].hook.accumulates = True
-            layer.synapses[0].hook.soft = soft
             layer.set_mask(mask)
             assert bool(layer.unit_gate.all()) != closed
         out, gradients = run(model, factor * small_spikes(1), 0)  # spikes, or what only SLAYER's way takes
