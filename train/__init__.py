@@ -54,8 +54,7 @@ class _Room(ModuleType):
             >>> result.best_epoch
             0
         """
-        from .data.datasets import with_directory
-        from .run.config import RunConfig, load_config
+        from .run.config import RunConfig, load_config, with_directory
         from .run.run_folder import RunFolder
         from .run.trainer import train
 

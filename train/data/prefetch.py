@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 @final
-class Ahead(Generic[Item]):
+class Prefetcher(Generic[Item]):
     """Iterates over prepare(0), prepare(1), ..., computed by `workers` threads up to two per thread ahead.
 
     The order and the results do not depend on `workers`; 0 prepares in line. waited: seconds spent waiting so far.

@@ -16,7 +16,7 @@ import torch
 from sdsnn_core.files import write_json, write_text
 
 from ..data.load import DataSet, load_data
-from ..data.prefetch import Ahead
+from ..data.prefetch import Prefetcher
 from ..development.literal import developer_for
 from ..slayer.evaluate import Evaluation, evaluate, to_slayer
 from ..slayer.losses import Loss, build_loss
@@ -110,7 +110,7 @@ class Trainer:
                 seeds.append(seed)
             return parts, seeds
 
-        prepared = Ahead(prepare, n_batches, self.config.data.workers)
+        prepared = Prefetcher(prepare, n_batches, self.config.data.workers)
         for batch, (parts, seeds) in enumerate(prepared):
             done[0, batch], done[1, batch] = self.stepper.step(parts, len(batches[batch]), seeds)
             here = sum(len(labels) for _, labels in parts)

@@ -61,7 +61,7 @@ def evaluate(
     losses = torch.zeros(len(starts), dtype=torch.float64)
     spent = torch.zeros(len(starts), 2, len(model.blocks), dtype=torch.float64)  # spikes and bins of every block
     counts: torch.Tensor | None = None
-    sent: list[torch.Tensor] = []  # whole numbers in float64: their sum does not hang on the order
+    sent: list[torch.Tensor] = []  # whole numbers in float64: their sum does not depend on the order
     with torch.no_grad():
         for batch, start in enumerate(starts):
             if batch % team.size != team.rank:
