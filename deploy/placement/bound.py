@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sdsnn_core.geometry import fan_out, taps
 from sdsnn_core.network import Convolution, Network, Synapses
 from sdsnn_core.rules import Rules
 
 from .chip import Chip, SynapseFormat
-from .reach import landings, reached
 from .synapse_lists import ListFormat, list_bits, list_format
 from .types import CONVOLUTION_SLOTS, Bools
 
@@ -55,9 +55,12 @@ def _of_convolution(network: Network, name: str, form: ListFormat, layout: Synap
     p = network.projections[name]
     assert isinstance(p, Convolution)
     shape = network.shape_of(p.source)
-    places, present = landings(p, shape), (p.kernel != 0).sum(axis=(0, 1))
+    rows, columns = taps(shape, p.kernel.shape, p.window)
+    places = np.outer((rows >= 0).sum(axis=1), (columns >= 0).sum(axis=1))  # source places that each kernel place meets
+    present = (p.kernel != 0).sum(axis=(0, 1))
     weights = int(present[places > 0].sum() if layout.shared_convolution else (present * places).sum())
-    return Need(float(-(-weights * form.synapse_bits // layout.word_bits) * layout.word_bits), reached(p, shape), True)
+    sources = fan_out(shape, p.kernel, p.window).reshape(-1) > 0
+    return Need(float(-(-weights * form.synapse_bits // layout.word_bits) * layout.word_bits), sources, True)
 
 
 def neuron_rooms(network: Network, chip: Chip, forms: dict[str, ListFormat]) -> dict[str, int]:
