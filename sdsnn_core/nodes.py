@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
@@ -44,6 +46,15 @@ def in_range(array: IntArray, low: int, high: int, where: str) -> None:
     """Raise NetworkError naming `where` unless all values lie in low..high."""
     if array.size and (array.min() < low or array.max() > high):
         raise NetworkError(f"{where}: expected {low}..{high}, got {array.min()}..{array.max()}")
+
+
+def legal_name(name: str, taken: Container[str]) -> str:
+    """Return a name that a Network can hold for a foreign one, with `_` behind it until it is not in `taken`."""
+    legal = re.sub(r"[^A-Za-z0-9_.\-]", "_", name)
+    legal = legal if re.match(r"[A-Za-z_]", legal) else f"n{legal}"
+    while legal in taken:
+        legal += "_"
+    return legal
 
 
 def checked_shape(shape: Any, where: str) -> Shape:

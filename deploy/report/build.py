@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
 from sdsnn_core.network import Network
+from sdsnn_core.versions import version_of
 
 from ..energy.baselines import dense_synapses
 from ..energy.energy import price
@@ -41,7 +41,7 @@ def build(run: RunData, chip: Chip) -> tuple[dict[str, Any], EnergyReport | None
         "kind": KIND,
         "format": FORMAT,
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "sdsnn": _version(),
+        "sdsnn": version_of("sdsnn") or "not installed",
         "run": run.path.resolve().name,
         "summary": summary(run, energy, placement),
         "confusion": None if run.confusion is None else run.confusion.tolist(),
@@ -60,13 +60,6 @@ def build(run: RunData, chip: Chip) -> tuple[dict[str, Any], EnergyReport | None
         "absent": dict(run.absent),
     }
     return report, energy, placement
-
-
-def _version() -> str:
-    try:
-        return metadata.version("sdsnn")
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def before_after(run: RunData, energy: EnergyReport | None, placement: PlacementReport | None) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ from sdsnn_core.network import (
     Projection,
     Synapses,
 )
+from sdsnn_core.nodes import legal_name
 
 from ..nir_format.dialect import smallest_form
 from .graph import FloatGraph, LinearMap
@@ -111,14 +112,14 @@ def quantise(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]], *, calib
         nodes[names[name]] = population
         for key, found in arriving.items():
             made, clipped, vanished, error = _projection(graph, names, found, neurons, scale, delays[key])
-            projections[_legal(key, {*nodes, *projections, *names.values()})] = made
+            projections[legal_name(key, {*nodes, *projections, *names.values()})] = made
             cost["saturated"] += clipped
             cost["vanished"] += vanished
             cost["weight_error"] = max(cost["weight_error"], error)
             cost["notes"] += _notes(found, neurons, delays[key])
         costs[name] = cost
     for name, source in graph.outputs.items():
-        nodes[_legal(name, {*nodes, *projections})] = Output(
+        nodes[legal_name(name, {*nodes, *projections})] = Output(
             names[source], "spikes" if graph.neurons[source].fires else "voltage"
         )
     provenance = {"import": {"writer": graph.writer, "dt": graph.dt}}
@@ -135,17 +136,9 @@ def _names(graph: FloatGraph) -> dict[str, str]:
     taken: set[str] = set()
     result = {}
     for name in (*graph.inputs, *graph.neurons):
-        result[name] = _legal(name, taken)
+        result[name] = legal_name(name, taken)
         taken.add(result[name])
     return result
-
-
-def _legal(name: str, taken: set[str]) -> str:
-    legal = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in name)
-    legal = legal if legal[:1].isalpha() or legal[:1] == "_" else f"n{legal}"
-    while legal in taken:
-        legal += "_"
-    return legal
 
 
 def _checked_delays(graph: FloatGraph) -> dict[str, npt.NDArray[np.int64]]:

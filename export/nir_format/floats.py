@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,26 +16,17 @@ from sdsnn_core.network import (
     Projection,
     Shape,
 )
+from sdsnn_core.nodes import legal_name
 
 from .graph import WEIGHTS, Graph, nir_shape
 from .parts import bias_of, convolution_of, population_of, synapses_of, window_of
 
 
-def _name_for(name: str, taken: set[str]) -> str:
-    """Return a legal Network name for a NIR name."""
-    legal = re.sub(r"[^A-Za-z0-9_.\-]", "_", name)
-    if not re.match(r"[A-Za-z_]", legal):
-        legal = f"n{legal}"
-    while legal in taken:
-        legal += "_"
-    taken.add(legal)
-    return legal
-
-
 def floats_alone(graph: Graph, dt: float) -> Network:
     """Return the Network that the floats of a graph stand for with a step of `dt` seconds, metadata or not."""
-    taken: set[str] = set()
-    names = {name: _name_for(name, taken) for name in graph.kinds}
+    names: dict[str, str] = {}
+    for name in graph.kinds:
+        names[name] = legal_name(name, names.values())
     shapes = {name: nir_shape(graph, name) for name, kind in graph.kinds.items() if kind in ("Input", "CubaLIF")}
     extra = {name: np.zeros(int(np.prod(shape)), np.int64) for name, shape in shapes.items()}
     projections: dict[str, Projection] = {}
@@ -45,7 +35,11 @@ def floats_alone(graph: Graph, dt: float) -> Network:
             continue
         ends = [(s, d, t) for s, d in _sources(graph, weight_node) for t in _targets(graph, weight_node)]
         for source, delay_node, target in ends:
-            name = names[weight_node] if len(ends) == 1 else _name_for(f"{names[weight_node]}.{source}.{target}", taken)
+            name = (
+                names[weight_node]
+                if len(ends) == 1
+                else legal_name(f"{names[weight_node]}.{source}.{target}", {*names.values(), *projections})
+            )
             projections[name] = _plain_projection(graph, names, shapes, (source, delay_node, weight_node, target), dt)
         for target in {end[2] for end in ends}:
             where = f"node {weight_node!r}"

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, final
@@ -27,6 +26,7 @@ from sdsnn_core.activity import Activity, first_difference, prepare_inputs
 from sdsnn_core.backend import Backend
 from sdsnn_core.errors import SdsnnError, one_line
 from sdsnn_core.network import NEVER_FIRES, Network
+from sdsnn_core.versions import installed
 
 from .traces import save_mismatch
 
@@ -182,10 +182,5 @@ def _compare(
 
 @lru_cache(maxsize=1)
 def _versions() -> Mapping[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in ("sdsnn", "numpy", "torch", "nir", "lava-nc", "lava-dl", "numba", "h5py"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return MappingProxyType(versions)
+    names = ("sdsnn", "numpy", "torch", "nir", "lava-nc", "lava-dl", "numba", "h5py")
+    return MappingProxyType({"python": platform.python_version(), **installed(names)})

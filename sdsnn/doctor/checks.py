@@ -13,8 +13,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from sdsnn_core.lava.compat import pip_command
+from sdsnn_core.versions import version_of
 
-from .finding import Finding, version_of
+from .finding import Finding
 from .probe import Probe, probe
 
 # Required distribution -> module to import, what does not work without it. The version ranges are sdsnn's metadata.

@@ -9,8 +9,10 @@ import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from sdsnn_core.versions import version_of
+
 from .checks import check_optional, check_packages
-from .finding import Finding, version_of
+from .finding import Finding
 from .lava import check_lava
 
 

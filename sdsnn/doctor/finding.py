@@ -1,8 +1,7 @@
-"""One line of a diagnosis, and the versions it starts from."""
+"""One line of a diagnosis."""
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Literal, NamedTuple
 
 
@@ -22,11 +21,3 @@ class Finding(NamedTuple):
     detail: str
     costs: str = ""
     command: str = ""
-
-
-def version_of(distribution: str) -> str | None:
-    """Return the installed version, or None."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

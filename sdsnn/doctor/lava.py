@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from sdsnn_core.errors import SdsnnError
 from sdsnn_core.lava.compat import LAVA_VERSIONS, install_command, missing
 from sdsnn_core.lava.shims import SHIMS
+from sdsnn_core.versions import version_of
 
-from .finding import Finding, version_of
+from .finding import Finding
 
 LIMIT_S = 180.0
 SLAYER, NO_TRAINING = "SLAYER", "no training, so no demo"

@@ -20,7 +20,6 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from sdsnn_core.errors import FileError
 from sdsnn_core.files import write_json, write_text
+from sdsnn_core.versions import version_of
 
 from ..data.load import Split, load_data
 from .config import RunConfig, load_config
@@ -153,12 +153,6 @@ class RunFolder:
 
 def environment(config: RunConfig) -> dict[str, Any]:
     """Return what a run ran on: versions, machine kind, seed, time."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
     import torch
 
     return {
@@ -169,5 +163,5 @@ def environment(config: RunConfig) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "cuda_device": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": versions,
+        "versions": {name: version_of(name) or "not installed" for name in _PACKAGES},
     }
