@@ -115,7 +115,7 @@ def connections(source_shape: Shape, kernel: npt.NDArray[Any], window: Window) -
 
 def _meets(taps: Ints, size: int) -> Ints:
     """Return (kernel, size) 0 or 1: whether a tap ever reads a place."""
-    return (taps[:, :, None] == np.arange(size)).sum(axis=1)
+    return np.asarray((taps[:, :, None] == np.arange(size)).sum(axis=1), np.int64)
 
 
 def fan_out(source_shape: Shape, kernel: npt.NDArray[Any], window: Window) -> Ints:
