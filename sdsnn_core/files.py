@@ -1,11 +1,12 @@
-"""Files that are whole or absent: written under a temporary name, synced and renamed."""
+"""Files that are whole or absent (written under a temporary name, synced and renamed), and installed versions."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,16 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, all or nothing."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def version_of(distribution: str) -> str | None:
+    """Return the installed version of a distribution, or None."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def installed(distributions: Iterable[str]) -> dict[str, str]:
+    """Return name -> version of those that are installed."""
+    return {name: version for name in distributions if (version := version_of(name)) is not None}

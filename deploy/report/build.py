@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
+from sdsnn_core.files import version_of
 from sdsnn_core.network import Network
-from sdsnn_core.versions import version_of
 
 from ..energy.baselines import dense_synapses
 from ..energy.energy import price

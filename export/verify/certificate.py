@@ -25,8 +25,8 @@ from sdsnn_core import reference
 from sdsnn_core.activity import Activity, first_difference, prepare_inputs
 from sdsnn_core.backend import Backend
 from sdsnn_core.errors import SdsnnError, one_line
+from sdsnn_core.files import installed
 from sdsnn_core.network import NEVER_FIRES, Network
-from sdsnn_core.versions import installed
 
 from .traces import save_mismatch
 

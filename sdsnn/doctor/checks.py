@@ -12,8 +12,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from sdsnn_core.files import version_of
 from sdsnn_core.lava.compat import pip_command
-from sdsnn_core.versions import version_of
 
 from .finding import Finding
 from .probe import Probe, probe

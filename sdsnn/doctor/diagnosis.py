@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sdsnn_core.versions import version_of
+from sdsnn_core.files import version_of
 
 from .checks import check_optional, check_packages
 from .finding import Finding

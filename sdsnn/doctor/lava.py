@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sdsnn_core.errors import SdsnnError
+from sdsnn_core.files import version_of
 from sdsnn_core.lava.compat import LAVA_VERSIONS, install_command, missing
 from sdsnn_core.lava.shims import SHIMS
-from sdsnn_core.versions import version_of
 
 from .finding import Finding
 

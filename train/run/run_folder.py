@@ -26,8 +26,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from sdsnn_core.errors import FileError
-from sdsnn_core.files import write_json, write_text
-from sdsnn_core.versions import version_of
+from sdsnn_core.files import version_of, write_json, write_text
 
 from ..data.load import Split, load_data
 from .config import RunConfig, load_config
