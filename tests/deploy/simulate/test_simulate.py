@@ -235,7 +235,7 @@ def test_the_command_prints_tables_and_json(
             ["n.nir", "good.npz", "--target", "spinnaker"],
             "back end: expected one of engine, reference, .*, got spinnaker",
         ),
-        (["n.nir", "wide.npz"], "input 'input': got shape .*, allowed"),
+        (["n.nir", "wide.npz"], "input 'input': expected shape .*, got"),
         (["n.nir", "big.npz"], r"input 'input': expected integers 0..1, got 0..7"),
         (["n.nir", "half.npz"], r"expected integers 0..1, got 0.0..0.5"),
         (["n.nir", "text.npz"], "spikes is <U1"),
