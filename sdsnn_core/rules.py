@@ -1,6 +1,6 @@
 """Tables of rules by type: what a room does with each kind of node, neuron or projection.
 
-A room that treats kinds differently has one table and asks it; nothing else tells kinds apart. A rule may be a refusal.
+A room that treats kinds differently has one table; nothing else distinguishes kinds. A rule may be a refusal.
 `tests/house/test_rules.py` walks every table against the union of types it must cover, and names each missing rule.
 
     deliver: Rules[Callable[..., Sums]] = Rules("reference: synaptic input")

@@ -52,7 +52,7 @@ def active_updates(
             current = int32(wrap_current(int32(decay(current, rate) + int32(arriving[:, t] << 6))))
             awake[:, t] |= current != 0
         if population in activity.spikes:
-            # A neuron can spike by its voltage alone, long after its current is gone.
+            # A neuron can spike by its voltage alone, long after its current has decayed.
             awake |= activity.spikes[population][part] != 0
         total += awake.sum(axis=(0, 1))
     low = np.where(biased, everything, total)

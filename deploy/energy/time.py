@@ -19,7 +19,7 @@ class StepTime:
     """Mean time of one step by one list's times, seconds.
 
     core_s: what the busiest core needs, its events and updates one after the other. span_s: with the least and the
-    greatest barrier time added. busiest: its number. mean_core_s: the mean over cores, so that their ratio tells how
+    greatest barrier time added. busiest: its number. mean_core_s: the mean over cores, so that their ratio shows how
     uneven the work is. per_step: whether the busiest core was taken step by step (spikes recorded) or on the mean.
     """
 

@@ -106,7 +106,7 @@ class Cutter:
     ) -> tuple[int, list[Piece]]:
         """Return (n, make(n)) for the greatest n of 1..most whose pieces fit on a core beside `company`; n = 0 if none.
 
-        guess: where to start. What is used grows with n, so that a use divided by its room tells where to look next.
+        guess: where to start. What is used grows with n, so the ratio of use to room shows where to look next.
         """
         base = self.excess(company) if company else {}
         low, high, kept, step = 0, most + 1, list[Piece](), 1  # `low` fits, `high` does not

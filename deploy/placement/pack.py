@@ -1,4 +1,4 @@
-"""Putting pieces on cores: cut first and packed after, or cut to fill what is left of the last core."""
+"""Put pieces on cores: cut first and pack after, or cut to fill the rest of the last core."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def read_line(run: str | Path) -> Line:
 
 
 def read_lines(runs: Sequence[str | Path]) -> list[Line]:
-    """Read several reports; runs of one name are told apart by their folders."""
+    """Read several reports; runs of the same name are distinguished by their folders."""
     lines = [read_line(run) for run in runs]
     names = [line.name for line in lines]
     return [

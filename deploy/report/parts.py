@@ -35,10 +35,10 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Cell]], numeric: Sequ
         for i, cell in enumerate(row):
             kind, html = ("", escape(cell)) if isinstance(cell, str) else cell
             kind = " ".join(part for part in (kind, "n" if i in numeric else "") if part)
-            told = f' class="{kind}"' if kind else ""
+            attributes = f' class="{kind}"' if kind else ""
             if stacked and headings[i]:
-                told += f' data-label="{escape(headings[i])}"'
-            body += f"<td{told}>{html}</td>"
+                attributes += f' data-label="{escape(headings[i])}"'
+            body += f"<td{attributes}>{html}</td>"
         body += "</tr>"
     kind = ' class="stacked"' if stacked else ""
     return f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

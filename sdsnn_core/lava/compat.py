@@ -68,7 +68,7 @@ def missing() -> list[str]:
 
 
 def lava_available() -> bool:
-    """Tell whether Lava and what it needs are installed; imports nothing of them."""
+    """Return whether Lava and its dependencies are installed, without importing them."""
     return not missing()
 
 

@@ -36,7 +36,7 @@ class Shim:
 
 
 def _complains(action: Callable[[], object]) -> bool:
-    """Tell whether numpy refuses `action`, or warns that it will."""
+    """Return whether numpy refuses `action`, or warns that a later version will."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:

@@ -22,7 +22,7 @@ _recurrent: Any = _slayer.utils.recurrent
 class _Forward:
     """Replaces the forward method of a block, as an attribute of the block itself.
 
-    The block's class stays SLAYER's, so that code that tells blocks apart by class still works.
+    The block's class stays SLAYER's, so that code that distinguishes blocks by class still works.
     """
 
     def __init__(self, block: Any) -> None:

@@ -28,7 +28,7 @@ def flat(line: dict[str, Any]) -> dict[str, float]:
 class Logs:
     """Writes what `config` asks for after every epoch, in the process that `writes`. Use it in a `with` statement.
 
-    n_done: epochs that the run had before; TensorBoard drops what it was told of later ones.
+    n_done: epochs that the run had before; TensorBoard drops the records of later ones.
     Raises MissingDependency where TensorBoard is asked for and not installed.
     """
 

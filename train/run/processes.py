@@ -27,7 +27,7 @@ FABRIC = (
 
 
 class PeerFailed(SystemExit):
-    """Another process has an error and tells it; this one ends quietly, with status 2."""
+    """Another process failed and reports the error; this one exits with status 2 and no message."""
 
 
 class Team:
@@ -118,7 +118,7 @@ class FabricTeam(Team):
     def _talking(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:  # what torch raises where another process has gone
+        except RuntimeError as error:  # torch raises it when another process has ended
             raise BackendError(
                 f"process {self.rank}: lost the others ({one_line(error)}); go on with --resume"
             ) from None

@@ -64,7 +64,7 @@ class Bars:
         self._bars.notes = (
             f"loss {line['loss']:.3f}, accuracy {line['train_accuracy']:.1%}, on validation "
             f"{line['validation_accuracy']:.1%}, spike rate {rate:.1%}",
-            f"synapses gone {line['connection_sparsity']:.1%}, units alive {units} of {total}, "
+            f"synapses absent {line['connection_sparsity']:.1%}, units alive {units} of {total}, "
             f"waiting for data {line.get('waiting', 0):.0%}",
         )
         self._bars.update(self._epochs, completed=line["epoch"] + 1)

@@ -20,7 +20,7 @@ def integers_of(layer: Any) -> Array:
     with torch.no_grad():
         hook = layer.pre_hook_fx
         if hook is None:
-            raise UnsupportedNode("its synapse has no quantiser (pre_hook_fx); allowed is SLAYER's quantize_8bit")
+            raise UnsupportedNode("its synapse: expected SLAYER's quantize_8bit as pre_hook_fx, got no quantiser")
         # Under weight normalisation `weight` is what the last forward pass made; make it anew from its parameters.
         for pre_hook in layer._forward_pre_hooks.values():
             pre_hook(layer, None)
@@ -49,7 +49,7 @@ def input_integers(block: Any) -> tuple[int, int]:
 
     bias = whole(block.bias, 0)
     if bias and (np.asarray(block.neuron.cx_current_decay) != DECAY_UNITY).any():
-        raise UnsupportedNode("a bias that passes the current is not lowered; allowed are no bias, or current_decay 1")
+        raise UnsupportedNode("bias: expected no bias, or current_decay 1, got a bias that passes through the current")
     return whole(block.weight, 64), bias
 
 
@@ -74,7 +74,7 @@ def bias_of(neuron: Any, shape: Shape, gate: torch.Tensor | None) -> Array:
         return np.zeros((), np.int64)
     if type(neuron.norm).__name__ != "MeanOnlyBatchNorm":
         raise UnsupportedNode(
-            f"norm {type(neuron.norm).__name__} is not lowered (its scale is not exact); allowed is MeanOnlyBatchNorm"
+            f"norm: expected MeanOnlyBatchNorm, got {type(neuron.norm).__name__}, whose scale is not exact"
         )
     with torch.no_grad():
         bias = neuron.norm.bias.detach().cpu().double().numpy()

@@ -82,19 +82,21 @@ def _made_by_user(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork
     made = import_object(path, "model.factory")(input_shape, n_classes)
     blocks = getattr(made, "blocks", None)
     if not isinstance(made, torch.nn.Module) or not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
-        problem = f"model.factory: {path} made a {type(made).__name__}, needed is a module with a ModuleList `blocks`"
+        problem = (
+            f"model.factory: expected {path} to return a module with a ModuleList `blocks`, got {type(made).__name__}"
+        )
         raise ConfigError([problem])
     try:
         output, passed = _watched(made, blocks, torch.zeros(1, *input_shape, 2))
     except (RuntimeError, ValueError) as error:
         raise ConfigError([f"model.factory: what {path} made does not take {input_shape}: {one_line(error)}"]) from None
     if tuple(output.shape) != (1, n_classes, 2):
-        problem = f"model.factory: what {path} made gives shape {tuple(output.shape[1:-1])}, needed is ({n_classes},)"
+        problem = f"model.factory: expected output of shape ({n_classes},) from {path}, got {tuple(output.shape[1:-1])}"
         raise ConfigError([problem])
     if not passed:
         problem = (
-            f"model.factory: the forward of what {path} made is not its blocks one after another; "
-            "allowed are chains: evaluation and export take `blocks` in order"
+            f"model.factory: expected the forward of {path} to run its `blocks` one after another, as evaluation and "
+            "export do, got another order or other operations"
         )
         raise ConfigError([problem])
     for block in blocks:
@@ -142,7 +144,7 @@ def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Mo
         block: torch.nn.Module = cuba.Flatten()
         return block
     if layer.kind in ("conv", "pool") and len(shape) != 3:
-        raise ValueError(f"got shape {shape}, allowed is (channels, height, width)")
+        raise ValueError(f"expected shape (channels, height, width), got {shape}")
     neuron: dict[str, Any] = {**config.neuron.model_dump(), "requires_grad": False}
     if layer.neuron is not None:
         neuron.update(layer.neuron.model_dump(exclude_none=True))
@@ -160,7 +162,7 @@ def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Mo
             made = cuba.Pool(neuron, layer.kernel, weight_scale=scale, delay=delay)
         elif layer.kind == "conv":
             if shape[0] % (layer.groups or 1):
-                raise ValueError(f"got {shape[0]} channels in {layer.groups} groups, allowed are groups of equal size")
+                raise ValueError(f"expected groups of equal size, got {shape[0]} channels in {layer.groups} groups")
             made = cuba.Conv(
                 neuron, shape[0], layer.out, layer.kernel,
                 stride=layer.stride or 1, padding=layer.padding or 0, groups=layer.groups or 1, **more,

@@ -41,7 +41,7 @@ def synaptic_operations(
 def _operations(block: Any, layer: MaskedLayer | None, before: Tensor, after: Tensor) -> float:
     if layer is None:
         return float((_fan_out_of_pool(block, before) * before).sum()) if type(block).__name__ == "Pool" else 0.0
-    # The second synapse of a recurrent block hears the block's own spikes.
+    # The second synapse of a recurrent block receives the block's own spikes.
     total = torch.zeros((), dtype=torch.float64, device=before.device)
     for synapse, spikes in zip(layer.synapses, (before, after), strict=False):
         present = synapse.present

@@ -112,7 +112,7 @@ def test_progress_shows_it_all_in_80_columns() -> None:
         bars.epoch({**line, "epoch": 1, "connection_sparsity": 0.4, "layers": layers, "waiting": 0.03})
     shown = text.getvalue()
     for part in (
-        "loss 0.750", "loss 1.235", "accuracy 50.0%", "on validation 62.5%", "spike rate 6.0%", "synapses gone 40.0%",
+        "loss 0.750", "loss 1.235", "accuracy 50.0%", "on validation 62.5%", "spike rate 6.0%", "synapses absent 40.0%",
         "units alive 17 of 19", "waiting for data 3%", "2/4", "-:--:--",
     ):  # fmt: skip
         assert part in shown, part

@@ -47,20 +47,20 @@ def test_documented_example_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("    return torch.nn.Identity()", "made a Identity, needed is a module with a ModuleList `blocks`"),
+        ("    return torch.nn.Identity()", "to return a module with a ModuleList `blocks`, got Identity"),
         (
             "    net = Chain(shape, n_classes)\n"
             "    net.forward = lambda x: net.blocks[1](net.blocks[0](x) * 2)\n"
             "    return net",
-            "the forward of what .* made is not its blocks one after another; allowed are chains",
+            "expected the forward of .* to run its `blocks` one after another",
         ),
         (
             "    net = Chain(shape, n_classes); net.blocks.append(net.blocks[1]); return net",
-            "does not take|gives shape|one after another",
+            "does not take|expected output of shape|one after another",
         ),
         (
             "    net = torch.nn.Identity(); net.blocks = torch.nn.ModuleList([torch.nn.Identity()]); return net",
-            r"gives shape \(64,\), needed is \(10,\)",
+            r"expected output of shape \(10,\) from .*, got \(64,\)",
         ),
     ],
 )

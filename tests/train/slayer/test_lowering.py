@@ -121,7 +121,7 @@ def test_refusals_name_the_block_and_the_reason() -> None:
         lowered(cuba.Dense({**params, "graded_spike": True}, 4, 2))
     with pytest.raises(UnsupportedNode, match=r"threshold 64\.0 fires on a tie"):
         lowered(cuba.Dense({**params, "threshold": 64.0}, 4, 2))
-    with pytest.raises(UnsupportedNode, match="WgtScaleBatchNorm is not lowered"):
+    with pytest.raises(UnsupportedNode, match="expected MeanOnlyBatchNorm, got WgtScaleBatchNorm"):
         lowered(cuba.Dense({**params, "norm": slayer.neuron.norm.WgtScaleBatchNorm}, 4, 2))
     late = cuba.Dense(dict(params), 4, 2, delay=True)
     late(torch.zeros(1, 4, 3))
