@@ -41,6 +41,8 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
     shape: torch.Size | None
     current_state: torch.Tensor
     voltage_state: torch.Tensor
+    persistent_state: bool
+    norm: Any
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the spikes of every step."""
@@ -142,7 +144,7 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
             self.shape = shape
             for name in names:
                 setattr(self, name, getattr(self, name).unflatten(0, places).movedim(-1, 1))
-        return spikes.unflatten(0, places).movedim(-2, 1)
+        return spikes.reshape(*places, *spikes.shape[1:]).movedim(-2, 1)
 
     def _fit_states(self, size: torch.Size) -> None:
         """Let SLAYER learn the shape, draw decays and fit the states to (batch, *shape), by a run of no steps."""
