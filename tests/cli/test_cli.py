@@ -152,7 +152,7 @@ def write_files(folder: Path) -> None:
         (["text.nir"], r"text\.nir: is not an HDF5 file"),
         (["other.txt"], r"expected a file ending in \.nir or \.net, or a run folder, got other\.txt"),
         (["unknown.nir"], r"unknown\.nir: .*node 'odd': got a Threshold, allowed are .*CubaLIF"),
-        (["good.nir", "--data", "wide.npz"], r"input 'input': got shape \(2, 5, 999\), allowed \(steps, "),
+        (["good.nir", "--data", "wide.npz"], r"input 'input': expected shape .*, got \(2, 5, 999\)"),
         (["good.nir", "--data", "nospikes.npz"], r"has images; needed is one of spikes, x"),
         (["good.nir", "--data", "cut.npz"], r"not a \.npy or \.npz file of plain arrays"),
         (["good.nir", "--data", "none.npz"], r"data none\.npz: no such file"),
