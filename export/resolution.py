@@ -39,11 +39,11 @@ KEY: Final = "resolution"  # in a network's provenance
 def with_resolution(network: Network, bits: int) -> Network:
     """Return `network` with state units of 2**-bits: weight_exp + bits, thresholds, biases and starts times 2**bits.
 
-    A readout (NEVER_FIRES) keeps its threshold; its voltage is 2**bits times as large. The provenance tells the bits.
+    A readout (NEVER_FIRES) keeps its threshold; its voltage is 2**bits times as large. The provenance records the bits.
     Raises NetworkError naming the node whose numbers do not fit.
     """
     if not 0 <= bits <= MOST_BITS:
-        raise NetworkError(f"resolution: got {bits} bits, allowed are 0 to {MOST_BITS}")
+        raise NetworkError(f"resolution: expected 0 to {MOST_BITS} bits, got {bits}")
     if not bits:
         return network
     nodes: dict[str, Node] = {
@@ -54,14 +54,14 @@ def with_resolution(network: Network, bits: int) -> Network:
     for name, projection in network.projections.items():
         exponent = projection.weight_exp + bits
         if exponent > WEIGHT_EXP_MAX:
-            raise NetworkError(f"projection {name!r} weight_exp: needs {exponent}, allowed are 0..{WEIGHT_EXP_MAX}")
+            raise NetworkError(f"projection {name!r} weight_exp: expected 0..{WEIGHT_EXP_MAX}, got {exponent}")
         projections[name] = replace(projection, weight_exp=exponent)
     provenance = {**network.provenance, KEY: resolution_of(network) + bits}
     return replace(network, nodes=nodes, projections=projections, provenance=provenance)
 
 
 def resolution_of(network: Network) -> int:
-    """Return the bits that `with_resolution` has added, as the provenance tells."""
+    """Return the bits that `with_resolution` has added, as the provenance records."""
     return int(network.provenance.get(KEY, 0))
 
 
@@ -69,17 +69,17 @@ def _finer_population(where: str, population: Population, bits: int) -> Populati
     threshold = population.threshold.astype(np.int64)
     finer = np.where(threshold == NEVER_FIRES, threshold, threshold << bits)
     if (finer[threshold != NEVER_FIRES] > THRESHOLD_MAX).any():
-        raise NetworkError(f"{where} threshold: needs {finer.max()}, allowed are 0..{THRESHOLD_MAX}")
+        raise NetworkError(f"{where} threshold: expected 0..{THRESHOLD_MAX}, got {finer.max()}")
     bias, exponent = population.bias.astype(np.int64), population.bias_exp + bits
     if not bias.any():
         exponent = population.bias_exp
     elif exponent > BIAS_EXP_MAX:
         bias, exponent = bias << (exponent - BIAS_EXP_MAX), BIAS_EXP_MAX
         if np.abs(bias).max() > BIAS_MAX:
-            raise NetworkError(f"{where} bias: needs {np.abs(bias).max()}, allowed are up to {BIAS_MAX}")
+            raise NetworkError(f"{where} bias: expected up to {BIAS_MAX}, got {np.abs(bias).max()}")
     start = _finer_start(population, bits)
     if np.abs(start).max() >= 2**31:
-        raise NetworkError(f"{where} initial_voltage: needs {np.abs(start).max()}, allowed are 32 bits")
+        raise NetworkError(f"{where} initial_voltage: expected 32 bits, got {np.abs(start).max()}")
     return replace(population, threshold=finer, bias=bias, bias_exp=exponent, initial_voltage=start)
 
 
@@ -126,7 +126,7 @@ def finest_resolution(network: Network, spikes: npt.ArrayLike | Mapping[str, npt
 
 @contextmanager
 def slayer_resolution(blocks: Sequence[Any], bits: int) -> Iterator[None]:
-    """Let SLAYER's neurons compute in state units of 2**-bits while the context lasts.
+    """Make SLAYER's neurons compute in state units of 2**-bits inside the context.
 
     lava-dl 0.6.0 quantises current and voltage to 1/s_scale (neuron/cuba.py) and spikes from threshold + threshold_eps
     on. Its epsilon of a hundredth unit would vanish in float32 beside the threshold; a whole unit means > as well.

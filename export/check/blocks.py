@@ -5,42 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from .check import Rule
+from sdsnn_core.lava.compat import import_slayer
 
-Found = Iterator[tuple[str, str, str]]
-LIVES_ON: Final = ("Recurrent", "KWTA")  # they set persistent_state themselves
+from .rule import Rule, Traps
 
 
-def _each(blocks: Sequence[Any]) -> Iterator[tuple[str, str, Any]]:
+def _each(blocks: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     for index, block in enumerate(blocks):
-        kind = type(block).__name__
-        yield f"block {index} ({kind})", kind, block
+        yield f"block {index} ({type(block).__name__})", block
+
+
+def _keeps_state(block: Any) -> bool:
+    """Return whether the block is of a kind that sets persistent_state itself."""
+    base = import_slayer().block.base
+    return isinstance(block, (base.AbstractRecurrent, base.AbstractKWTA))
 
 
 def _synapses(block: Any) -> list[Any]:
-    found = [getattr(block, name, None) for name in ("synapse", "input_synapse", "recurrent_synapse")]
-    return [layer for layer in found if layer is not None]
+    layers = [getattr(block, name, None) for name in ("synapse", "input_synapse", "recurrent_synapse")]
+    return [layer for layer in layers if layer is not None]
 
 
-def mask_and_norm(blocks: Sequence[Any]) -> Found:
+def mask_and_norm(blocks: Sequence[Any]) -> Traps:
     """`mask=` does nothing under weight normalisation."""
-    for where, _, block in _each(blocks):
+    for where, block in _each(blocks):
         if getattr(block, "mask", None) is not None and any(hasattr(s, "weight_g") for s in _synapses(block)):
-            yield where, "mask= with weight_norm: the mask has no effect", "weight_norm=False, or sdsnn's masking"
+            yield where, "mask= with weight_norm: the mask has no effect", "weight_norm=False, or sdsnn's masks"
 
 
-def shared_state(blocks: Sequence[Any]) -> Found:
-    """Recurrent and KWTA write persistent_state into the dict of neuron parameters that they are given."""
-    for where, kind, block in _each(blocks):
+def shared_state(blocks: Sequence[Any]) -> Traps:
+    """Recurrent and KWTA write persistent_state into the dict of neuron parameters that the caller passes."""
+    for where, block in _each(blocks):
         neuron = getattr(block, "neuron", None)
-        if kind not in LIVES_ON and getattr(neuron, "persistent_state", False):
+        if not _keeps_state(block) and getattr(neuron, "persistent_state", False):
             yield where, "carries its state from batch to batch", "give every block its own dict(neuron_params)"
 
 
-def recurrent_state(blocks: Sequence[Any]) -> Found:
-    """Recurrent blocks go on from the last batch; netx starts from zero."""
-    for where, kind, _ in _each(blocks):
-        if kind in LIVES_ON:
+def recurrent_state(blocks: Sequence[Any]) -> Traps:
+    """Recurrent blocks start from the state of the last batch; netx starts from zero."""
+    for where, block in _each(blocks):
+        if _keeps_state(block):
             yield (
                 where,
                 "keeps its state between forward passes",
@@ -48,39 +52,39 @@ def recurrent_state(blocks: Sequence[Any]) -> Found:
             )
 
 
-def count_log(blocks: Sequence[Any]) -> Found:
+def count_log(blocks: Sequence[Any]) -> Traps:
     """count_log=True takes the mean of a bool tensor."""
-    for where, _, block in _each(blocks):
+    for where, block in _each(blocks):
         if getattr(block, "count_log", False):
             yield where, "count_log=True, at which forward stops (RuntimeError)", "count_log=False"
 
 
-def dead_zone(blocks: Sequence[Any]) -> Found:
+def dead_zone(blocks: Sequence[Any]) -> Traps:
     """Weights up to 1/64 become 0 when quantised."""
     from sdsnn.train.development.masked_synapse import float_weight
 
-    for where, _, block in _each(blocks):
+    for where, block in _each(blocks):
         for layer in _synapses(block):
             hook = getattr(layer, "pre_hook_fx", None)
             if hook is None:
                 continue
             weight = float_weight(layer)
-            there, left = int((weight != 0).sum()), int((hook(weight) != 0).sum())
-            if left < there:
-                what = f"{there} weights are not 0, {left} of them after quantisation (|w| <= 1/64 vanishes)"
-                yield where, what, "count the deployed ones"
+            before, after = int((weight != 0).sum()), int((hook(weight) != 0).sum())
+            if after < before:
+                what = f"{before} weights are not 0, {after} of them after quantisation (|w| <= 1/64 becomes 0)"
+                yield where, what, "count the deployed weights"
 
 
-def no_quantiser(blocks: Sequence[Any]) -> Found:
+def no_quantiser(blocks: Sequence[Any]) -> Traps:
     """Without its hook a synapse is float: export_hdf5 raises, and nothing on a chip equals it."""
-    for where, _, block in _each(blocks):
+    for where, block in _each(blocks):
         if any(getattr(layer, "pre_hook_fx", None) is None for layer in _synapses(block)):
             yield where, "pre_hook_fx=None: float weights", "leave the default, quantize_8bit"
 
 
-def tie(blocks: Sequence[Any]) -> Found:
+def tie(blocks: Sequence[Any]) -> Traps:
     """In float32 SLAYER's epsilon vanishes beside a threshold of 64 and more; its CUDA kernel drops it always."""
-    for where, _, block in _each(blocks):
+    for where, block in _each(blocks):
         neuron = getattr(block, "neuron", None)
         epsilon = getattr(neuron, "threshold_eps", None)
         if neuron is None or epsilon is None or getattr(neuron, "_threshold", None) in (None, -1):
@@ -89,49 +93,48 @@ def tie(blocks: Sequence[Any]) -> Found:
             yield where, f"threshold {float(neuron.threshold):g} fires on a tie", "neuron.threshold_eps = 1 / s_scale"
 
 
-def norms(blocks: Sequence[Any]) -> Found:
+def norms(blocks: Sequence[Any]) -> Traps:
     """netx ignores the exponent of WgtScaleBatchNorm."""
-    for where, _, block in _each(blocks):
+    for where, block in _each(blocks):
         norm = getattr(getattr(block, "neuron", None), "norm", None)
         if norm is not None and type(norm).__name__ != "MeanOnlyBatchNorm":
             yield where, f"{type(norm).__name__}: netx ignores its exponent", "MeanOnlyBatchNorm or none"
 
 
-def graded(blocks: Sequence[Any]) -> Found:
+def graded(blocks: Sequence[Any]) -> Traps:
     """Graded spikes are cast to bool by netx."""
-    for where, _, block in _each(blocks):
+    for where, block in _each(blocks):
         if getattr(getattr(block, "neuron", None), "graded_spike", False):
             yield where, "graded spikes, which netx casts to 0 and 1", "graded_spike=False"
 
 
-def shift(blocks: Sequence[Any]) -> Found:
+def shift(blocks: Sequence[Any]) -> Traps:
     """delay_shift=False has no counterpart on a chip, where a layer costs a step."""
-    for where, _, block in _each(blocks):
+    for where, block in _each(blocks):
         if getattr(block, "neuron", None) is not None and getattr(block, "delay_shift", True) is False:
             yield where, "delay_shift=False: a chip takes one step for every layer", "leave delay_shift=True"
 
 
-def kinds(blocks: Sequence[Any]) -> Found:
+def kinds(blocks: Sequence[Any]) -> Traps:
     """Blocks that have no rule on the way to a chip."""
     from sdsnn.train.slayer.lowering import lowered_kinds, why_not
 
     known = lowered_kinds()
-    for where, _, block in _each(blocks):
+    for where, block in _each(blocks):
         if type(block) not in known:
-            allowed = ", ".join(sorted(kind.__name__ for kind in known))
-            yield where, why_not(block), f"allowed are the cuba blocks {allowed}"
+            yield where, why_not(block), f"use cuba blocks: {', '.join(sorted(kind.__name__ for kind in known))}"
 
 
 BLOCK_RULES: Final = (
-    Rule("mask-and-norm", "T1", "error", mask_and_norm),
-    Rule("shared-state", "T2", "error", shared_state),
-    Rule("recurrent-state", "T3", "warning", recurrent_state),
-    Rule("count-log", "T9", "error", count_log),
-    Rule("dead-zone", "T12", "note", dead_zone),
-    Rule("no-quantiser", "semantics 2.1", "error", no_quantiser),
-    Rule("tie", "semantics 1.1", "error", tie),
-    Rule("norm", "semantics 2.4", "error", norms),
-    Rule("graded", "semantics 2.4", "error", graded),
-    Rule("delay-shift", "semantics 2.3", "error", shift),
-    Rule("block-kind", "T5, semantics 3", "error", kinds),
+    Rule("mask-and-norm", "error", mask_and_norm),
+    Rule("shared-state", "error", shared_state),
+    Rule("recurrent-state", "warning", recurrent_state),
+    Rule("count-log", "error", count_log),
+    Rule("dead-zone", "note", dead_zone),
+    Rule("no-quantiser", "error", no_quantiser),
+    Rule("tie", "error", tie),
+    Rule("norm", "error", norms),
+    Rule("graded", "error", graded),
+    Rule("delay-shift", "error", shift),
+    Rule("block-kind", "error", kinds),
 )

@@ -1,80 +1,53 @@
-"""`sdsnn check`: what will not run, or would run differently, on the way to a chip. One rule for every known trap.
+"""`sdsnn check`: what will not run, or would run differently, on the way to a chip.
 
-Rules look at a Network (`check_network`), at the datasets of a `.net` file as they stand (`check_netx`), at the nodes
-of a `.nir` file (`check_nir`) or at the SLAYER blocks of a run (`check_blocks`).
+Rules look at a Network (`network.py`, `netx/limits.py`), at the datasets of a `.net` file (`netx/traps.py`), at the
+nodes of a `.nir` file (`nir_files.py`) or at the SLAYER blocks of a run (`blocks.py`). docs/traps.md describes each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, final
+from typing import TYPE_CHECKING, Final
 
 from sdsnn_core.errors import FileError, SdsnnError, one_line
+
+from .rule import Finding, Rule, run_rules
 
 if TYPE_CHECKING:
     from sdsnn_core.network import Network
 
-Severity = Literal["error", "warning", "note"]
-
-
-@final
-@dataclass(frozen=True)
-class Finding:
-    """rule: its name. where: node, layer or block. what: what is there against what is allowed. help: what to do.
-
-    error: cannot run, or runs with other spikes. warning: differs in one of the forms. note: good to know.
-    """
-
-    rule: str
-    severity: Severity
-    where: str
-    what: str
-    help: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-
-@final
-@dataclass(frozen=True)
-class Rule:
-    """A named trap, where it is described, and the function that looks for it."""
-
-    name: str
-    source: str
-    severity: Severity
-    look: Callable[[Any], Iterator[tuple[str, str, str]]]  # yields (where, what, help)
-
-    def findings(self, subject: Any) -> list[Finding]:
-        """Return what this rule finds in its subject."""
-        return [Finding(self.name, self.severity, *found) for found in self.look(subject)]
-
-
 ORDER: Final = {"error": 0, "warning": 1, "note": 2}
+# What stops a reader: the rules whose finding is that a file or a run makes no Network.
+READABLE: Final = Rule("readable", "error")
+INTEGERS: Final = Rule("integers", "error")
+LOWERING: Final = Rule("lowering", "error")
 
 
 def check_path(path: Path) -> list[Finding]:
-    """Check a run folder, a .nir or a .net file; the worst findings first.
+    """Look for every known trap in a file or run folder.
 
-    Raises FileError for a path that is none of them, or a file that is damaged.
+    Args:
+        path: A run folder, a `.nir` or a `.net` file.
+
+    Returns:
+        The findings, the worst first.
+
+    Raises:
+        FileError: The path is none of these, or the file is damaged.
+
+    Example:
+        >>> for finding in check_path(Path("network.nir")):  # doctest: +SKIP
+        ...     print(finding)
     """
+    checks = {".net": _check_netx_file, ".nir": _check_nir_file}
     if path.is_dir():
-        found = _check_run(path)
-    elif path.suffix == ".net":
-        found = _check_netx_file(path)
-    elif path.suffix == ".nir":
-        found = _check_nir_file(path)
+        findings = _check_run(path)
+    elif path.suffix in checks:
+        findings = checks[path.suffix](path)
     else:
-        raise FileError(f"{path}: got the ending {path.suffix!r}, allowed are a run folder, .nir and .net")
-    return sorted(found, key=lambda finding: ORDER[finding.severity])
-
-
-def run_rules(rules: tuple[Rule, ...], subject: Any) -> list[Finding]:
-    """Return what all of `rules` find."""
-    return [finding for rule in rules for finding in rule.findings(subject)]
+        raise FileError(f"{path}: expected a run folder, .nir or .net, got the ending {path.suffix!r}")
+    return sorted(findings, key=lambda finding: ORDER[finding.severity])
 
 
 def _check_nir_file(path: Path) -> list[Finding]:
@@ -82,34 +55,20 @@ def _check_nir_file(path: Path) -> list[Finding]:
     from ..nir_format.reader import read_nir
     from .nir_files import NIR_RULES
 
-    found = run_rules(NIR_RULES, read_nir_graph(path))
-    return found + _of_network(path, read_nir, "integers", "sdsnn import FILE --dt SECONDS")
+    findings = run_rules(NIR_RULES, read_nir_graph(path))
+    return findings + _of_network(lambda: read_nir(path), INTEGERS, path, "sdsnn import FILE --dt SECONDS")
 
 
 def _check_netx_file(path: Path) -> list[Finding]:
-    from ..netx.fields import open_netx
+    from ..netx.fields import layers_of, open_netx
     from ..netx.reader import read_netx
-    from .netx import NETX_RULES, layers_of
+    from ..netx.traps import NETX_RULES
 
     with open_netx(path) as file:
-        found = run_rules(NETX_RULES, layers_of(file))
-    more = _of_network(path, read_netx, "readable", "write it anew with sdsnn export")
-    if any(finding.severity == "error" for finding in found):  # the same trap, said layer by layer
-        more = [finding for finding in more if finding.rule != "readable"]
-    return found + more
-
-
-def _of_network(path: Path, read: Callable[[Path], Network], rule: str, help_: str) -> list[Finding]:
-    """Check the network in a file; one that cannot be read as a network is a finding of `rule`."""
-    from .network import NETWORK_RULES
-
-    try:
-        return run_rules(NETWORK_RULES, read(path))
-    except FileError:
-        raise
-    except SdsnnError as error:
-        reason = one_line(error).removeprefix(f"{path}: ")
-        return [Finding(rule, "error", path.name, reason, help_)]
+        findings = run_rules(NETX_RULES, layers_of(file))
+    if any(finding.severity == "error" for finding in findings):
+        return findings  # the reader refuses the file for the same reason
+    return findings + _of_network(lambda: read_netx(path), READABLE, path, "write it anew with sdsnn export")
 
 
 def _check_run(path: Path) -> list[Finding]:
@@ -118,16 +77,25 @@ def _check_run(path: Path) -> list[Finding]:
 
     from ..pipeline import lower_trained
     from .blocks import BLOCK_RULES
-    from .network import NETWORK_RULES
 
     trained = load_trained(RunFolder.open(path))
-    found = run_rules(BLOCK_RULES, trained.blocks)
+    findings = run_rules(BLOCK_RULES, trained.blocks)
+    of_network = _of_network(lambda: lower_trained(trained), LOWERING, path, "see docs/formats.md")
+    if any(finding.severity == "error" for finding in findings):  # they say why it cannot be lowered
+        of_network = [finding for finding in of_network if finding.rule != LOWERING.name]
+    return findings + of_network
+
+
+def _of_network(read: Callable[[], Network], rule: Rule, path: Path, help_: str) -> list[Finding]:
+    """Check a network; where it cannot be read, that is a finding of `rule`."""
+    from .network import NETWORK_RULES
+
     try:
-        return found + run_rules(NETWORK_RULES, lower_trained(trained))
+        return run_rules(NETWORK_RULES, read())
+    except FileError:
+        raise
     except SdsnnError as error:
-        if any(finding.severity == "error" for finding in found):
-            return found
-        return [*found, Finding("lowering", "error", str(path), one_line(error), "see docs/formats.md")]
+        return [rule.finding(path.name, one_line(error).removeprefix(f"{path}: "), help_)]
 
 
 def check(subject: Network | str | Path) -> list[Finding]:

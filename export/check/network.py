@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from sdsnn_core.arithmetic import STATE_LIMIT
-from sdsnn_core.network import NEVER_FIRES, Convolution, Network, Population, Projection, Synapses
+from sdsnn_core.network import NEVER_FIRES, Convolution, Network, Population, Synapses
 from sdsnn_core.reachability import all_synapses, can_fire, drive
 
-from ..netx.format import BIAS_EXP, netx_runs_exactly, remedied_runs_exactly, why_not
-from .check import Rule
+from ..netx.limits import NETX_LIMITS
+from .rule import Rule, Traps
 
-Found = Iterator[tuple[str, str, str]]
 GROUPS_LIMIT: Final = 128  # lava.proc.conv keeps groups as int8
 SPARSE_DENSITY: Final = 0.1
 
 
-def _weights(projection: Projection) -> npt.NDArray[np.int64]:
-    values = projection.kernel if isinstance(projection, Convolution) else projection.weight
-    return values.astype(np.int64)
-
-
-def all_zero(network: Network) -> Found:
-    """netx takes the logarithm of infinity for a layer whose weights are all 0."""
-    for name, projection in network.projections.items():
-        if not _weights(projection).any():
-            yield (
-                f"projection {name!r}",
-                "all weights are 0, at which netx stops (OverflowError)",
-                "remove the projection, or what it feeds: sdsnn export compacts",
-            )
-
-
-def netx_weights(network: Network) -> Found:
-    """Dense matrices that plain netx clips, crashes on or runs with other weights."""
-    for name, projection in network.projections.items():
-        if not isinstance(projection, Synapses) or not projection.n_weights:
-            continue
-        shape = network.size_of(projection.target), network.size_of(projection.source)
-        matrix = projection.to_dense(*shape) << projection.weight_exp
-        if not netx_runs_exactly(matrix):
-            remedy = (
-                "load with sign_mode MIXED and 8 weight bits (sdsnn's run_netx does), or raise the smallest weight by 2"
-                if remedied_runs_exactly(matrix)
-                else "rescale the layer to -256..254 without weight_exp"
-            )
-            yield f"projection {name!r}", why_not(matrix), remedy
-
-
-def odd_weights(network: Network) -> Found:
+def odd_weights(network: Network) -> Traps:
     """A mixed 8-bit weight of a chip is even; odd ones pass only the simulators."""
     for name, projection in network.projections.items():
-        weights = _weights(projection)
+        weights = projection.kernel if isinstance(projection, Convolution) else projection.weight
         odd = int((weights & 1).sum())
         if odd and weights.min() < 0 < weights.max():
             yield (
@@ -65,30 +30,7 @@ def odd_weights(network: Network) -> Found:
             )
 
 
-def conv_delay(network: Network) -> Found:
-    """netx drops the delays of convolutions."""
-    for name, projection in network.projections.items():
-        if isinstance(projection, Convolution) and projection.delay.any():
-            yield (
-                f"projection {name!r}",
-                f"delays up to {int(projection.delay.max())} on a convolution, which netx drops",
-                "no delays in front of convolutions; Lava's processes run them (expanded)",
-            )
-
-
-def recurrent_delay(network: Network) -> Found:
-    """netx loses the weight exponent of a recurrent layer with delays."""
-    loops = {p.target for p in network.projections.values() if p.source == p.target}
-    for name, projection in network.projections.items():
-        if projection.target in loops and projection.delay.any():
-            yield (
-                f"projection {name!r}",
-                "delays at a recurrent layer, which netx runs with weights x2 to x16",
-                "delay=False in front of and in recurrent layers",
-            )
-
-
-def bias_step(network: Network) -> Found:
+def bias_step(network: Network) -> Traps:
     """A chip integrates a bias one step before its input arrives; an initial voltage undoes that."""
     for name, population in network.populations.items():
         if population.bias.any() and not population.initial_voltage.any() and (population.voltage_decay < 4096).any():
@@ -99,25 +41,7 @@ def bias_step(network: Network) -> Found:
             )
 
 
-def bias_netx(network: Network) -> Found:
-    """netx always takes biases in units of 64 state units, and has no initial voltages."""
-    for name, population in network.populations.items():
-        state = population.per_neuron("bias") << population.bias_exp
-        if (state % 2**BIAS_EXP).any():
-            yield (
-                f"population {name!r}",
-                f"biases {state.min()}..{state.max()} state units; netx holds multiples of {2**BIAS_EXP}",
-                "bias_exp 6, or Lava's processes",
-            )
-        elif population.initial_voltage.any():
-            yield (
-                f"population {name!r}",
-                "initial voltages, for which a .net file has no place",
-                "load the file with sdsnn's run_netx, which sets them",
-            )
-
-
-def start_range(network: Network) -> Found:
+def start_range(network: Network) -> Traps:
     """Voltages have 24 bits on a chip; a simulator starts from more."""
     for name, population in network.populations.items():
         largest = int(np.abs(population.initial_voltage).max())
@@ -129,7 +53,7 @@ def start_range(network: Network) -> Found:
             )
 
 
-def bias_delay(network: Network) -> Found:
+def bias_delay(network: Network) -> Traps:
     """SLAYER's delays behind a biased layer shift its bias too; Lava's do not."""
     for name, projection in network.projections.items():
         source = network.nodes[projection.source]
@@ -141,7 +65,7 @@ def bias_delay(network: Network) -> Found:
             )
 
 
-def readout(network: Network) -> Found:
+def readout(network: Network) -> Traps:
     """A population that never fires is read by its voltage; as a spiking layer it is silent."""
     for name, population in network.populations.items():
         if (population.threshold == NEVER_FIRES).any():
@@ -152,18 +76,7 @@ def readout(network: Network) -> Found:
             )
 
 
-def graded_input(network: Network) -> Found:
-    """netx casts events to bool unless it is told otherwise."""
-    for name, port in network.inputs.items():
-        if port.max_value > 1:
-            yield (
-                f"input {name!r}",
-                f"events up to {port.max_value}, which netx takes as 1",
-                "netx.hdf5.Network(..., input_message_bits=8)",
-            )
-
-
-def groups(network: Network) -> Found:
+def groups(network: Network) -> Traps:
     """Lava's Conv keeps its parameters as int8."""
     for name, projection in network.projections.items():
         if not isinstance(projection, Convolution):
@@ -177,7 +90,7 @@ def groups(network: Network) -> Found:
             )
 
 
-def overflow(network: Network) -> Found:
+def overflow(network: Network) -> Traps:
     """The current has 24 bits and wraps."""
     synapses = all_synapses(network)
     firing = {name: np.ones(network.size_of(name), bool) for name in network.nodes}
@@ -191,7 +104,7 @@ def overflow(network: Network) -> Found:
             )
 
 
-def never_fires(network: Network) -> Found:
+def never_fires(network: Network) -> Traps:
     """Neurons whose threshold no input can reach: quantisation or pruning has silenced them."""
     fires = can_fire(network)
     for name, population in network.populations.items():
@@ -204,7 +117,7 @@ def never_fires(network: Network) -> Found:
             )
 
 
-def sparse_flag(network: Network) -> Found:
+def sparse_flag(network: Network) -> Traps:
     """netx stores dense arrays and knows one switch for all dense layers."""
     for name, projection in network.projections.items():
         if not isinstance(projection, Synapses):
@@ -219,19 +132,14 @@ def sparse_flag(network: Network) -> Found:
 
 
 NETWORK_RULES: Final = (
-    Rule("all-zero-layer", "T6", "error", all_zero),
-    Rule("netx-weights", "semantics 2.4.1, T11", "error", netx_weights),
-    Rule("odd-weights", "Loihi 5.4", "warning", odd_weights),
-    Rule("conv-delay", "T4", "error", conv_delay),
-    Rule("recurrent-delay", "semantics 2.4", "error", recurrent_delay),
-    Rule("bias-first-step", "T8, semantics 2.4.2", "warning", bias_step),
-    Rule("bias-in-netx", "semantics 2.4.2", "warning", bias_netx),
-    Rule("start-range", "semantics 2.4.2", "warning", start_range),
-    Rule("bias-and-delay", "semantics 2.4", "warning", bias_delay),
-    Rule("readout", "T7", "note", readout),
-    Rule("graded-input", "semantics 2.4", "warning", graded_input),
-    Rule("conv-int8", "semantics 6.2", "warning", groups),
-    Rule("overflow", "semantics 2.4", "note", overflow),
-    Rule("never-fires", "quantisation", "note", never_fires),
-    Rule("sparse-flag", "T13", "note", sparse_flag),
+    *NETX_LIMITS,
+    Rule("odd-weights", "warning", odd_weights),
+    Rule("bias-first-step", "warning", bias_step),
+    Rule("start-range", "warning", start_range),
+    Rule("bias-and-delay", "warning", bias_delay),
+    Rule("readout", "note", readout),
+    Rule("conv-int8", "warning", groups),
+    Rule("overflow", "note", overflow),
+    Rule("never-fires", "note", never_fires),
+    Rule("sparse-flag", "note", sparse_flag),
 )

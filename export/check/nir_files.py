@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 
 from ..nir_format.dialect import METADATA_KEY
-from .check import Rule
+from .rule import Rule, Traps
 
-Found = Iterator[tuple[str, str, str]]
+DISPUTED: Final = {
+    "Flatten": "no start_dim suits all readers",
+    "AvgPool2d": "norse skips it, lava-dl refuses it",
+    "SumPool2d": "spikingjelly and lava-dl have no rule for its gain",
+    "Delay": "norse, snnTorch, spikingjelly, sinabs and lava-dl have no rule for it",
+    "NIRGraph": "a subgraph; lava-dl's scripts read flat names",
+}
 TIMES: Final = ("tau", "tau_mem", "tau_syn", "r", "w_in")
 
 
-def finite(graph: Any) -> Found:
+def finite(graph: Any) -> Traps:
     """An infinite time constant is NaN in norse and refused by spikingjelly."""
     for name, node in graph.nodes.items():
         for key in TIMES:
@@ -22,7 +27,7 @@ def finite(graph: Any) -> Found:
                 yield f"node {name!r}", f"{key} is not finite: NaN in norse, refused elsewhere", "use dt * 2**30"
 
 
-def leak(graph: Any) -> Found:
+def leak(graph: Any) -> Traps:
     """v_leak is refused by most readers, and norse adds it to the synapse too."""
     for name, node in graph.nodes.items():
         if np.any(np.asarray(getattr(node, "v_leak", 0.0))):
@@ -33,7 +38,7 @@ def leak(graph: Any) -> Found:
             )
 
 
-def grouped(graph: Any) -> Found:
+def grouped(graph: Any) -> Traps:
     """Grouped convolutions fail NIR's own type inference and most readers."""
     for name, node in graph.nodes.items():
         if int(np.asarray(getattr(node, "groups", 1)).reshape(-1)[0]) > 1:
@@ -44,7 +49,7 @@ def grouped(graph: Any) -> Found:
             )
 
 
-def square(graph: Any) -> Found:
+def square(graph: Any) -> Traps:
     """NIR 1.0.8 infers the output of a Conv2d from the kernel's height alone."""
     for name, node in graph.nodes.items():
         shape = np.shape(getattr(node, "weight", 0.0))
@@ -56,32 +61,25 @@ def square(graph: Any) -> Found:
             )
 
 
-def disputed(graph: Any) -> Found:
+def disputed(graph: Any) -> Traps:
     """Flatten, AvgPool2d and Delay: readers disagree on what they mean, or leave them out."""
-    reasons = {
-        "Flatten": "no start_dim suits all readers",
-        "AvgPool2d": "norse skips it, lava-dl refuses it",
-        "SumPool2d": "spikingjelly and lava-dl have no rule for its gain",
-        "Delay": "norse, snnTorch, spikingjelly, sinabs and lava-dl have no rule for it",
-        "NIRGraph": "a subgraph; lava-dl's scripts read flat names",
-    }
     for name, node in graph.nodes.items():
         kind = type(node).__name__
-        if kind in reasons:
-            yield f"node {name!r}", f"a {kind}: {reasons[kind]}", "sdsnn reads it; for others see docs/formats.md"
+        if kind in DISPUTED:
+            yield f"node {name!r}", f"a {kind}: {DISPUTED[kind]}", "sdsnn reads it; for others see docs/formats.md"
 
 
-def step(graph: Any) -> Found:
+def step(graph: Any) -> Traps:
     """NIR does not store the step."""
     if METADATA_KEY not in (graph.metadata or {}):
         yield "file", "no step: NIR stores time constants, not dt", "sdsnn import FILE --dt SECONDS (most tools: 1e-4)"
 
 
 NIR_RULES: Final = (
-    Rule("finite", "semantics 1.2", "error", finite),
-    Rule("leak", "semantics 1.2", "warning", leak),
-    Rule("grouped", "semantics 1.4", "warning", grouped),
-    Rule("square", "semantics 1.4", "note", square),
-    Rule("disputed", "semantics 1.4", "note", disputed),
-    Rule("step", "semantics 1.2", "note", step),
+    Rule("finite", "error", finite),
+    Rule("leak", "warning", leak),
+    Rule("grouped", "warning", grouped),
+    Rule("square", "note", square),
+    Rule("disputed", "note", disputed),
+    Rule("step", "note", step),
 )

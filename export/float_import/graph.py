@@ -88,7 +88,7 @@ def read_graph(graph: Any, dt: float, writer: Writer | None = None) -> FloatGrap
     kinds = {name: type(node).__name__ for name, node in nodes.items()}
     for name, kind in kinds.items():
         if kind not in KNOWN:
-            raise UnsupportedNode(f"node {name!r}: got a {kind}, allowed are {', '.join(KNOWN)}")
+            raise UnsupportedNode(f"node {name!r}: expected {', '.join(KNOWN)}, got a {kind}")
     shapes = {
         name: _shape(_of_one_sample(nodes[name].input_type["input"], [nodes[b] for a, b in edges if a == name]))
         for name, kind in kinds.items()
@@ -110,7 +110,7 @@ def read_graph(graph: Any, dt: float, writer: Writer | None = None) -> FloatGrap
     while waiting:
         ready = [name for name in waiting if name in shapes]
         if not ready:
-            raise NetworkError(f"node {waiting[0]!r}: its shape is not known; allowed are nodes that an Input reaches")
+            raise NetworkError(f"node {waiting[0]!r}: expected a path from an Input, got none")
         for source in ready:
             waiting.remove(source)
             for found in walker.maps_from(source, shapes[source]):
@@ -118,8 +118,8 @@ def read_graph(graph: Any, dt: float, writer: Writer | None = None) -> FloatGrap
                     shapes[found.target]
                 ) != np.prod(found.out_shape):
                     raise NetworkError(
-                        f"node {found.target!r}: has shape {shapes[found.target]}, what arrives from {source!r} has "
-                        f"{found.out_shape}"
+                        f"node {found.target!r}: expected input of shape {shapes[found.target]}, got "
+                        f"{found.out_shape} from {source!r}"
                     )
                 maps[walker.fresh(maps)] = found
     neurons = {
@@ -131,7 +131,7 @@ def read_graph(graph: Any, dt: float, writer: Writer | None = None) -> FloatGrap
     for name in outputs:
         before = [a for a, b in edges if b == name]
         if len(before) != 1:
-            raise NetworkError(f"node {name!r}: got {len(before)} sources, allowed is one")
+            raise NetworkError(f"node {name!r}: expected one source, got {len(before)}")
         outputs[name] = before[0] if kinds[before[0]] in NEURONS else name
     for name, source in outputs.items():
         if source == name:  # weights straight into the output: a sum that is read and forgotten in every step
@@ -187,7 +187,7 @@ class _Walker:
         while stack:
             name, way = stack.pop(0)
             if name in way:
-                raise UnsupportedNode(f"node {name!r}: a loop without neurons; allowed are loops through neurons")
+                raise UnsupportedNode(f"node {name!r}: expected loops through neurons, got one without")
             kind = self.kinds[name]
             if kind in LINEAR:
                 stack += [(b, [*way, name]) for b in self.after.get(name, [])]
@@ -220,7 +220,5 @@ class _Walker:
     def _delay(self, node: Any, step: int, size: int, where: str) -> Floats:
         values = np.asarray(node.delay, np.float64).reshape(-1)
         if values.size != 1 and (values != values[0]).any() and (step or values.size != size):
-            raise UnsupportedNode(
-                f"{where}: got delays that differ behind weights, allowed is before them, or one for all"
-            )
+            raise UnsupportedNode(f"{where}: expected one delay for all behind weights, got several")
         return np.broadcast_to(values if values.size == size and not step else values[:1], (size,))

@@ -79,11 +79,11 @@ def linear_of(node: Any, kind: str, shape: Shape, where: str) -> tuple[Any, Floa
     if kind in ("Linear", "Affine"):
         weight = np.asarray(node.weight, np.float64)
         if weight.ndim != 2 or weight.shape[1] != size:
-            raise NetworkError(f"{where} weight: got shape {weight.shape}, allowed (N, {size})")
+            raise NetworkError(f"{where} weight: expected (N, {size}), got shape {weight.shape}")
         shift = np.broadcast_to(np.asarray(getattr(node, "bias", 0.0), np.float64), weight.shape[:1])
         return sparse.csr_matrix(weight), shift, weight.shape[:1], None
     if len(shape) != 3:
-        raise NetworkError(f"{where}: got an input of shape {shape}, allowed is (C, H, W)")
+        raise NetworkError(f"{where}: expected (C, H, W), got an input of shape {shape}")
     if kind in ("SumPool2d", "AvgPool2d"):
         ky, kx = pair(node.kernel_size, f"{where} kernel_size")
         weight = np.full((shape[0], 1, ky, kx), 1.0 if kind == "SumPool2d" else 1.0 / (ky * kx))
@@ -157,9 +157,9 @@ def neurons_of(node: Any, kind: str, shape: Shape, dt: float, writer: Writer, wh
     def full(name: str, default: float = 0.0) -> Floats:
         values = np.asarray(getattr(node, name, default), np.float64)
         if np.isnan(values).any() or (name.startswith("tau") and (values <= 0).any()):
-            raise NetworkError(f"{where} {name}: got {values.min():g}, allowed are positive seconds and numbers")
+            raise NetworkError(f"{where} {name}: expected positive seconds and numbers, got {values.min():g}")
         if values.size not in (1, size):
-            raise NetworkError(f"{where} {name}: got {values.size} values, allowed 1 or {size}")
+            raise NetworkError(f"{where} {name}: expected 1 or {size}, got {values.size} values")
         return np.broadcast_to(values.reshape(-1), (size,))
 
     def decay(name: str) -> Floats:
@@ -168,14 +168,14 @@ def neurons_of(node: Any, kind: str, shape: Shape, dt: float, writer: Writer, wh
             return np.asarray(-np.expm1(-ratio))
         if (ratio > 1 + 1e-5).any():
             raise NetworkError(
-                f"{where} {name}: got {full(name).min():g} s, which is less than a step of {dt:g} s for "
-                f"{writer!r}; allowed are longer ones, a smaller dt, or another writer"
+                f"{where} {name}: expected at least a step of {dt:g} s for {writer!r}, got {full(name).min():g} s; "
+                "give a smaller dt, or another writer"
             )
         return np.minimum(ratio, 1.0)
 
     cuba = kind.startswith("Cuba")
     if cuba and writer == "sinabs":
-        raise UnsupportedNode(f"{where}: got a {kind} by sinabs, which writes none; allowed are LIF, IF, LI")
+        raise UnsupportedNode(f"{where}: expected LIF, IF, LI, got a {kind} by sinabs, which writes none")
     a = decay("tau_syn") if cuba else np.ones(size)
     if kind in ("IF", "I"):
         b, gain = np.zeros(size), dt * full("r") if writer == "euler" else np.ones(size)
@@ -190,6 +190,6 @@ def neurons_of(node: Any, kind: str, shape: Shape, dt: float, writer: Writer, wh
     reset = full("v_reset") if fires and getattr(node, "v_reset", None) is not None else np.zeros(size)
     threshold = full("v_threshold") - reset if fires else np.zeros(size)
     if fires and (threshold < 0).any():
-        raise NetworkError(f"{where} v_threshold: got values below v_reset, allowed are values from v_reset on")
+        raise NetworkError(f"{where} v_threshold: expected values from v_reset on, got lower ones")
     leak = full("v_leak") if kind not in ("IF", "I") else reset
     return FloatNeurons(shape, a, b, gain, b * (leak - reset), threshold, -reset, fires, through_current=cuba)

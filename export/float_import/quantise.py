@@ -147,8 +147,8 @@ def _checked_delays(graph: FloatGraph) -> dict[str, npt.NDArray[np.int64]]:
     for name, steps in result.items():
         if steps.size and steps.max() > DELAY_MAX:
             raise NetworkError(
-                f"node {name!r}: needs a delay of {int(steps.max())} steps (paths of different length counted), "
-                f"allowed are {DELAY_MAX}"
+                f"node {name!r}: expected delays of up to {DELAY_MAX} steps, got {int(steps.max())} (paths of "
+                "different length counted)"
             )
     return result
 

@@ -10,11 +10,11 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode, one_line
+from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
 from sdsnn_core.network import Network
 from sdsnn_core.spike_files import read_spikes
 
-from ..nir_format.graph import MALFORMED
+from ..hdf5 import open_hdf5
 from ..nir_format.reader import from_nir
 from ..nir_format.writer import import_nir
 from .graph import FloatGraph, read_graph
@@ -59,9 +59,9 @@ def import_file(
     spikes drawn with `seed`. Raises FileError, NetworkError and UnsupportedNode in one line, naming file and node.
     """
     if not dt > 0:
-        raise NetworkError(f"dt: got {dt}, allowed a positive number of seconds")
+        raise NetworkError(f"dt: expected a positive number of seconds, got {dt}")
     if writer is not None and writer not in WRITERS:
-        raise NetworkError(f"writer: got {writer!r}, allowed {', '.join(WRITERS)}")
+        raise NetworkError(f"writer: expected {', '.join(WRITERS)}, got {writer!r}")
     graph = read_nir_graph(path)
     try:
         return _import(graph, dt, writer, calibrate, seed)
@@ -73,17 +73,9 @@ def import_file(
 
 def read_nir_graph(path: Path) -> Any:
     """Return a file's graph as nir reads it, without NIR's type check. Raises FileError in one line."""
-    import h5py
-
-    if not path.is_file():
-        raise FileError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
-        raise FileError(f"{path}: is not an HDF5 file; allowed are NIR graphs (.nir)")
-    try:
+    with open_hdf5(path, "a NIR graph (.nir)"):
         # Without NIR's own type check, which refuses kernels that are not square and what some tools write.
         return import_nir().read(path, type_check=False)
-    except (*MALFORMED, AssertionError, AttributeError) as error:
-        raise FileError(f"{path}: cannot be read as NIR ({one_line(error)})") from error
 
 
 def _import(graph: Any, dt: float, writer: str | None, calibrate: Path | None, seed: int) -> Imported:
@@ -109,13 +101,13 @@ def _random(graph: FloatGraph, seed: int) -> dict[str, npt.NDArray[np.uint8]]:
 
 def _given(graph: FloatGraph, path: Path) -> Mapping[str, npt.NDArray[np.uint8]]:
     if len(graph.inputs) != 1:
-        raise NetworkError(f"calibration data: the graph has inputs {sorted(graph.inputs)}, allowed is one")
+        raise NetworkError(f"calibration data: expected a graph with one input, got {', '.join(sorted(graph.inputs))}")
     name, shape = next(iter(graph.inputs.items()))
     spikes, _ = read_spikes(path)
     size = int(np.prod(shape))
     if spikes.ndim < 3 or int(np.prod(spikes.shape[2:])) != size:
-        raise FileError(f"data {path}: got shape {spikes.shape}, allowed is (samples, steps, {size})")
+        raise FileError(f"data {path}: expected (samples, steps, {size}), got shape {spikes.shape}")
     whole = spikes.reshape(*spikes.shape[:2], size)
     if whole.size == 0 or whole.min() < 0 or whole.max() > 255 or np.any(whole != np.rint(whole)):
-        raise FileError(f"data {path}: got values that are no spikes, allowed are integers 0..255")
+        raise FileError(f"data {path}: expected integers 0..255, got values that are no spikes")
     return {name: whole.astype(np.uint8)}

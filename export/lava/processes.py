@@ -1,4 +1,4 @@
-"""Network -> Lava processes, for the fixed-point models on CPU. Runs only where Lava is imported: see `lava_run`.
+"""Network -> Lava processes, for the fixed-point models on CPU. Runs only where Lava is imported: see `run.py`.
 
 One process per population and projection. Lava's own models do the arithmetic; thin subclasses start every sample
 from the initial state (u = 0, v = v0, nothing under way in the synapses) and record what the neurons emit:
@@ -13,7 +13,7 @@ derive by themselves clips and truncates matrices of one sign (lava.utils.weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from sdsnn_core.errors import UnsupportedNode
-from sdsnn_core.network import Convolution, Input, Network, Output, Population, Projection, Shape
+from sdsnn_core.network import Convolution, Network, Population, Projection, Shape, Synapses
+from sdsnn_core.rules import Rules
 
 Storage = Literal["auto", "dense", "sparse"]
 
@@ -116,22 +117,35 @@ class LavaNetwork:
     run_config: Any
 
 
+PROCESSES: Rules[Callable[[Network, Any, Storage], str]] = Rules("Lava: process of a projection")
+
+
 def process_kind(network: Network, name: str, storage: Storage = "auto") -> str:
     """Return which Lava process projection `name` becomes: 'Dense', 'Sparse', 'DelayDense', 'DelaySparse' or 'Conv'."""
     projection = network.projections[name]
-    source = network.nodes[projection.source]
-    assert not isinstance(source, Output)
-    delayed = bool(projection.delay.any())
-    if isinstance(projection, Convolution):
-        largest = source.max_value if isinstance(source, Input) else 1
-        kernel = projection.kernel.astype(np.int64)
-        reach = int(np.abs(kernel).sum(axis=(1, 2, 3)).max()) * largest << projection.weight_exp
-        return "Conv" if not delayed and reach < CONV_LIMIT else f"{'Delay' if delayed else ''}Sparse"
-    entries = source.size * network.size_of(projection.target)
+    return PROCESSES.for_(projection)(network, projection, storage)
+
+
+def _largest_event(network: Network, name: str) -> int:
+    return network.inputs[name].max_value if name in network.inputs else 1
+
+
+@PROCESSES.of(Convolution)
+def _convolution_kind(network: Network, projection: Convolution, storage: Storage) -> str:
+    if projection.delay.any():
+        return "DelaySparse"
+    kernel = projection.kernel.astype(np.int64)
+    reach = int(np.abs(kernel).sum(axis=(1, 2, 3)).max()) * _largest_event(network, projection.source)
+    return "Conv" if reach << projection.weight_exp < CONV_LIMIT else "Sparse"
+
+
+@PROCESSES.of(Synapses)
+def _synapses_kind(network: Network, projection: Synapses, storage: Storage) -> str:
+    entries = network.size_of(projection.source) * network.size_of(projection.target)
     dense = storage == "dense" or (
         storage == "auto" and (entries <= SPARSE_ENTRIES or projection.n_weights * 10 > entries)
     )
-    return f"{'Delay' if delayed else ''}{'Dense' if dense else 'Sparse'}"
+    return f"{'Delay' if projection.delay.any() else ''}{'Dense' if dense else 'Sparse'}"
 
 
 def build(
@@ -197,9 +211,8 @@ def _connect(network: Network, projection: Projection, kind: str, processes: Map
     from lava.proc.sparse.process import DelaySparse, Sparse
     from lava.utils.weightutils import SignMode
 
-    source = network.nodes[projection.source]
-    assert isinstance(source, Input | Population)
-    bits = MESSAGE_BITS if isinstance(source, Input) and source.max_value > 1 else 0
+    shape_in = network.shape_of(projection.source)
+    bits = MESSAGE_BITS if _largest_event(network, projection.source) > 1 else 0
     s_out, a_in = processes[projection.source].s_out, processes[projection.target].a_in
     if kind == "Conv":
         assert isinstance(projection, Convolution)
@@ -207,18 +220,18 @@ def _connect(network: Network, projection: Projection, kind: str, processes: Map
         kernel = projection.kernel[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.int32)
         conv = Conv(
             weight=kernel << projection.weight_exp,  # the model ignores weight_exp
-            input_shape=_reverse(source.shape),
+            input_shape=_reverse(shape_in),
             padding=projection.padding[::-1],
             stride=projection.stride[::-1],
             dilation=projection.dilation[::-1],
             groups=projection.groups,
             num_message_bits=bits,
         )
-        s_out.reshape(source.shape).transpose([2, 1, 0]).connect(conv.s_in)
+        s_out.reshape(shape_in).transpose([2, 1, 0]).connect(conv.s_in)
         conv.a_out.transpose([2, 1, 0]).flatten().connect(a_in)
         return conv
-    synapses = projection.synapses(source.shape)
-    shape = (network.size_of(projection.target), source.size)
+    synapses = projection.synapses(shape_in)
+    shape = (network.size_of(projection.target), network.size_of(projection.source))
     where = (synapses.post, synapses.pre)
     weights: Any = sparse.csr_matrix((synapses.weight.astype(np.int32), where), shape=shape)
     delays: Any = sparse.csr_matrix((np.broadcast_to(synapses.delay, synapses.weight.shape).astype(int), where), shape)
@@ -240,7 +253,7 @@ def _connect(network: Network, projection: Projection, kind: str, processes: Map
 
 def _reverse(shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
-        raise UnsupportedNode(f"Lava's Conv: got a source of shape {shape}, allowed is (C, H, W)")
+        raise UnsupportedNode(f"Lava's Conv: expected (C, H, W), got a source of shape {shape}")
     return shape[2], shape[1], shape[0]
 
 

@@ -64,7 +64,9 @@ def run_lava_many(
         for index, (network, spikes) in enumerate(jobs):
             inputs, n_samples, length = prepare_inputs(network, spikes, n_steps)
             if unknown := set(record_state) - set(network.populations):
-                raise NetworkError(f"record_state: got {sorted(unknown)}, allowed {sorted(network.populations)}")
+                raise NetworkError(
+                    f"record_state: expected {', '.join(sorted(network.populations))}, got {', '.join(sorted(unknown))}"
+                )
             folder = Path(scratch) / str(index)
             folder.mkdir()
             _save(network, inputs, folder)

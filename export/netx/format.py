@@ -24,16 +24,15 @@ Matrix = npt.NDArray[np.integer[Any]]
 
 
 def netx_runs_exactly(weights: Matrix, recurrent: Matrix | None = None) -> bool:
-    """Whether netx's synapse models apply exactly `weights` (n_out, n_in) and `recurrent` (n_out, n_out).
+    """Return whether netx's synapse models apply exactly `weights` and `recurrent`.
 
     False for matrices that crash it (all zeros), that it clips (255 beside a negative weight) and whose sign mode its
-    two steps see differently.
+    two steps see differently. Order and shape do not matter: a matrix may be given by the values that occur in it.
     """
-    parts = [weights] if recurrent is None else [weights, recurrent]
-    whole = np.hstack(parts).astype(np.int64)
-    high, low = (int(whole.max()), int(whole.min())) if whole.size else (0, 0)
-    if high == low == 0 or low < -256 or high > 255 or (high > 254 and low < 0):
+    parts, whole = _parts(weights, recurrent)
+    if not remedied_runs_exactly(weights, recurrent):
         return False
+    high, low = int(whole.max()), int(whole.min())
     mixed = high >= 0 > low
     # How often the largest entry fits into the mantissa of its sign.
     positive = (127 if mixed else 255) / high if high > 0 else np.inf
@@ -41,16 +40,22 @@ def netx_runs_exactly(weights: Matrix, recurrent: Matrix | None = None) -> bool:
     shift = int(np.floor(np.log2(min(positive, negative)))) + mixed
     zeros = _common_zero_bits(whole) - mixed
     bits = 8 - shift - zeros
-    return all(_model_keeps(part.astype(np.int64) << shift, bits) for part in parts)
+    return all(_model_keeps(part << shift, bits) for part in parts)
+
+
+def _parts(weights: Matrix, recurrent: Matrix | None) -> tuple[list[Matrix], Matrix]:
+    """Return the matrices as vectors, and all of them in one."""
+    parts = [matrix.astype(np.int64).reshape(-1) for matrix in (weights, recurrent) if matrix is not None]
+    return parts, np.concatenate(parts)
 
 
 def _common_zero_bits(whole: Matrix) -> int:
-    """Largest n up to 8 such that 2**n divides every entry; netx stops at 0 without testing it."""
+    """Return the largest n up to 8 such that 2**n divides every entry; netx stops at 0 without testing it."""
     return next((n for n in range(8, 0, -1) if not (whole % 2**n).any()), 0)
 
 
 def _model_keeps(stored: Matrix, bits: int) -> bool:
-    """Whether the clip and truncation of lava.proc.dense's bit-accurate model leave `stored` as it is."""
+    """Return whether clipping and truncation of lava.proc.dense's bit-accurate model leave `stored` as it is."""
     inhibitory = stored.min() < 0 and stored.max() <= 0
     mixed = stored.min() < 0 and not inhibitory
     dropped = 8 - bits + mixed
@@ -62,23 +67,28 @@ def _model_keeps(stored: Matrix, bits: int) -> bool:
 
 
 def remedied_runs_exactly(weights: Matrix, recurrent: Matrix | None = None) -> bool:
-    """The same after a loader has set sign_mode MIXED and 9 weight bits on the synapses, as `run_netx` does."""
-    whole = weights if recurrent is None else np.hstack([weights, recurrent])
+    """Return the same for a loader that sets sign_mode MIXED and 9 weight bits on the synapses, as `run_netx` does."""
+    _, whole = _parts(weights, recurrent)
     high, low = (int(whole.max()), int(whole.min())) if whole.size else (0, 0)
     return not (high == low == 0 or low < -256 or high > 255 or (high > 254 and low < 0))
 
 
-def why_not(weights: Matrix, recurrent: Matrix | None = None) -> str:
-    """Name the trap of a matrix for which `netx_runs_exactly` is False, with what helps."""
-    whole = weights if recurrent is None else np.hstack([weights, recurrent])
-    if not whole.any():
-        return "all weights are 0, at which netx stops (log2 of infinity); allowed is at least one other weight"
-    high, low = int(whole.max()), int(whole.min())
+def why_not(weights: Matrix, recurrent: Matrix | None = None) -> tuple[str, str]:
+    """Return what is wrong with a matrix for which `netx_runs_exactly` is False, and what helps."""
+    _, whole = _parts(weights, recurrent)
+    high, low = (int(whole.max()), int(whole.min())) if whole.size else (0, 0)
+    if high == low == 0:
+        return (
+            "expected at least one weight other than 0, got none: netx stops (log2 of infinity)",
+            "remove the projection, or what it feeds: sdsnn export compacts",
+        )
+    rescale = "rescale the layer to -256..254 without weight_exp"
     if high > 254 and low < 0:
-        return f"weights are {low}..{high}; beside negative ones netx clips to 254"
+        return f"expected up to 254 beside negative weights, got {low}..{high}, which netx clips", rescale
     if low < -256 or high > 255:
-        return f"weights times 2**weight_exp are {low}..{high}; allowed are -256..255"
+        return f"expected weights times 2**weight_exp of -256..255, got {low}..{high}", rescale
     return (
-        f"weights are {low}..{high} and netx would run them with others: its sign mode and that of Lava's model differ "
-        "without positive weights; raise the smallest by 2, or load with sign_mode MIXED (loader='sdsnn')"
+        f"expected positive weights too, got {low}..{high}: netx would run others, since its sign mode and that of "
+        "Lava's model differ",
+        "load with sign_mode MIXED and 8 weight bits (loader='sdsnn'), or raise the smallest weight by 2",
     )

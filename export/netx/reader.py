@@ -1,19 +1,22 @@
 """netx `.net` (HDF5) -> Network, on plain h5py: what lava-dl 0.6.0 would run, or a refusal where that is no network.
 
-The datasets decide; our own group `sdsnn`, if there, adds names, order and what the format has no place for. Files
-whose meaning depends on who reads them (delays on convolutions, a missing neuron, graded spikes) are refused.
+The datasets decide; our own group `sdsnn`, if present, adds names, order and what the format has no place for. Files
+whose meaning depends on who reads them (delays on convolutions, a missing neuron, graded spikes) are refused by the
+rules of `traps.py`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from sdsnn_core.errors import FileError, NetworkError, UnsupportedNode
+from sdsnn_core.errors import NetworkError, UnsupportedNode
+from sdsnn_core.geometry import pair
 from sdsnn_core.network import (
     BIAS_EXP_MAX,
     BIAS_MAX,
@@ -33,33 +36,50 @@ from sdsnn_core.network import (
     Synapses,
 )
 
+from ..check.rule import refuse
 from ..nir_format.dialect import Int64Array, in_form, smallest_form, with_exponent
-from .fields import delay_matrix, integers, neuron_integers, open_netx, pair, spread, text
-from .format import BIAS_EXP, METADATA, METADATA_VERSION, SUPPORTED_LAYERS
+from .fields import delay_matrix, integers, layers_of, neuron_integers, open_netx, plain, spread, text
+from .format import BIAS_EXP, METADATA, METADATA_VERSION
+from .traps import NETX_RULES
 
-_NO_RULE: Final = "pool: write it as a grouped convolution; convT, unpool, average, concat: netx has none"
+_NO_DELAY: Final = np.zeros((), np.int64)
 
 
 def read_netx(path: str | Path) -> Network:
-    """Read a `.net` file as the Network that netx would run (all layers, from zero state unless the file says more).
+    """Read a `.net` file as the Network that netx would run.
 
-    An input layer with neurons becomes a graded input (0..255) and a population that it drives one to one: feed it, in
-    every step, what netx expects in the neurons' bias (its weight and bias stand in `provenance`). Raises FileError
-    for a missing, damaged or foreign file, UnsupportedNode and NetworkError naming file, layer, what came and what is
-    allowed.
+    All layers become populations, from zero state unless the file says more. An input layer with neurons becomes a
+    graded input (0..255) and a population that it drives one to one: feed it, in every step, what netx expects in the
+    neurons' bias (its weight and bias stand in `provenance`).
+
+    Args:
+        path: The file.
+
+    Returns:
+        The network: identical to the one that `write_netx` wrote, with names layer0, layer1, ... for other files.
+
+    Raises:
+        FileError: The file is missing, damaged or no netx network.
+        UnsupportedNode: A layer that netx does not run as it is written; see docs/traps.md.
+        NetworkError: Values that no Network can hold.
+
+    Example:
+        >>> network = read_netx("network.net")  # doctest: +SKIP
     """
     with open_netx(Path(path)) as file:
-        return _Reader(file).network()
+        layers = layers_of(file)
+        refuse(NETX_RULES, layers)
+        return _Reader(file).network(layers)
 
 
 class _Reader:
     """Builds the nodes layer by layer."""
 
     def __init__(self, file: Any) -> None:
-        self.layers = file["layer"]
         self.hints = self._hints(file)
         self.starts = file.get(f"{METADATA}/initial_voltage", {})
-        self.ts = float(np.asarray(file["simulation/Ts"][()]).reshape(-1)[0]) if "simulation/Ts" in file else 1.0
+        ts = plain(file, "simulation/Ts")
+        self.ts = 1.0 if ts is None else float(ts.reshape(-1)[0])
         self.nodes: dict[str, Node] = {}
         self.projections: dict[str, Projection] = {}
         self.provenance: dict[str, Any] = {}
@@ -70,33 +90,22 @@ class _Reader:
     def _hints(file: Any) -> Mapping[str, Any] | None:
         if f"{METADATA}/network" not in file:
             return None
-        text = file[f"{METADATA}/network"][()]
-        hints: dict[str, Any] = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
+        hints: dict[str, Any] = json.loads(text(file, f"{METADATA}/network"))
         if hints.get("version") != METADATA_VERSION:
-            raise NetworkError(f"metadata: got version {hints.get('version')!r}, allowed {METADATA_VERSION}")
+            raise NetworkError(f"metadata: expected version {METADATA_VERSION}, got {hints.get('version')!r}")
         return hints
 
-    def network(self) -> Network:
-        indices = sorted(int(name) for name in self.layers if name.isdecimal())
-        if indices != list(range(len(self.layers))) or not indices:
-            raise FileError(
-                f"group 'layer': got members {sorted(self.layers)[:5]}, allowed are '0', '1', ... without a gap"
-            )
+    def network(self, layers: Mapping[str, Any]) -> Network:
         spiking = 0
-        for index in indices:
-            group, where = self.layers[str(index)], f"layer {index}"
-            kind = text(group, "type", where)
-            if kind not in SUPPORTED_LAYERS:
-                raise UnsupportedNode(
-                    f"{where}: got type {kind!r}, allowed are {', '.join(SUPPORTED_LAYERS)} ({_NO_RULE})"
-                )
+        for where, group in layers.items():
+            kind = text(group, "type")
             if kind == "input":
                 self._input(group, where)
             elif kind != "flatten":
                 self._layer(group, kind, where, spiking)
                 spiking += 1
         if not self.before or self.before == self._input_name():
-            raise NetworkError("got no layer with neurons, allowed is at least one dense, dense_rec or conv layer")
+            raise NetworkError("expected at least one dense, dense_rec or conv layer, got none")
         return self._finish()
 
     def _input_name(self) -> str:
@@ -104,18 +113,16 @@ class _Reader:
 
     def _input(self, group: Any, where: str) -> None:
         if self.nodes:
-            raise NetworkError(f"{where}: got a second input, allowed is one, as the first layer")
-        if "shape" not in group:
-            raise NetworkError(f"{where}: got no shape, allowed is (N,) or (C, H, W)")
-        self.shape = tuple(int(size) for size in np.asarray(group["shape"][()]).reshape(-1))
+            raise NetworkError(f"{where}: expected one input, as the first layer, got another")
+        self.shape = tuple(integers(group, "shape", where).reshape(-1).tolist())
         self.before = self._input_name()
         if "neuron" not in group:
             self.nodes[self.before] = Input(self.shape, int(self.hints["max_value"]) if self.hints else 1)
             return
         self.nodes[self.before] = Input(self.shape, 255)
         for name, default in (("weight", 64), ("bias", 0)):
-            value = np.asarray(group[name][()]).reshape(-1)[0] if name in group else default
-            self.provenance[f"input_{name}"] = int(value)
+            value = plain(group, name)
+            self.provenance[f"input_{name}"] = default if value is None else int(value.reshape(-1)[0])
         neuron = neuron_integers(group["neuron"], f"{where} neuron", self.shape)
         neuron["current_decay"] = np.full(self.shape, DECAY_UNITY)  # the bias is held, not remembered
         values = {key: smallest_form(value) for key, value in neuron.items()}
@@ -129,13 +136,8 @@ class _Reader:
         hint = self.hints["layers"][index] if self.hints else None
         name = hint["population"] if hint else f"layer{index}"
         feed_name = hint["feed"] if hint else f"{self.before or 'input'}-{name}"
-        if "weight" not in group or hasattr(group["weight"], "keys"):
-            raise UnsupportedNode(f"{where}: got no matrix 'weight' (complex layers have a group), allowed is one")
-        if "neuron" not in group:
-            raise UnsupportedNode(
-                f"{where}: got no neuron; SLAYER means a plain sum, netx an integrator that never forgets; allowed is "
-                "a neuron group (add iDecay 4096, vDecay 4096 and vThMant for the sum)"
-            )
+        if plain(group, "weight") is None:
+            raise UnsupportedNode(f"{where}: expected a matrix 'weight', got none (complex layers have a group)")
         weight = integers(group, "weight", where)
         if kind == "conv":
             shape = self._convolution(group, weight, where, name, feed_name, hint)
@@ -148,7 +150,7 @@ class _Reader:
             state = spread(bias, shape, f"{where} bias") << BIAS_EXP
         split = with_exponent(state, -BIAS_MAX, BIAS_MAX, BIAS_EXP_MAX, int(hint["bias_exp"]) if hint else BIAS_EXP)
         if split is None:
-            raise NetworkError(f"{where} bias: got up to {np.abs(state).max() >> BIAS_EXP}, allowed are {BIAS_MAX}")
+            raise NetworkError(f"{where} bias: expected up to {BIAS_MAX}, got {np.abs(state).max() >> BIAS_EXP}")
         values["bias"] = split[0]
         if hint is None:
             stored = {key: smallest_form(value) for key, value in values.items()}
@@ -163,26 +165,31 @@ class _Reader:
         self, group: Any, weight: Int64Array, where: str, name: str, feed_name: str, hint: Mapping[str, Any] | None
     ) -> Shape:
         if not self.nodes:
-            raise NetworkError(
-                f"{where}: a convolution needs the shape of its input, allowed is an input layer before it"
-            )
-        if "delay" in group and np.any(group["delay"][()]):
-            raise UnsupportedNode(
-                f"{where}: got delays on a convolution; SLAYER applies them, netx drops them; allowed are none"
-            )
+            raise NetworkError(f"{where}: expected an input layer before a convolution, got none")
         if weight.ndim == 5 and weight.shape[4] == 1:
             weight = weight[..., 0]
         kernel, exponent = self._split(weight, where, feed_name)
-        stride, padding, dilation = (pair(group, key, where) for key in ("stride", "padding", "dilation"))
+        stride, padding, dilation = (
+            pair(integers(group, key, where), f"{where} {key}") for key in ("stride", "padding", "dilation")
+        )
         groups = int(integers(group, "groups", where).reshape(-1)[0]) if "groups" in group else 1
         convolution = Convolution(self.before, name, kernel, stride, padding, dilation, groups, weight_exp=exponent)
         shape = convolution.output_shape(self.shape)
-        if hint and self.hints and self.hints["projections"][feed_name]["delays"] == "each":
-            convolution = Convolution(
-                **{**_fields(convolution), "delay": np.zeros(convolution.kernel.shape[1] * groups, np.uint8)}
-            )
         self.projections[feed_name] = convolution
+        if hint and self.hints:
+            self._as_written(convolution, self.hints["projections"][feed_name], feed_name)
         return shape
+
+    def _as_written(self, convolution: Convolution, hint: Mapping[str, Any], name: str) -> None:
+        """Restore one-to-one synapses that were written as a convolution, and the form of the delays."""
+        each = hint["delays"] == "each"
+        if hint.get("one_to_one"):
+            synapses = convolution.synapses(self.shape)
+            delay = np.zeros(synapses.n_weights if each else (), np.uint8)
+            self.projections[name] = replace(synapses, delay=delay)
+        elif each:
+            channels = convolution.kernel.shape[1] * convolution.groups
+            self.projections[name] = replace(convolution, delay=np.zeros(channels, np.uint8))
 
     def _dense(
         self,
@@ -196,26 +203,22 @@ class _Reader:
     ) -> Shape:
         size = int(np.prod(integers(group, "shape", where)))
         if weight.size % size:
-            raise NetworkError(f"{where} weight: got {weight.size} values for {size} neurons, allowed is a multiple")
+            raise NetworkError(f"{where} weight: expected a multiple of {size} values, got {weight.size}")
         weight = weight.reshape(size, -1)
         n_pre = weight.shape[1]
         if not self.nodes:
             self.before, self.shape = "input", (n_pre,)
             self.nodes["input"] = Input(self.shape)
         if int(np.prod(self.shape)) != n_pre:
-            raise NetworkError(f"{where} weight: takes {n_pre} inputs, the layer before has shape {self.shape}")
-        if "delay" in group and kind == "dense_rec":
-            raise UnsupportedNode(
-                f"{where}: got delays at a recurrent layer, which netx runs with wrong weights; allowed none"
-            )
-        delay = delay_matrix(group, where, size, n_pre) if "delay" in group else np.zeros((), np.int64)
+            raise NetworkError(f"{where} weight: expected inputs of shape {self.shape}, got a matrix for {n_pre}")
+        delay = delay_matrix(group, where, size, n_pre) if plain(group, "delay") is not None else _NO_DELAY
         self._synapses(feed_name, self.before, name, weight, delay, where)
         if kind == "dense_rec":
             recurrent = integers(group, "weight_rec", where).reshape(size, -1)
             if recurrent.shape != (size, size):
-                raise NetworkError(f"{where} weight_rec: got {recurrent.shape}, allowed ({size}, {size})")
+                raise NetworkError(f"{where} weight_rec: expected shape ({size}, {size}), got {recurrent.shape}")
             loop_name = hint["loop"] if hint else f"{name}-{name}"
-            self._synapses(loop_name, name, name, recurrent, np.zeros((), np.int64), where)
+            self._synapses(loop_name, name, name, recurrent, _NO_DELAY, where)
         return tuple(hint["shape"]) if hint else (size,)
 
     def _split(self, weight: Int64Array, where: str, projection: str) -> tuple[Int64Array, int]:
@@ -223,8 +226,8 @@ class _Reader:
         split = with_exponent(weight, WEIGHT_MIN, WEIGHT_MAX, WEIGHT_EXP_MAX, preferred)
         if split is None:
             raise NetworkError(
-                f"{where} weight: got {weight.min()}..{weight.max()}, allowed are {WEIGHT_MIN}..{WEIGHT_MAX} times one "
-                "power of two"
+                f"{where} weight: expected {WEIGHT_MIN}..{WEIGHT_MAX} times one power of two, got "
+                f"{weight.min()}..{weight.max()}"
             )
         return split
 
@@ -256,8 +259,3 @@ class _Reader:
         last = self.nodes[self.before]
         assert isinstance(last, Population)
         return "voltage" if (last.threshold == NEVER_FIRES).all() else "spikes"
-
-
-def _fields(convolution: Convolution) -> dict[str, Any]:
-    names = ("source", "target", "kernel", "stride", "padding", "dilation", "groups", "weight_exp")
-    return {name: getattr(convolution, name) for name in names}

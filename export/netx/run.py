@@ -69,10 +69,12 @@ def run_netx_many(
             inputs, n_samples, length = prepare_inputs(network, spikes, n_steps)
             if "input_weight" in network.provenance:
                 raise UnsupportedNode(
-                    f"{path}: layer 0 has neurons, whose bias is the input; allowed here is an input without"
+                    f"{path}: expected an input layer without neurons, got one whose bias is the input"
                 )
             if unknown := set(record_state) - set(network.populations):
-                raise NetworkError(f"record_state: got {sorted(unknown)}, allowed {sorted(network.populations)}")
+                raise NetworkError(
+                    f"record_state: expected {', '.join(sorted(network.populations))}, got {', '.join(sorted(unknown))}"
+                )
             folder = Path(scratch) / str(index)
             folder.mkdir()
             make_record_files(network, folder, n_samples, length, record_state)

@@ -12,18 +12,13 @@ import numpy.typing as npt
 
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.files import atomic_path
-from sdsnn_core.network import BIAS_MAX, Convolution, Input, Network, Population, Projection, Synapses
+from sdsnn_core.network import Convolution, Input, Network, Population, Projection, Synapses
 
+from ..check.rule import refuse
 from ..lava.processes import CONV_LIMIT
-from ..nir_format.dialect import PARAMETERS
-from .format import (
-    BIAS_EXP,
-    METADATA,
-    METADATA_VERSION,
-    netx_runs_exactly,
-    remedied_runs_exactly,
-    why_not,
-)
+from ..nir_format.dialect import MAX_BYTES, PARAMETERS, check_size, kernel_of
+from .format import BIAS_EXP, METADATA, METADATA_VERSION
+from .limits import NETX_LIMITS, OUR_LIMITS
 
 Loader = Literal["netx", "sdsnn"]
 
@@ -38,6 +33,7 @@ class Layer:
     feed: Projection
     loop_name: str | None
     loop: Projection | None
+    kernel: Convolution | None  # what is written as a convolution: the feed, or the 1 x 1 kernel it amounts to
 
 
 def chain(network: Network) -> list[Layer]:
@@ -45,73 +41,87 @@ def chain(network: Network) -> list[Layer]:
 
     Raises UnsupportedNode naming the node or projection that makes it something else.
     """
-    allowed = "netx allows one chain from one input to one output"
+    chained = "expected one chain from one input to one output"
     for kind, group in (("inputs", network.inputs), ("outputs", network.outputs)):
         if len(group) != 1:
-            raise UnsupportedNode(f"network: got {len(group)} {kind} ({', '.join(group)}), {allowed}")
+            raise UnsupportedNode(f"network: {chained}, got {len(group)} {kind} ({', '.join(group)})")
     here = next(iter(network.inputs))
     layers: list[Layer] = []
     seen = {here}
     while forward := {n: p for n, p in network.outgoing(here) if p.target != here}:
         if len(forward) > 1:
-            raise UnsupportedNode(f"node {here!r}: got {len(forward)} projections onward {sorted(forward)}, {allowed}")
+            raise UnsupportedNode(
+                f"node {here!r}: {chained}, got {len(forward)} projections onward ({', '.join(sorted(forward))})"
+            )
         feed_name, feed = next(iter(forward.items()))
         if feed.target in seen:
-            raise UnsupportedNode(f"projection {feed_name!r}: goes back to {feed.target!r}, {allowed}")
+            raise UnsupportedNode(f"projection {feed_name!r}: {chained}, got one back to {feed.target!r}")
         loops = {n: p for n, p in network.incoming(feed.target) if p.source == feed.target}
         others = [n for n, p in network.incoming(feed.target) if n != feed_name and n not in loops]
         if others or len(loops) > 1:
             extra = others or list(loops)
-            raise UnsupportedNode(f"projection {extra[-1]!r}: joins {feed_name!r} at {feed.target!r}, {allowed}")
+            raise UnsupportedNode(f"projection {extra[-1]!r}: {chained}, got {feed_name!r} at {feed.target!r} too")
         population = network.nodes[feed.target]
         assert isinstance(population, Population)
         loop_name, loop = next(iter(loops.items()), (None, None))
-        layers.append(Layer(feed.target, population, feed_name, feed, loop_name, loop))
+        kernel = None if loop is not None and type(feed) is Synapses else kernel_of(network, feed)
+        layers.append(Layer(feed.target, population, feed_name, feed, loop_name, loop, kernel))
         here = feed.target
         seen.add(here)
     if left := sorted(set(network.populations) - seen):
-        raise UnsupportedNode(f"population {left[0]!r}: is not on the way from the input, {allowed}")
+        raise UnsupportedNode(f"population {left[0]!r}: {chained}, got one that is not on the way from the input")
     out = next(iter(network.outputs.values()))
     if out.source != here:
-        raise UnsupportedNode(f"output of {out.source!r}: is not the last population {here!r}, {allowed}")
+        raise UnsupportedNode(f"output: {chained}, got the spikes of {out.source!r}, which is not the last, {here!r}")
     return layers
 
 
 def write_netx(network: Network, path: str | Path, *, loader: Loader = "netx") -> Path:
-    """Write `network` as a `.net` file, whole or not at all; return the path.
+    """Write `network` as a netx `.net` file, whole or not at all.
 
-    loader: who must run it exactly. 'netx' is lava-dl's netx.hdf5.Network(path), reset or not, as it stands. 'sdsnn' is
-    `run_netx`, which also sets what the format has no place for (initial voltages, graded input, sign modes) from
-    this file's own group 'sdsnn'; plain netx would ignore that.
-    Raises UnsupportedNode and NetworkError naming the projection or population, FileError if it cannot be written.
+    Args:
+        network: One input and a chain of populations, some with a recurrent loop.
+        path: Where the file goes.
+        loader: Who must run it exactly. "netx" is lava-dl's netx.hdf5.Network(path) as it stands. "sdsnn" is
+            `run_netx`, which also sets what the format has no place for (initial voltages, graded input, sign modes)
+            from the file's own group 'sdsnn'; plain netx ignores that group.
+
+    Returns:
+        The path.
+
+    Raises:
+        UnsupportedNode: The network is no such chain, or netx has no layer for a part of it; see docs/traps.md.
+        NetworkError: netx would run other weights or biases.
+        FileError: The file cannot be written.
+
+    Example:
+        >>> write_netx(network, "network.net")  # doctest: +SKIP
     """
     import h5py
 
     layers = chain(network)
+    refuse(NETX_LIMITS if loader == "netx" else OUR_LIMITS, network)
     port = next(iter(network.inputs.values()))
-    if port.max_value > 1 and loader == "netx":
-        raise UnsupportedNode(
-            f"input {next(iter(network.inputs))!r}: got max_value {port.max_value}, allowed is 1: netx takes events as "
-            "binary unless it is loaded with input_message_bits=8 (loader='sdsnn')"
-        )
     groups: list[dict[str, Any]] = [{"type": "input", "shape": np.array(port.shape)}]
     before: Input | Population = port
     is_image = len(port.shape) == 3
     for layer in layers:
-        if isinstance(layer.feed, Convolution):
-            if not is_image:
-                raise UnsupportedNode(
-                    f"projection {layer.feed_name!r}: a convolution after a dense layer; netx has none"
-                )
-            groups.append(_convolution(layer, layer.feed, before))
-        else:
-            if is_image:
-                groups.append({"type": "flatten", "shape": np.array([before.size, 1, 1])})
-            is_image = False
-            groups.append(_dense(layer, layer.feed, before.size, loader))
-        groups[-1].update(_bias(layer, loader))
-        groups[-1]["neuron"] = _neuron(layer.population, isinstance(layer.feed, Convolution))
-        before = layer.population
+        kernel = layer.kernel if is_image or type(layer.feed) is Convolution else None
+        if kernel is not None and not is_image:
+            raise UnsupportedNode(
+                f"projection {layer.feed_name!r}: expected synapses behind a dense layer, got a "
+                "convolution, for which netx has no image there"
+            )
+        if is_image and kernel is None:
+            groups.append({"type": "flatten", "shape": np.array([before.size, 1, 1])})
+        is_image = kernel is not None
+        group = _dense(layer, before.size) if kernel is None else _convolution(layer, kernel, before)
+        population = layer.population
+        if population.bias.any():
+            state = population.per_neuron("bias") << population.bias_exp
+            group["bias"] = _field(state >> BIAS_EXP, population, is_image, scalar=False)
+        groups.append({**group, "neuron": _neuron(population, is_image)})
+        before = population
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         root = file.create_group("layer")
         for index, group in enumerate(groups):
@@ -127,16 +137,11 @@ def write_netx(network: Network, path: str | Path, *, loader: Loader = "netx") -
 def _convolution(layer: Layer, feed: Convolution, before: Input | Population) -> dict[str, Any]:
     where = f"projection {layer.feed_name!r}"
     if layer.loop is not None:
-        raise UnsupportedNode(f"projection {layer.loop_name!r}: recurrence of a convolutional layer; netx has none")
-    if feed.delay.any():
-        raise UnsupportedNode(
-            f"{where}: got delays up to {feed.delay.max()} on a convolution, which netx drops; allowed is 0, or delays "
-            "on the synapses of the next dense layer"
-        )
+        raise UnsupportedNode(f"projection {layer.loop_name!r}: expected no loop at a convolutional layer, got one")
     weight = feed.kernel.astype(np.int64) << feed.weight_exp
     largest = before.max_value if isinstance(before, Input) else 1
-    if int(np.abs(weight).sum(axis=(1, 2, 3)).max()) * largest >= CONV_LIMIT:
-        raise NetworkError(f"{where}: sums of weights reach 2**23, which Lava's Conv wraps; allowed are smaller ones")
+    if (reach := int(np.abs(weight).sum(axis=(1, 2, 3)).max()) * largest) >= CONV_LIMIT:
+        raise NetworkError(f"{where}: expected sums of weights below 2**23, at which Lava's Conv wraps, got {reach}")
     return {
         "type": "conv",
         "shape": np.array(layer.population.shape),
@@ -151,48 +156,27 @@ def _convolution(layer: Layer, feed: Convolution, before: Input | Population) ->
     }
 
 
-def _dense(layer: Layer, feed: Synapses, n_pre: int, loader: Loader) -> dict[str, Any]:
-    where = f"projection {layer.feed_name!r}"
-    n_post = layer.population.size
-    weight = feed.to_dense(n_post, n_pre) << feed.weight_exp
+def _dense(layer: Layer, n_pre: int) -> dict[str, Any]:
+    feed, loop, n_post = layer.feed, layer.loop, layer.population.size
     group: dict[str, Any] = {"type": "dense", "shape": np.array(layer.population.shape)}
-    recurrent = None
-    if layer.loop is not None:
-        if not isinstance(layer.loop, Synapses):
-            raise UnsupportedNode(f"projection {layer.loop_name!r}: recurrence by convolution; netx has none")
-        if feed.delay.any() or layer.loop.delay.any():
-            raise UnsupportedNode(
-                f"{where}: got delays at a recurrent layer, which netx runs with wrong weights; allowed 0"
-            )
-        recurrent = layer.loop.to_dense(n_post, n_post) << layer.loop.weight_exp
-        group["type"] = "dense_rec"
-        group["weight_rec"] = recurrent.astype(np.int32)
-    exact = netx_runs_exactly if loader == "netx" else remedied_runs_exactly
-    if not exact(weight, recurrent):
-        raise NetworkError(f"{where}: {why_not(weight, recurrent)}")
+    for name, projection, size in ((layer.feed_name, feed, n_pre), (layer.loop_name, loop, n_post)):
+        if projection is not None and not isinstance(projection, Synapses):
+            raise UnsupportedNode(f"projection {name!r}: expected synapses, got a convolution; netx has none there")
+        check_size(str(name), n_post * size, MAX_BYTES, "netx")
+    assert isinstance(feed, Synapses)
+    if isinstance(loop, Synapses):
+        group |= {"type": "dense_rec", "weight_rec": _matrix(loop, loop.weight, n_post, n_post) << loop.weight_exp}
     if feed.delay.any():
-        delay = np.zeros((n_post, n_pre), np.int64)
-        delay[feed.post, feed.pre] = feed.delay
-        group["delay"] = delay  # a matrix: a vector is taken for output delays wherever its length allows that
-    return {**group, "inFeatures": n_pre, "outFeatures": n_post, "weight": weight.astype(np.int32)}
+        # A matrix: a vector is taken for output delays wherever its length allows that.
+        group["delay"] = _matrix(feed, feed.delay, n_post, n_pre).astype(np.int64)
+    weight = _matrix(feed, feed.weight, n_post, n_pre) << feed.weight_exp
+    return {**group, "inFeatures": n_pre, "outFeatures": n_post, "weight": weight}
 
 
-def _bias(layer: Layer, loader: Loader) -> dict[str, Any]:
-    population, where = layer.population, f"population {layer.name!r}"
-    if population.initial_voltage.any() and loader == "netx":
-        raise UnsupportedNode(
-            f"{where}: got initial voltages up to {int(np.abs(population.initial_voltage).max())}; allowed is 0, netx "
-            "has no place for them (loader='sdsnn')"
-        )
-    if not population.bias.any():
-        return {}
-    state = population.per_neuron("bias") << population.bias_exp
-    if (state % 2**BIAS_EXP).any() or np.abs(state).max() > BIAS_MAX << BIAS_EXP:
-        raise NetworkError(
-            f"{where} bias: got {state.min()}..{state.max()} state units; allowed are multiples of 64 up to "
-            f"64 * {BIAS_MAX}"
-        )
-    return {"bias": _field(state >> BIAS_EXP, population, isinstance(layer.feed, Convolution), scalar=False)}
+def _matrix(synapses: Synapses, values: npt.NDArray[Any], n_post: int, n_pre: int) -> npt.NDArray[np.int32]:
+    matrix = np.zeros((n_post, n_pre), np.int32)
+    matrix[synapses.post, synapses.pre] = values
+    return matrix
 
 
 def _field(
@@ -232,6 +216,9 @@ def _metadata(network: Network, layers: list[Layer]) -> dict[str, Any]:
         projections[name] = {"weight_exp": p.weight_exp, "delays": "each" if p.delay.ndim else "one"}
         if p.delay.ndim == 0:
             projections[name]["delay"] = int(p.delay)
+    for layer in layers:
+        if layer.kernel is not None and layer.kernel is not layer.feed:
+            projections[layer.feed_name]["one_to_one"] = True
     return {
         "version": METADATA_VERSION,
         "dt_s": network.dt_s,

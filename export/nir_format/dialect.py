@@ -16,13 +16,16 @@ dt is free: only dt / tau can be observed. 1e-4 is what most readers have built 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.errors import NetworkError
-from sdsnn_core.network import DECAY_UNITY, Convolution, Network, Output, Population, Shape
+from sdsnn_core.network import DECAY_UNITY, Convolution, Network, Output, Population, Projection, Shape, Synapses
+from sdsnn_core.rules import Rules
 
 FloatArray = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
@@ -34,21 +37,60 @@ LSB: Final = 1 / 4096  # one integer state unit in the float units of weights an
 TIE_SHIFT: Final = 0.1 * LSB
 NEVER_DECAYS: Final = 2.0**30  # steps; an exact power of two, so that r * b == 1 exactly
 WEIGHT_SCALE: Final = 64
+MAX_BYTES: Final = 2**33  # of one projection's dense matrices
 PARAMETERS: Final = ("current_decay", "voltage_decay", "threshold", "bias", "initial_voltage")
+
+
+def kernel_of(network: Network, projection: Projection) -> Convolution | None:
+    """Return the convolution that a projection is or amounts to, None where it is none.
+
+    One-to-one synapses between two images, with one weight and delay per channel, amount to a 1 x 1 convolution with
+    one group per channel. Written as a matrix they would take the square of the image.
+    """
+    return KERNELS.for_(projection)(network, projection)
+
+
+KERNELS: Rules[Callable[[Network, Any], Convolution | None]] = Rules("NIR: kernel of a projection")
+KERNELS.of(Convolution)(lambda network, projection: projection)
+
+
+@KERNELS.of(Synapses)
+def _one_by_one(network: Network, projection: Synapses) -> Convolution | None:
+    shape = network.shape_of(projection.source)
+    if len(shape) != 3 or network.shape_of(projection.target) != shape or projection.source == projection.target:
+        return None
+    if not is_one_to_one(projection, math.prod(shape)):
+        return None
+    weight, delay = (
+        np.broadcast_to(values, math.prod(shape)).reshape(shape[0], -1)
+        for values in (projection.weight, projection.delay)
+    )
+    if (weight != weight[:, :1]).any() or (delay != delay[:, :1]).any():
+        return None
+    delays = delay[:, 0] if projection.delay.ndim else projection.delay
+    kernel = weight[:, :1, None, None]
+    return Convolution(
+        projection.source, projection.target, kernel, groups=shape[0], delay=delays, weight_exp=projection.weight_exp
+    )
+
+
+def is_one_to_one(synapses: Synapses, size: int) -> bool:
+    """Return whether each of `size` source neurons has one synapse, to the target neuron of its own number."""
+    every = np.arange(size)
+    return np.array_equal(synapses.pre, every) and np.array_equal(synapses.post, every)
 
 
 def spatial_nodes(network: Network) -> frozenset[str]:
     """Return the names of the nodes that keep their (C, H, W) shape in NIR.
 
-    A population keeps it if only convolutions from such nodes arrive there: NIR has no node that turns a vector back
-    into an image.
+    A population keeps it if only convolutions (`kernel_of`) from such nodes arrive there: NIR has no node that turns a
+    vector back into an image.
     """
     spatial = {name for name, node in network.nodes.items() if not isinstance(node, Output) and len(node.shape) == 3}
+    kernels = {name for name, p in network.projections.items() if kernel_of(network, p) is not None}
     while True:
         kept = {
-            name
-            for name in spatial
-            if all(isinstance(p, Convolution) and p.source in spatial for _, p in network.incoming(name))
+            name for name in spatial if all(key in kernels and p.source in spatial for key, p in network.incoming(name))
         }
         if kept == spatial:
             return frozenset(spatial)
@@ -104,15 +146,15 @@ def population_integers(node: Any, dt: float, where: str) -> dict[str, Int64Arra
         steps = np.asarray(getattr(node, tau), np.float64) / dt
         factor = np.asarray(getattr(node, gain), np.float64)
         if not (np.isfinite(steps).all() and (steps > 0).all()):
-            raise NetworkError(f"{where} {tau}: got {_span(steps * dt)}, allowed positive finite seconds")
+            raise NetworkError(f"{where} {tau}: expected positive finite seconds, got {_span(steps * dt)}")
         if not np.allclose(factor, steps, rtol=1e-5, atol=0):
-            raise NetworkError(f"{where} {gain}: got {_span(factor)}, allowed {tau}/dt = {_span(steps)} (dt {dt:g} s)")
+            raise NetworkError(f"{where} {gain}: expected {tau}/dt = {_span(steps)} (dt {dt:g} s), got {_span(factor)}")
         return _integers(DECAY_UNITY / steps, f"{where} {tau}", "dt/tau of k/4096", 1e-3, 1e-3)
 
-    for name, allowed in (("v_reset", "0"), ("v_leak", "finite values"), ("v_threshold", "finite values")):
+    for name, expected in (("v_reset", "0"), ("v_leak", "finite values"), ("v_threshold", "finite values")):
         values = np.asarray(getattr(node, name), np.float64)
         if not np.isfinite(values).all() or (name == "v_reset" and values.any()):
-            raise NetworkError(f"{where} {name}: got {_span(values)}, allowed {allowed}")
+            raise NetworkError(f"{where} {name}: expected {expected}, got {_span(values)}")
     current, voltage = decay("tau_syn", "w_in"), decay("tau_mem", "r")
     # Up to 1/64 of a threshold unit above the integer: the tie shift, and what float32 does to it.
     threshold = np.asarray(node.v_threshold, np.float64) * WEIGHT_SCALE
@@ -135,7 +177,7 @@ def delay_steps(node: Any, dt: float, where: str) -> Int64Array:
     return _integers(np.asarray(node.delay, np.float64) / dt, f"{where} delay", "whole steps of dt", 1e-3, 1e-3)
 
 
-def _integers(values: FloatArray, where: str, allowed: str, below: float, above: float) -> Int64Array:
+def _integers(values: FloatArray, where: str, expected: str, below: float, above: float) -> Int64Array:
     """Round to integers k where k - below <= value <= k + above; otherwise say what came."""
     nearest = np.rint(values)
     off = values - nearest
@@ -143,8 +185,8 @@ def _integers(values: FloatArray, where: str, allowed: str, below: float, above:
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         raise NetworkError(
-            f"{where}: {int(bad.sum())} of {bad.size} values stand for no integer, the first at {list(first)} for "
-            f"{float(values[first]):.9g}; allowed are {allowed}"
+            f"{where}: expected {expected}, got {int(bad.sum())} of {bad.size} values that stand for no integer, the "
+            f"first at [{', '.join(map(str, first))}] for {float(values[first]):.9g}"
         )
     return nearest.astype(np.int64)
 
@@ -190,10 +232,10 @@ def with_exponent(
     return None
 
 
-def check_size(projection: str, n_entries: int, max_bytes: int) -> None:
-    """Refuse a dense matrix that would not fit: NIR has no sparse one."""
+def check_size(projection: str, n_entries: int, max_bytes: int, who: str = "NIR") -> None:
+    """Refuse a dense matrix that would not fit: neither NIR nor netx has a sparse one."""
     if 4 * n_entries > max_bytes:
         raise NetworkError(
-            f"projection {projection!r}: NIR stores weights densely, {n_entries:.3g} entries of 4 bytes; "
-            f"allowed are {max_bytes} bytes (max_bytes)"
+            f"projection {projection!r}: expected up to {max_bytes} bytes (max_bytes), got {n_entries:.3g} entries of "
+            f"4 bytes: {who} stores weights densely"
         )

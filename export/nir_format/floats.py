@@ -35,11 +35,9 @@ def floats_alone(graph: Graph, dt: float) -> Network:
             continue
         ends = [(s, d, t) for s, d in _sources(graph, weight_node) for t in _targets(graph, weight_node)]
         for source, delay_node, target in ends:
-            name = (
-                names[weight_node]
-                if len(ends) == 1
-                else legal_name(f"{names[weight_node]}.{source}.{target}", {*names.values(), *projections})
-            )
+            name = names[weight_node]
+            if len(ends) > 1:
+                name = legal_name(f"{name}.{source}.{target}", {*names.values(), *projections})
             projections[name] = _plain_projection(graph, names, shapes, (source, delay_node, weight_node, target), dt)
         for target in {end[2] for end in ends}:
             where = f"node {weight_node!r}"
@@ -54,7 +52,7 @@ def floats_alone(graph: Graph, dt: float) -> Network:
         elif kind == "Output":
             _check_edges(graph, name, before=("CubaLIF",))
             if len(before := graph.before(name)) != 1:
-                raise NetworkError(f"node {name!r}: got {len(before)} sources, allowed is one population")
+                raise NetworkError(f"node {name!r}: expected one population, got {len(before)} sources")
             nodes[names[name]] = Output(names[before[0]])
     return Network(nodes, projections, dt)
 
@@ -63,8 +61,8 @@ def _check_edges(graph: Graph, name: str, before: tuple[str, ...]) -> None:
     for other in graph.before(name):
         if graph.kinds[other] not in before:
             raise UnsupportedNode(
-                f"edge {other!r} -> {name!r}: got a {graph.kinds[other]} before a {graph.kinds[name]}, "
-                f"allowed are {', '.join(before)}"
+                f"edge {other!r} -> {name!r}: expected {', '.join(before)} before {graph.kinds[name]}, got "
+                f"{graph.kinds[other]}"
             )
 
 
@@ -88,8 +86,8 @@ def _targets(graph: Graph, weight_node: str) -> list[str]:
 
 
 def _is_matrix(node: Any, source_shape: Shape) -> bool:
-    """Whether a Conv2d is a dense layer in disguise: a kernel as large as its input, used in one place."""
-    return node.weight.shape[1:] == source_shape and window_of(node, "padding").padding == (0, 0)
+    """Return whether a Conv2d is a dense layer: a kernel as large as its input, used in one place."""
+    return node.weight.shape[1:] == source_shape and window_of(node, "node").padding == (0, 0)
 
 
 def _plain_projection(

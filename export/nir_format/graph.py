@@ -11,11 +11,11 @@ import numpy as np
 from sdsnn_core.errors import FileError, one_line
 from sdsnn_core.network import Shape
 
+from ..hdf5 import DAMAGED
 from .writer import import_nir
 
-KNOWN = ("Input", "Output", "Affine", "Linear", "Conv2d", "CubaLIF", "Delay")
-MALFORMED = (OSError, RuntimeError, KeyError, IndexError, ValueError, TypeError, MemoryError)
-WEIGHTS = ("Affine", "Linear", "Conv2d")
+KNOWN = ("Input", "Output", "Affine", "Linear", "Conv2d", "Scale", "CubaLIF", "Delay")
+WEIGHTS = ("Affine", "Linear", "Conv2d", "Scale")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _FileNodes(Mapping[str, Any]):
         nir = import_nir()
         try:
             return nir.dict2NIRNode(nir.serialization.hdf2dict(self._group[name]))
-        except (*MALFORMED, AssertionError, AttributeError) as error:
+        except DAMAGED as error:
             raise FileError(f"node {name!r}: cannot be read ({one_line(error)})") from error
 
     def __iter__(self) -> Iterator[str]:
@@ -65,19 +65,16 @@ def open_graph(file: Any) -> Graph:
     """Read everything but the nodes' arrays."""
     root = file.get("node")
     if root is None or "type" not in root or text_of(root["type"][()]) != "NIRGraph" or "nodes" not in root:
-        raise FileError("HDF5 file without a NIR graph (a group 'node' of type NIRGraph)")
+        raise FileError("expected a NIR graph (a group 'node' of type NIRGraph), got an HDF5 file without one")
     kinds = {}
     for name, group in root["nodes"].items():
         if "type" not in group:
-            raise FileError(f"node {name!r}: has no type")
+            raise FileError(f"node {name!r}: expected a type, got none")
         kinds[name] = text_of(group["type"][()])
     edges = [(text_of(a), text_of(b)) for a, b in root["edges"][()]] if "edges" in root else []
-    given = (
-        {key: value[()] for key, value in root["metadata"].items() if hasattr(value, "dtype")}
-        if "metadata" in root
-        else {}
-    )
-    return Graph(_FileNodes(root["nodes"]), kinds, edges, given)
+    metadata = root.get("metadata", {})
+    texts = {key: value[()] for key, value in metadata.items() if hasattr(value, "dtype")}
+    return Graph(_FileNodes(root["nodes"]), kinds, edges, texts)
 
 
 def nir_shape(graph: Graph, name: str) -> Shape:

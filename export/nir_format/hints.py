@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -32,14 +33,14 @@ def with_metadata(graph: Graph) -> Network:
     try:
         hints = json.loads(text_of(graph.metadata[METADATA_KEY]))
         if hints["version"] != METADATA_VERSION:
-            raise NetworkError(f"metadata: got version {hints['version']!r}, allowed {METADATA_VERSION}")
+            raise NetworkError(f"metadata: expected version {METADATA_VERSION}, got {hints['version']!r}")
         return _from_hints(graph, hints)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         if isinstance(error, SdsnnError):
             raise
         raise FileError(
-            f"metadata {METADATA_KEY!r} do not fit the graph ({type(error).__name__}: {one_line(error)}); allowed are "
-            "the writer's, or metadata=False to read the floats alone"
+            f"metadata {METADATA_KEY!r}: expected those of the writer, got some that do not fit the graph "
+            f"({type(error).__name__}: {one_line(error)}); metadata=False reads the floats alone"
         ) from error
 
 
@@ -84,9 +85,14 @@ def _check_structure(graph: Graph, hints: Mapping[str, Any]) -> None:
     for what, written, found in (("nodes", set(nodes), set(graph.kinds)), ("edges", edges, set(graph.edges))):
         if written != found:
             raise NetworkError(
-                f"{what} changed after sdsnn wrote the graph (added {sorted(found - written)[:3]}, removed "
-                f"{sorted(written - found)[:3]}); allowed are its own, or metadata=False to read the floats alone"
+                f"{what}: expected those that sdsnn wrote, got {_names(found - written)} added and "
+                f"{_names(written - found)} removed; metadata=False reads the floats alone"
             )
+
+
+def _names(items: set[Any]) -> str:
+    """Return the first three, in order."""
+    return ", ".join(item if isinstance(item, str) else " -> ".join(item) for item in sorted(items)[:3]) or "none"
 
 
 def _projection_from_hints(
@@ -96,8 +102,9 @@ def _projection_from_hints(
     source, target = entry["source"], entry["target"]
     source_shape, target_shape = (tuple(described[name]["shape"]) for name in (source, target))
     one_delay = entry["delays"] == "one"
+    is_synapses = entry["kind"] == "Synapses"
     if entry["kernel"]:
-        return convolution_of(
+        convolution = convolution_of(
             graph,
             source,
             target,
@@ -108,8 +115,11 @@ def _projection_from_hints(
             groups=entry["groups"],
             weight_exp=entry["weight_exp"],
         )
+        if not is_synapses:
+            return convolution
+        synapses = convolution.synapses(source_shape)  # one to one, written as a 1 x 1 convolution
+        return synapses if one_delay else replace(synapses, delay=np.broadcast_to(synapses.delay, synapses.pre.shape))
     sizes = (int(np.prod(source_shape)), int(np.prod(target_shape)))
-    is_synapses = entry["kind"] == "Synapses"
     synapses = synapses_of(graph, source, target, parts, sizes, dt, one_delay=one_delay, weight_exp=entry["weight_exp"])
     if is_synapses:
         return synapses

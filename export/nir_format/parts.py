@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +47,8 @@ def population_of(
     split = with_exponent(state, -BIAS_MAX, BIAS_MAX, BIAS_EXP_MAX, int(hints["bias_exp"]) if hints else 6)
     if split is None:
         raise NetworkError(
-            f"{where} v_leak: got biases {state.min()}..{state.max()} in 1/4096, allowed are {BIAS_MAX} times a power "
-            f"of two up to 2**{BIAS_EXP_MAX}"
+            f"{where} v_leak: expected biases up to {BIAS_MAX} times a power of two up to 2**{BIAS_EXP_MAX}, got "
+            f"{state.min()}..{state.max()} in 1/4096"
         )
     integers["bias"] = split[0]
     own = node.metadata.get(METADATA_KEY, {}) if hints else {}
@@ -66,18 +66,36 @@ def _mantissas(values: Int64Array, where: str, preferred: int) -> tuple[Int64Arr
     split = with_exponent(values, WEIGHT_MIN, WEIGHT_MAX, WEIGHT_EXP_MAX, preferred)
     if split is None:
         raise NetworkError(
-            f"{where} weight: got {values.min()}/64..{values.max()}/64, allowed are k/64 with k in "
-            f"{WEIGHT_MIN}..{WEIGHT_MAX}, times one power of two up to 2**{WEIGHT_EXP_MAX}"
+            f"{where} weight: expected k/64 with k in {WEIGHT_MIN}..{WEIGHT_MAX}, times one power of two up to "
+            f"2**{WEIGHT_EXP_MAX}, got {values.min()}/64..{values.max()}/64"
         )
     return split
 
 
-def _matrix(node: Any, n_post: int, n_pre: int, where: str) -> npt.NDArray[Any]:
-    """Return the weights of an Affine, Linear or full-size Conv2d node as (n_post, n_pre)."""
+Weights = tuple[Int64Array, Int64Array, npt.NDArray[Any]]  # pre, post, float weights
+
+
+def _matrix(node: Any, n_post: int, n_pre: int, where: str) -> Weights:
+    """Return the weights of an Affine, Linear or full-size Conv2d node."""
     weight = np.asarray(node.weight)
     if weight.shape[0] != n_post or weight.size != n_post * n_pre:
-        raise NetworkError(f"{where} weight: got shape {weight.shape}, allowed are {n_post} x {n_pre} entries")
-    return weight.reshape(n_post, n_pre)
+        raise NetworkError(f"{where} weight: expected {n_post} x {n_pre} entries, got shape {weight.shape}")
+    matrix = weight.reshape(n_post, n_pre)
+    pre, post = np.nonzero(matrix.T)
+    return pre, post, matrix[post, pre]
+
+
+def _scale(node: Any, n_post: int, n_pre: int, where: str) -> Weights:
+    """Return the one-to-one weights of a Scale node."""
+    scale = np.asarray(node.scale).reshape(-1)
+    if n_post != n_pre or scale.size not in (1, n_pre):
+        raise NetworkError(f"{where} scale: expected 1 or {n_pre} values, got {scale.size} for {n_post} neurons")
+    scale = np.broadcast_to(scale, n_pre)
+    (every,) = np.nonzero(scale)
+    return every, every, scale[every]
+
+
+WIRES: Final = {"Affine": _matrix, "Linear": _matrix, "Conv2d": _matrix, "Scale": _scale}
 
 
 def bias_of(node: Any, population: Any, dt: float, shape: Shape, where: str) -> Int64Array:
@@ -89,12 +107,12 @@ def bias_of(node: Any, population: Any, dt: float, shape: Shape, where: str) -> 
     steps = np.asarray(population.tau_syn, np.float64) / dt
     if not np.allclose(DECAY_UNITY / steps, DECAY_UNITY, rtol=0, atol=1e-3):
         raise NetworkError(
-            f"{where} bias: got values up to {np.abs(bias).max():.6g} into neurons with tau_syn > dt; allowed is 0, or "
-            "tau_syn = dt: a bias goes to the voltage, not through the current"
+            f"{where} bias: expected 0, or tau_syn = dt, got values up to {np.abs(bias).max():.6g} into neurons with "
+            "tau_syn > dt: a bias goes to the voltage, not through the current"
         )
     state = np.rint(bias / LSB)
     if not np.allclose(state * LSB, bias, rtol=0, atol=1e-2 * LSB):
-        raise NetworkError(f"{where} bias: got values that are not k/4096, allowed are k/4096")
+        raise NetworkError(f"{where} bias: expected k/4096, got other values")
     whole = state.reshape(-1, 1, 1) if state.ndim == 1 and len(shape) == 3 else state
     return np.broadcast_to(whole, shape).reshape(-1).astype(np.int64)
 
@@ -114,9 +132,8 @@ def _wires(graph: Graph, parts: list[tuple[str | None, str]], n_pre: int, n_post
     found = []
     for delay_node, weight_node in parts:
         where = f"node {weight_node!r}"
-        matrix = _matrix(graph.nodes[weight_node], n_post, n_pre, where)
-        pre, post = np.nonzero(matrix.T)
-        weight = weight_integers(matrix[post, pre], where)
+        pre, post, floats = WIRES[graph.kinds[weight_node]](graph.nodes[weight_node], n_post, n_pre, where)
+        weight = weight_integers(floats, where)
         delay = np.zeros(n_pre, np.int64)
         if delay_node is not None:
             delay = delays_of(graph, delay_node, n_pre, dt)
@@ -130,7 +147,7 @@ def delays_of(graph: Graph, name: str, n_pre: int, dt: float) -> Int64Array:
     """Return the steps of a Delay node, (n_pre,) int64."""
     steps = delay_steps(graph.nodes[name], dt, f"node {name!r}").reshape(-1)
     if steps.size not in (1, n_pre):
-        raise NetworkError(f"node {name!r} delay: got {steps.size} values, allowed 1 or {n_pre}")
+        raise NetworkError(f"node {name!r} delay: expected 1 or {n_pre}, got {steps.size} values")
     return np.broadcast_to(steps, (n_pre,))
 
 
@@ -187,7 +204,7 @@ def convolution_of(
         size = int(np.prod(source_shape))
         whole = delays_of(graph, delay_node, size, dt).reshape(source_shape[0], -1)
         if (whole != whole[:, :1]).any():
-            raise NetworkError(f"node {delay_node!r} delay: differs inside a channel, allowed is one per channel")
+            raise NetworkError(f"node {delay_node!r} delay: expected one per channel, got several")
         delay = whole[:, 0]
     same = not delay.ndim or (delay == delay[0]).all()
     if one_delay is not False and same:

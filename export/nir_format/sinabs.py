@@ -4,8 +4,8 @@ sinabs takes tau for a number of steps, decays by exp(-1 / tau), ignores r and s
 
     tau = -1 / ln(1 - b)    (b = 1: 2**-7, exp(-128) = 0 in float32; b = 0: 2**30)    v_threshold = theta + 0.1 LSB
 
-It has no current that decays (CubaLIF), no bias and no delays. Its neurons emit several spikes per step and subtract
-the threshold unless told otherwise after loading; docs/formats.md says how.
+It has no current that decays (CubaLIF), no bias and no delays. By default its neurons emit several spikes per step and
+subtract the threshold; docs/formats.md lists the settings that change this after loading.
 """
 
 from __future__ import annotations
@@ -33,11 +33,9 @@ def to_sinabs(network: Network) -> Any:
     nir = import_nir()
     for name, projection in network.projections.items():
         if projection.delay.any():
-            raise UnsupportedNode(f"projection {name!r}: got delays, which sinabs has not; allowed are none")
+            raise UnsupportedNode(f"projection {name!r}: expected no delays, got some: sinabs has none")
         if projection.source == projection.target:
-            raise UnsupportedNode(
-                f"projection {name!r}: got a loop, which sinabs cannot read from NIR; allowed are none"
-            )
+            raise UnsupportedNode(f"projection {name!r}: expected no loop, got one, which sinabs cannot read from NIR")
     graph = to_nir(network)
     for name, population in network.populations.items():
         graph.nodes[name] = _neurons(nir, graph.nodes[name].v_threshold, population, f"population {name!r}")
@@ -49,21 +47,21 @@ def _neurons(nir: Any, threshold: Any, population: Population, where: str) -> An
         (
             "current_decay",
             population.current_decay != DECAY_UNITY,
-            "4096: a sinabs neuron read from NIR has no current",
+            "4096 (a sinabs neuron read from NIR has no current)",
         ),
-        ("bias", population.bias != 0, "0: sinabs refuses v_leak"),
-        ("initial_voltage", population.initial_voltage != 0, "0: sinabs starts from 0"),
-        ("threshold", population.threshold == NEVER_FIRES, f"values below {NEVER_FIRES}: sinabs saturates nothing"),
+        ("bias", population.bias != 0, "0 (sinabs refuses v_leak)"),
+        ("initial_voltage", population.initial_voltage != 0, "0 (sinabs starts from 0)"),
+        ("threshold", population.threshold == NEVER_FIRES, f"values below {NEVER_FIRES} (sinabs saturates nothing)"),
     ):
         values = getattr(population, name)
         if wrong.any():
-            raise UnsupportedNode(f"{where} {name}: got {values.min()}..{values.max()}, allowed is {words}")
+            raise UnsupportedNode(f"{where} {name}: expected {words}, got {values.min()}..{values.max()}")
     decay = population.per_neuron("voltage_decay") / DECAY_UNITY
     level = threshold.reshape(-1)
     if (decay == decay[0]).all() and (level == level[0]).all():
         decay, level = decay[:1], level[:1]
     elif threshold.ndim > 1:  # sinabs 2.0.3 takes the truth of a whole array there
-        raise UnsupportedNode(f"{where}: got values that differ within an image, allowed is one for all its neurons")
+        raise UnsupportedNode(f"{where}: expected one for all its neurons, got values that differ within an image")
     zero = np.zeros(decay.shape)
     if not decay.any():
         return nir.IF(r=zero + 1, v_threshold=level, v_reset=zero)

@@ -1,13 +1,13 @@
-"""Network -> NIR: the portable dialect of `nir_dialect`, and metadata for what NIR cannot say.
+"""Network -> NIR: the portable dialect of `dialect.py`, and metadata for what NIR cannot say.
 
-What other readers see is in docs/formats.md. The file is written node by node, so that only one dense matrix is in
+docs/formats.md describes what other readers see. The file is written node by node, so that only one dense matrix is in
 memory at a time.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -19,20 +19,26 @@ import numpy.typing as npt
 from sdsnn_core.errors import MissingDependency
 from sdsnn_core.files import atomic_path
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Projection, Shape, Synapses
+from sdsnn_core.rules import Rules
 
 from .dialect import (
+    MAX_BYTES,
     METADATA_KEY,
     METADATA_VERSION,
     PARAMETERS,
     PORTABLE_DT,
     WEIGHT_SCALE,
     check_size,
+    is_one_to_one,
+    kernel_of,
     nir_shapes,
     population_floats,
     spatial_nodes,
 )
 
-MAX_BYTES: Final = 2**33  # of one projection's dense matrices; more is refused rather than swapped to death
+SCALE_FROM: Final = 2**24  # entries; a larger matrix of one-to-one synapses is written as a Scale node
+NODES: Rules[Callable[[Any, Any, Shape, float], Any]] = Rules("NIR writer: node")
+HINTS: Rules[Callable[[Any], dict[str, Any]]] = Rules("NIR writer: metadata")
 
 
 def import_nir() -> Any:
@@ -66,13 +72,21 @@ class _Plan:
         for name, projection in network.projections.items():
             self.parts[name] = self._split(name, projection, max_bytes)
 
-    def is_kernel(self, projection: Projection) -> bool:
-        """Whether the projection is written as the convolution that it is."""
-        return isinstance(projection, Convolution) and {projection.source, projection.target} <= self.spatial
+    def kernel(self, projection: Projection) -> Convolution | None:
+        """Return the convolution that the projection is written as, None for a matrix."""
+        between_images = {projection.source, projection.target} <= self.spatial
+        return kernel_of(self.network, projection) if between_images else None
 
     def synapses(self, projection: Projection) -> Synapses:
         """Return the point-to-point synapses of a projection that is written as a matrix."""
         return projection.synapses(self.network.shape_of(projection.source))
+
+    def is_scale(self, synapses: Synapses) -> bool:
+        """Return whether large one-to-one synapses are written as a Scale node."""
+        shape = self.shapes[synapses.source]
+        size = int(np.prod(shape))
+        same = shape == self.shapes[synapses.target]
+        return same and size * size > SCALE_FROM and is_one_to_one(synapses, size)
 
     def _fresh(self, name: str) -> str:
         while name in self.taken:
@@ -83,10 +97,10 @@ class _Plan:
     def _split(self, name: str, projection: Projection, max_bytes: int) -> list[_Part]:
         shape = self.shapes[projection.source]
         n_pre, n_post = self.network.size_of(projection.source), self.network.size_of(projection.target)
-        if isinstance(projection, Convolution) and self.is_kernel(projection):
-            per_channel = projection.delay.reshape(-1, 1, 1) if projection.delay.ndim else projection.delay
-            check_size(name, projection.kernel.size * projection.groups, max_bytes)
-            return [self._part(name, name, np.broadcast_to(per_channel, shape), None)]
+        if (kernel := self.kernel(projection)) is not None:
+            per_channel = kernel.delay.reshape(-1, 1, 1) if kernel.delay.ndim else kernel.delay
+            check_size(name, kernel.kernel.size * kernel.groups, max_bytes)
+            return [self._part(name, np.broadcast_to(per_channel, shape), None)]
         synapses = self.synapses(projection)
         per_pre = np.zeros(n_pre, np.int64)
         if synapses.delay.ndim == 0:
@@ -95,20 +109,19 @@ class _Plan:
             per_pre[synapses.pre] = synapses.delay
         delay = np.broadcast_to(synapses.delay, synapses.weight.shape)
         if (per_pre[synapses.pre] == delay).all():
-            check_size(name, n_pre * n_post, max_bytes)
-            return [self._part(name, name, per_pre.reshape(shape), None)]
+            check_size(name, n_pre if self.is_scale(synapses) else n_pre * n_post, max_bytes)
+            return [self._part(name, per_pre.reshape(shape), None)]
         # Delays per synapse: one matrix for every delay that occurs, since NIR delays signals and not synapses.
         steps = np.unique(delay).tolist()
         check_size(name, n_pre * n_post * len(steps), max_bytes)
         return [
-            self._part(name if i == 0 else self._fresh(f"{name}.{d}"), name, np.full(shape, d), delay == d)
+            self._part(name if i == 0 else self._fresh(f"{name}.{d}"), np.full(shape, d), delay == d)
             for i, d in enumerate(steps)
         ]
 
     def _part(
         self,
         node: str,
-        projection: str,
         delay: npt.NDArray[np.integer[Any]],
         only: npt.NDArray[np.bool_] | None,
     ) -> _Part:
@@ -123,8 +136,7 @@ class _Plan:
             projection = self.network.projections[name]
             for part in parts:
                 chain = [projection.source, part.delay_node, part.weight_node, projection.target]
-                there = [node for node in chain if node is not None]
-                result += list(pairwise(there))
+                result += list(pairwise(node for node in chain if node is not None))
         return result + [(node.source, name) for name, node in self.network.outputs.items()]
 
     def metadata(self, dt: float) -> dict[str, Any]:
@@ -135,39 +147,48 @@ class _Plan:
             "dt": dt,
             "dt_s": network.dt_s,
             "provenance": dict(network.provenance),
-            "nodes": [{"name": name, **_node_hints(node)} for name, node in network.nodes.items()],
-            "projections": [
-                {
-                    "name": name,
-                    **_projection_hints(p),
-                    "kernel": self.is_kernel(p),
-                    "parts": [[part.delay_node, part.weight_node] for part in self.parts[name]],
-                }
-                for name, p in network.projections.items()
-            ],
+            "nodes": [{"name": name, **HINTS.for_(node)(node)} for name, node in network.nodes.items()],
+            "projections": [self._hints(name, p) for name, p in network.projections.items()],
         }
 
+    def _hints(self, name: str, projection: Projection) -> dict[str, Any]:
+        kernel = self.kernel(projection)
+        hints = {
+            "name": name,
+            "kind": type(projection).__name__,
+            "source": projection.source,
+            "target": projection.target,
+            "weight_exp": projection.weight_exp,
+            "delays": "each" if projection.delay.ndim else "one",
+            **HINTS.for_(projection)(projection),
+            "kernel": kernel is not None,
+            "parts": [[part.delay_node, part.weight_node] for part in self.parts[name]],
+        }
+        return {**hints, "groups": kernel.groups} if kernel is not None else hints
 
-def _node_hints(node: Input | Population | Output) -> dict[str, Any]:
-    if isinstance(node, Output):
-        return {"kind": "Output", "source": node.source, "signal": node.signal}
-    if isinstance(node, Input):
-        return {"kind": "Input", "shape": node.shape, "max_value": node.max_value}
+
+@HINTS.of(Output)
+def _output_hints(node: Output) -> dict[str, Any]:
+    return {"kind": "Output", "source": node.source, "signal": node.signal}
+
+
+@HINTS.of(Input)
+def _input_hints(node: Input) -> dict[str, Any]:
+    return {"kind": "Input", "shape": node.shape, "max_value": node.max_value}
+
+
+@HINTS.of(Population)
+def _population_hints(node: Population) -> dict[str, Any]:
     forms = {parameter: getattr(node, parameter).shape for parameter in PARAMETERS}
     return {"kind": "Population", "shape": node.shape, "forms": forms, "bias_exp": node.bias_exp}
 
 
-def _projection_hints(projection: Projection) -> dict[str, Any]:
-    hints = {
-        "kind": type(projection).__name__,
-        "source": projection.source,
-        "target": projection.target,
-        "weight_exp": projection.weight_exp,
-        "delays": "each" if projection.delay.ndim else "one",
-    }
-    if isinstance(projection, Convolution):
-        hints.update({key: getattr(projection, key) for key in ("stride", "padding", "dilation", "groups")})
-    return hints
+@HINTS.of(Convolution)
+def _convolution_hints(projection: Convolution) -> dict[str, Any]:
+    return {key: getattr(projection, key) for key in ("stride", "padding", "dilation", "groups")}
+
+
+HINTS.of(Synapses)(lambda projection: {})
 
 
 def _ungrouped(convolution: Convolution) -> npt.NDArray[np.int16]:
@@ -183,25 +204,27 @@ def _ungrouped(convolution: Convolution) -> npt.NDArray[np.int16]:
 
 
 def _weight_node(nir: Any, plan: _Plan, projection: Projection, part: _Part, first: bool) -> Any:
-    """Make the Affine or Conv2d node of a part. Weights are float32, in which k/64 * 2**exp is exact."""
+    """Make the Affine, Conv2d or Scale node of a part. Weights are float32, in which k/64 * 2**exp is exact."""
     source: Shape = plan.shapes[projection.source]
     scale = np.float32(2.0**projection.weight_exp / WEIGHT_SCALE)
-    if isinstance(projection, Convolution) and plan.is_kernel(projection):
-        weight = _ungrouped(projection) * scale
+    if (kernel := plan.kernel(projection)) is not None:
+        weight = _ungrouped(kernel) * scale
         return nir.Conv2d(
             input_shape=source[1:],
             weight=weight,
-            stride=projection.stride,
-            padding=projection.padding,
-            dilation=projection.dilation,
+            stride=kernel.stride,
+            padding=kernel.padding,
+            dilation=kernel.dilation,
             groups=1,
             bias=np.zeros(weight.shape[0], np.float32),
         )
     synapses = plan.synapses(projection)
-    here = slice(None) if part.only is None else part.only
+    if plan.is_scale(synapses):
+        return nir.Scale(scale=(synapses.weight * scale).reshape(source))
+    chosen = slice(None) if part.only is None else part.only
     n_post = plan.network.size_of(projection.target)
     matrix = np.zeros((n_post, plan.network.size_of(projection.source)), np.float32)
-    matrix[synapses.post[here], synapses.pre[here]] = synapses.weight[here] * scale
+    matrix[synapses.post[chosen], synapses.pre[chosen]] = synapses.weight[chosen] * scale
     bias = np.zeros(n_post, np.float32)
     # The kernel behind a convolution that had to become a matrix; int16, so it does not weigh.
     metadata: dict[str, Any] = {}
@@ -221,6 +244,17 @@ def _weight_node(nir: Any, plan: _Plan, projection: Projection, part: _Part, fir
     )
 
 
+@NODES.of(Input)
+def _input_node(nir: Any, node: Input, shape: Shape, dt: float) -> Any:
+    return nir.Input(input_type={"input": np.array(shape)})
+
+
+@NODES.of(Output)
+def _output_node(nir: Any, node: Output, shape: Shape, dt: float) -> Any:
+    return nir.Output(output_type={"output": np.array(shape)})
+
+
+@NODES.of(Population)
 def _neuron_node(nir: Any, population: Population, shape: Shape, dt: float) -> Any:
     hidden = {}
     if population.initial_voltage.any():
@@ -232,12 +266,8 @@ def _graph_nodes(plan: _Plan, dt: float) -> Iterator[tuple[str, Any]]:
     """Yield (name, NIR node), each made when it is asked for."""
     nir = import_nir()
     for name, node in plan.network.nodes.items():
-        if isinstance(node, Input):
-            yield name, nir.Input(input_type={"input": np.array(plan.shapes[name])})
-        elif isinstance(node, Output):
-            yield name, nir.Output(output_type={"output": np.array(plan.shapes[node.source])})
-        else:
-            yield name, _neuron_node(nir, node, plan.shapes[name], dt)
+        shape = plan.shapes[node.source if isinstance(node, Output) else name]
+        yield name, NODES.for_(node)(nir, node, shape, dt)
     for name, parts in plan.parts.items():
         for index, part in enumerate(parts):
             if part.delay_node is not None:
@@ -247,12 +277,7 @@ def _graph_nodes(plan: _Plan, dt: float) -> Iterator[tuple[str, Any]]:
 
 
 def to_nir(network: Network, *, dt: float = PORTABLE_DT, max_bytes: int = MAX_BYTES) -> Any:
-    """Return `network` as a nir.NIRGraph in the portable dialect.
-
-    dt: the step in seconds that the time constants are written for. It is free (only dt/tau matters); the default is
-    what other readers have built in, `network.dt_s` gives physical time constants. max_bytes: largest dense matrix.
-    Raises NetworkError where a projection would need more.
-    """
+    """Return `network` as a nir.NIRGraph in the portable dialect; arguments and errors as `write_nir`."""
     nir = import_nir()
     plan = _Plan(network, max_bytes)
     # NIR 1.0.8 infers the output of a Conv2d from the kernel's height alone, so its type check refuses others.
@@ -265,9 +290,27 @@ def to_nir(network: Network, *, dt: float = PORTABLE_DT, max_bytes: int = MAX_BY
 
 
 def write_nir(network: Network, path: str | Path, *, dt: float = PORTABLE_DT, max_bytes: int = MAX_BYTES) -> Path:
-    """Write `network` to `path` as `nir.write(path, to_nir(network))` would, whole or not at all; return the path.
+    """Write `network` to a NIR file, whole or not at all, as `nir.write(path, to_nir(network))` would.
 
-    Raises FileError where the file cannot be written, NetworkError as `to_nir`.
+    The same network gives the same bytes. docs/formats.md describes what other tools see.
+
+    Args:
+        network: The network.
+        path: Where the file goes.
+        dt: Step in seconds that the time constants are written for. It is free (only dt/tau matters): the default is
+            what other readers have built in, `network.dt_s` gives physical time constants.
+        max_bytes: Largest size of one projection's dense matrices.
+
+    Returns:
+        The path.
+
+    Raises:
+        NetworkError: A projection would need more than `max_bytes`: NIR has no sparse weights.
+        FileError: The file cannot be written.
+        MissingDependency: nir is not installed.
+
+    Example:
+        >>> write_nir(network, "network.nir")  # doctest: +SKIP
     """
     import h5py
 

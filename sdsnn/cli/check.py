@@ -26,7 +26,7 @@ def check(
         typer.echo(json.dumps({"file": str(path), "errors": errors, "findings": [f.as_dict() for f in findings]}))
     else:
         for finding in findings:
-            typer.echo(f"{finding.severity}: {finding.where}: {finding.what}; {finding.help} [{finding.rule}]")
+            typer.echo(str(finding))
         typer.echo(f"{path}: {errors} errors, {len(findings) - errors} warnings and notes")
     if errors:
         raise typer.Exit(1)

@@ -5,24 +5,21 @@ interpreter of its own. `run_in_child` starts a guard, and the guard a worker, w
 
     caller  --Popen, new session-->  guard  --fork, new session-->  worker  --fork-->  Lava's processes
 
-The guard imports only the standard library. It watches the worker, the clock and the caller, and whatever ends first,
-kills all descendants and unlinks the shared memory that they made; it notices that the caller was killed by a change of
-its own parent. An exception in a process of Lava, which makes Lava wait forever, ends the run at once. Should the guard
-be killed, Linux kills the worker and its forks with it, and the caller cleans up.
-
-Values travel in a temporary folder (`child_values.py` says which). Needs fork, which is Linux or macOS; as does Lava.
+The guard imports only the standard library. It watches the worker, the clock and the caller. Whatever ends first, it
+kills all descendants and unlinks their shared memory; a killed caller shows as a change of its own parent. An
+exception in a process of Lava, which makes Lava wait forever, ends the run at once. If the guard is killed, Linux kills
+the worker and its forks with it, and the caller cleans up. Needs fork (Linux or macOS), as does Lava.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib
-import json
 import multiprocessing.process
 import os
+import pickle
 import re
 import secrets
-import select
 import shutil
 import signal
 import subprocess
@@ -30,21 +27,19 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import errors
-from .child_values import read_values, write_values, write_whole
 
 GRACE_S = 15.0  # how much longer than its limit a run may take to start its guard and to clean up
-_WATCH_S = 0.1  # how often the guard looks whether its caller is alive
+_WATCH_S = 0.02  # how often the guard looks at worker and caller
 _FAILED_FORK_S = 1.0  # how long a worker may go on after a process that it forked has raised
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _SHARED_MEMORY = Path("/dev/shm")
 # The child starts with the caller's own import path, as multiprocessing's spawn does.
 _START = "import sys; sys.path[:] = sys.argv[2:]; from sdsnn_core.lava.child import main; main(sys.argv[1])"
-_FORK_REPORTS = "fork-*.json"
+_FORK_REPORTS = "fork-*"
 _ERROR_LINE = re.compile(r"\b[A-Za-z]*(Error|Exception)\b.*\S")
 
 
@@ -56,18 +51,26 @@ class ChildTraceback(Exception):
 
 
 def run_in_child(function: str, payload: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-    """Call `function`, named as 'package.module:name', with `payload` in a fresh interpreter; return its dictionary.
+    """Call a function in a fresh interpreter.
 
-    timeout_s: seconds the call may take, imports included. Raises BackendError in one line where the function or a
-    process that it forked raises, the child dies, or the time is over; an SdsnnError of the function keeps its class.
+    Args:
+        function: Its name, as "package.module:name".
+        payload: Its argument; what pickle can carry.
+        timeout_s: Seconds that the call may take, imports included.
+
+    Returns:
+        What the function returned.
+
+    Raises:
+        BackendError: The function or a process that it forked raised, the child died, or the time is over. An
+            SdsnnError of the function keeps its class.
     """
-    folder = Path(tempfile.mkdtemp(prefix="sdsnn-lava-"))
-    token = _new_token()
+    folder = Path(tempfile.mkdtemp(prefix="sdsnn-lava-"))  # readable by this user alone
+    job = {"function": function, "timeout_s": timeout_s, "caller": os.getpid(), "token": _new_token()}
     guard: subprocess.Popen[bytes] | None = None
     try:
-        write_values(folder / "payload", payload)
-        job = {"function": function, "timeout_s": timeout_s, "caller": os.getpid(), "token": token}
-        (folder / "job.json").write_text(json.dumps(job))
+        _save(folder / "job", job)
+        _save(folder / "payload", payload)  # apart: the guard does not load it
         with (folder / "output.txt").open("wb") as output:
             guard = subprocess.Popen(
                 [sys.executable, "-c", _START, str(folder), *sys.path],
@@ -84,7 +87,7 @@ def run_in_child(function: str, payload: dict[str, Any], timeout_s: float) -> di
     finally:
         if guard is not None:
             _stop(guard, folder)
-        _remove_shared_memory(token)
+        _remove_shared_memory(job["token"])
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -92,39 +95,38 @@ def _new_token() -> str:
     return secrets.token_hex(4)
 
 
+def _save(path: Path, value: Any) -> None:
+    """Write `value` at once: a reader sees the whole file or none."""
+    partial = path.with_name(f"partial-{path.name}")
+    partial.write_bytes(pickle.dumps(value))
+    partial.replace(path)
+
+
+def _load(path: Path) -> Any:
+    return pickle.loads(path.read_bytes()) if path.exists() else {}
+
+
 def _outcome(folder: Path, function: str, timeout_s: float) -> dict[str, Any]:
     """Return the result in `folder`, or raise what happened instead."""
-    if (folder / "result.json").exists():
-        result: dict[str, Any] = read_values(folder / "result")
+    if (folder / "result").exists():
+        result: dict[str, Any] = _load(folder / "result")
         return result
     forks = sorted(folder.glob(_FORK_REPORTS), key=lambda path: path.stat().st_mtime_ns)
-    if forks:
-        failure = _read_json(forks[0])
-        text = f"{function}: {failure['type']}: {failure['message']} (in a process that it started)"
-        raise errors.BackendError(" ".join(text.split())) from ChildTraceback(failure["traceback"])
-    if (folder / "error.json").exists():
-        failure = _read_json(folder / "error.json")
-        cause = ChildTraceback(failure["traceback"])
+    if failure := _load(forks[0] if forks else folder / "error"):
+        cause, message = ChildTraceback(failure["traceback"]), failure["message"]
         known = getattr(errors, failure["type"], None)
-        if isinstance(known, type) and issubclass(known, errors.SdsnnError):
-            message = failure["message"]
+        if not forks and isinstance(known, type) and issubclass(known, errors.SdsnnError):
             raise (errors.ConfigError([message]) if known is errors.ConfigError else known(message)) from cause
-        raise errors.BackendError(" ".join(f"{function}: {failure['type']}: {failure['message']}".split())) from cause
-    if not folder.exists():  # the guard removes it when it is told to stop, as by a `kill` of its user
+        place = " (in a process that it started)" if forks else ""
+        raise errors.BackendError(" ".join(f"{function}: {failure['type']}: {message}{place}".split())) from cause
+    if not folder.exists():  # the guard removes it where somebody else ends it, as by `kill`
         raise errors.BackendError(f"{function}: ended by a signal from outside")
-    ended = _read_json(folder / "ended.json")
+    ended = _load(folder / "ended")
     line = _useful_line(folder / "output.txt")
-    said = f"; its last line: {line}" if line else ""
+    last = f"; its last line: {line}" if line else ""
     if ended.get("reason") == "time":
-        raise errors.BackendError(f"{function}: ran past its time limit of {timeout_s:g} s{said}")
-    raise errors.BackendError(f"{function}: its process died with status {ended.get('status', 'unknown')}{said}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+        raise errors.BackendError(f"{function}: ran past its time limit of {timeout_s:g} s{last}")
+    raise errors.BackendError(f"{function}: its process died with status {ended.get('status', 'unknown')}{last}")
 
 
 def _useful_line(path: Path, limit: int = 300) -> str:
@@ -135,7 +137,7 @@ def _useful_line(path: Path, limit: int = 300) -> str:
 
 
 def _stop(guard: subprocess.Popen[bytes], folder: Path) -> None:
-    """End the guard, which ends the rest; where it is gone without having done so, end the worker's group."""
+    """End the guard, which ends the rest; where it died without doing so, end the worker's group."""
     if guard.poll() is None:
         guard.terminate()
         try:
@@ -166,20 +168,12 @@ def _remove_shared_memory(token: str) -> None:
 def main(folder_name: str) -> NoReturn:
     """Guard one run: what the child's interpreter executes."""
     folder = Path(folder_name)
-    job = _read_json(folder / "job.json")
-    caller = job.get("caller")
-    wake, wakeup = os.pipe()
-    os.set_blocking(wakeup, False)
-    signal.set_wakeup_fd(wakeup)
-    asked: list[int] = []
+    job = _load(folder / "job")
+    stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda received, _frame: asked.append(received))
-    signal.signal(signal.SIGCHLD, lambda _received, _frame: None)
-    # What the worker leaves behind becomes the guard's child, so that it can be found, killed and reaped.
+        signal.signal(number, lambda received, _frame: stopped.append(received))
+    # Orphans of the worker become the guard's children, so that it can find, kill and reap them.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    if os.getppid() != caller:
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
     guard = os.getpid()
     worker = os.fork()
     if worker == 0:
@@ -191,21 +185,21 @@ def main(folder_name: str) -> NoReturn:
         done, waited = os.waitpid(worker, os.WNOHANG)
         if done:
             reason, status = "end", os.waitstatus_to_exitcode(waited)
-        elif asked or os.getppid() != caller:
-            reason = "asked"
+        elif stopped or os.getppid() != job["caller"]:
+            reason = "stopped"
         elif time.monotonic() >= deadline:
             reason = "time"
-        elif not failed and any(folder.glob(_FORK_REPORTS)):
-            # Lava may tell, or wait for the process that has gone; the report is there in either case.
-            failed, deadline = True, min(deadline, time.monotonic() + _FAILED_FORK_S)
-        elif select.select([wake], [], [], min(_WATCH_S, max(0.0, deadline - time.monotonic())))[0]:
-            os.read(wake, 512)
+        else:
+            if not failed and any(folder.glob(_FORK_REPORTS)):
+                # Lava may report it, or wait for the process that died; the report exists in either case.
+                failed, deadline = True, min(deadline, time.monotonic() + _FAILED_FORK_S)
+            time.sleep(_WATCH_S)
     _end_descendants(worker)
     _remove_shared_memory(job["token"])
-    if reason == "asked" or os.getppid() != caller:
+    if reason == "stopped" or os.getppid() != job["caller"]:
         shutil.rmtree(folder, ignore_errors=True)
     else:
-        (folder / "ended.json").write_text(json.dumps({"reason": reason, "status": status}))
+        _save(folder / "ended", {"reason": reason, "status": status})
     os._exit(0)
 
 
@@ -247,10 +241,9 @@ def _work(folder: Path, job: dict[str, Any], guard: int) -> NoReturn:
         _name_shared_memory(job["token"])
         _report_forks(folder)
         module, _, name = job["function"].partition(":")
-        function: Callable[[dict[str, Any]], dict[str, Any]] = getattr(importlib.import_module(module), name)
-        write_values(folder / "result", function(read_values(folder / "payload")))
+        _save(folder / "result", getattr(importlib.import_module(module), name)(_load(folder / "payload")))
     except BaseException as error:
-        _report(folder / "error.json", error)
+        _report(folder / "error", error)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -260,8 +253,7 @@ def _work(folder: Path, job: dict[str, Any], guard: int) -> NoReturn:
 def _detach(guard: int) -> None:
     """Leave the guard's session and signal handlers, and die with it; what is forked from here dies with us."""
     os.setsid()
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+    for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -287,7 +279,7 @@ def _report_forks(folder: Path) -> None:
         try:
             original(self)
         except Exception as error:
-            _report(folder / f"fork-{os.getpid()}.json", error)
+            _report(folder / f"fork-{os.getpid()}", error)
             raise
 
     multiprocessing.process.BaseProcess.run = run  # type: ignore[method-assign]
@@ -295,4 +287,4 @@ def _report_forks(folder: Path) -> None:
 
 def _report(path: Path, error: BaseException) -> None:
     report = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
-    write_whole(path, json.dumps(report))
+    _save(path, report)

@@ -149,9 +149,9 @@ def write_files(folder: Path) -> None:
     [
         (["missing.nir"], r"missing\.nir: .*no such file"),
         (["cut.nir"], r"cut\.nir: "),
-        (["text.nir"], r"text\.nir: is not an HDF5 file"),
+        (["text.nir"], r"text\.nir: expected a NIR graph"),
         (["other.txt"], r"expected a file ending in \.nir or \.net, or a run folder, got other\.txt"),
-        (["unknown.nir"], r"unknown\.nir: .*node 'odd': got a Threshold, allowed are .*CubaLIF"),
+        (["unknown.nir"], r"unknown\.nir: .*node 'odd': expected .*CubaLIF.*, got (a )?Threshold"),
         (["good.nir", "--data", "wide.npz"], r"input 'input': expected shape .*, got \(2, 5, 999\)"),
         (["good.nir", "--data", "nospikes.npz"], r"has images; needed is one of spikes, x"),
         (["good.nir", "--data", "cut.npz"], r"not a \.npy or \.npz file of plain arrays"),

@@ -102,12 +102,12 @@ def test_the_finest_is_the_last_that_fits() -> None:
 
 def test_what_does_not_fit_is_named() -> None:
     for network, bits, words in (
-        (chain(), 8, r"resolution: got 8 bits, allowed are 0 to 7"),
+        (chain(), 8, r"resolution: expected 0 to 7 bits, got 8"),
         (chain(), -1, r"resolution: got -1 bits"),
-        (chain(threshold=70_000), 1, r"population 'a' threshold: needs 140000, allowed are 0\.\.131071"),
-        (chain(bias=4095, bias_exp=7), 1, r"population 'a' bias: needs 8190, allowed are up to 4095"),
+        (chain(threshold=70_000), 1, r"population 'a' threshold: expected 0\.\.131071, got 140000"),
+        (chain(bias=4095, bias_exp=7), 1, r"population 'a' bias: expected up to 4095, got 8190"),
         (chain(initial_voltage=2**30), 1, r"population 'a' initial_voltage: needs 2147483648"),
-        (with_resolution(chain(), 1), 7, r"projection 'w' weight_exp: needs 8, allowed are 0\.\.7"),
+        (with_resolution(chain(), 1), 7, r"projection 'w' weight_exp: expected 0\.\.7, got 8"),
     ):
         with pytest.raises(NetworkError, match=words):
             with_resolution(network, bits)
@@ -137,7 +137,10 @@ def test_export_and_verify_keep_the_resolution(tmp_path: Path) -> None:
     answer = run(app, ["export", str(folder.path), "--resolution", "2", "--samples", "2", "--no-lava"])
     assert answer.exit_code == 0, answer.output
     assert resolution_of(read_nir(folder.network_file)) == 2
-    for given, words in (("fine", "--resolution: got 'fine', allowed are 0 to 7 and 'auto'"), ("8", "got 8 bits")):
+    for given, words in (
+        ("fine", "--resolution: got 'fine', allowed are 0 to 7 and 'auto'"),
+        ("8", "expected 0 to 7 bits, got 8"),
+    ):
         answer = run(app, ["export", str(folder.path), "--resolution", given])
         assert answer.exit_code == 2
         assert words in answer.output

@@ -10,6 +10,8 @@ from sdsnn.deploy.energy import dense_shapes, placed
 from sdsnn.deploy.engine import plan as engine
 from sdsnn.deploy.placement import advice, bound, cut, synapse_lists
 from sdsnn.deploy.report import metrics
+from sdsnn.export.lava import processes
+from sdsnn.export.nir_format import dialect, writer
 from sdsnn_core import activity, compaction, reachability, reference
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.network import Input, Node, Output, Projection, Synapses
@@ -20,6 +22,10 @@ PROJECTIONS = get_args(Projection)
 NEURONS = tuple(node for node in NODES if node not in (Input, Output))
 # Each room adds its tables here: (table, the types that it must cover).
 TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
+    (dialect.KERNELS, PROJECTIONS),
+    (processes.PROCESSES, PROJECTIONS),
+    (writer.HINTS, (*NODES, *PROJECTIONS)),
+    (writer.NODES, NODES),
     (activity.FAN_OUT, PROJECTIONS),
     (compaction.BY_CHANNEL, PROJECTIONS),
     (compaction.SHRINK, PROJECTIONS),

@@ -17,14 +17,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from sdsnn_core.errors import BackendError, NetworkError
 from sdsnn_core.lava import child as lava_child
 from sdsnn_core.lava.child import run_in_child
-from sdsnn_core.lava.child_values import read_values, write_values
 from sdsnn_core.lava.compat import lava_available
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc to find processes")
@@ -39,6 +35,9 @@ from sdsnn_core.errors import NetworkError
 
 def echo(payload):
     return payload
+
+def hand_back_a_function(payload):
+    return {"function": lambda: 0}
 
 def fail(payload):
     print("an ordinary line")
@@ -198,57 +197,10 @@ def test_values_come_back_as_they_went(place: Place) -> None:
     assert place.left() == []
 
 
-leaves = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text()
-    | npst.arrays(npst.integer_dtypes() | npst.boolean_dtypes(), npst.array_shapes(min_dims=0, min_side=0))
-)
-trees = st.dictionaries(
-    st.text(),
-    st.recursive(leaves, lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(), inner)),
-)
-
-
-def assert_same(first: Any, second: Any) -> None:
-    assert type(first) is type(second)
-    if isinstance(first, np.ndarray):
-        assert first.dtype == second.dtype
-        np.testing.assert_array_equal(first, second, strict=True)
-    elif isinstance(first, dict):
-        assert list(first) == list(second)
-        for key in first:
-            assert_same(first[key], second[key])
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second)
-        for one, other in zip(first, second, strict=True):
-            assert_same(one, other)
-    else:
-        assert first == second
-
-
-@settings(max_examples=30, deadline=None)
-@given(values=trees)
-def test_files_hold_any_tree_of_values(values: dict[str, Any]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        write_values(Path(folder) / "values", values)
-        assert_same(read_values(Path(folder) / "values"), values)
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ({"a": {1: 2}}, r"values\['a'\]: got keys that are not strings"),
-        ({"a": [0, {2}]}, r"values\['a'\]\[1\]: got set, allowed dict, list"),
-        ({"a": np.array([object()])}, "got an array of objects"),
-        ([1], "got list, allowed a dictionary"),
-    ],
-)
-def test_values_that_cannot_travel_are_named(tmp_path: Path, value: Any, message: str) -> None:
-    with pytest.raises(TypeError, match=message):
-        write_values(tmp_path / "values", value)
+def test_a_result_that_cannot_travel_is_one_line(place: Place) -> None:
+    with pytest.raises(BackendError, match=r"\Ajobs_of_test:hand_back_a_function: [^\n]*pickle[^\n]*\Z"):
+        run_in_child("jobs_of_test:hand_back_a_function", {}, 30)
+    assert place.left() == []
 
 
 def test_an_exception_is_one_line(place: Place) -> None:

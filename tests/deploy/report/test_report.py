@@ -279,7 +279,7 @@ def test_files_of_another_network_do_not_count(run: Path) -> None:
         ("certificate.json", "{", r"certificate\.json: is not valid JSON"),
         ("environment.json", "[1]", r"environment\.json: expected a JSON object, got a list"),
         ("history.jsonl", "3\n", r"history\.jsonl line 1: expected a JSON object, got a int"),
-        ("network.nir", "no", r"network\.nir: is not an HDF5 file"),
+        ("network.nir", "no", r"network\.nir: expected a NIR graph"),
     ],
 )
 def test_corrupt_files_are_one_line(run: Path, name: str, content: str, message: str) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import h5py
 import nir
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sdsnn.export.check.check import Rule
+from sdsnn.export.check.blocks import BLOCK_RULES
+from sdsnn.export.check.check import INTEGERS, LOWERING, READABLE, check_path
 from sdsnn.export.check.network import NETWORK_RULES
-from sdsnn.export.check.netx import NETX_RULES
 from sdsnn.export.check.nir_files import NIR_RULES
+from sdsnn.export.check.rule import PAGE, Rule
+from sdsnn.export.netx.traps import NETX_RULES
 from sdsnn.export.nir_format.writer import to_nir
 from sdsnn_core import reference
 from sdsnn_core.network import (
@@ -74,7 +79,8 @@ NETWORKS: dict[str, tuple[Callable[[], Network], Callable[[], Network], str]] = 
     "conv-delay": (lambda: images(delay=3), images, "projection 'w'"),
     "recurrent-delay": (lambda: recurrent(2), lambda: recurrent(0), "projection 'w'"),
     "bias-first-step": (lambda: chain(bias=64), lambda: chain(bias=64, initial_voltage=-4540), "population 'a'"),
-    "bias-in-netx": (lambda: chain(bias=63, bias_exp=0), lambda: chain(bias=64, bias_exp=0), "population 'a'"),
+    "bias-in-netx": (lambda: chain(bias=63, bias_exp=0), lambda: chain(bias=64, bias_exp=0), "population 'a' bias"),
+    "netx-start": (lambda: chain(initial_voltage=-64), chain, "population 'a'"),
     "start-range": (
         lambda: chain(initial_voltage=2**23), lambda: chain(initial_voltage=2**23 - 1), "population 'a'",
     ),
@@ -112,8 +118,21 @@ def test_every_rule_has_an_example_here() -> None:
     assert set(LAYERS) == {rule.name for rule in NETX_RULES}
     assert set(GRAPHS) == {rule.name for rule in NIR_RULES}
     for rule in (*NETWORK_RULES, *NETX_RULES, *NIR_RULES):
-        assert rule.source
         assert rule.look.__doc__
+
+
+def test_every_rule_has_its_section_in_the_docs_and_no_section_is_without_a_rule() -> None:
+    rules = (*BLOCK_RULES, *NETWORK_RULES, *NETX_RULES, *NIR_RULES, INTEGERS, LOWERING, READABLE)
+    page = (Path(__file__).parents[3] / PAGE).read_text(encoding="utf-8")
+    names = [rule.name for rule in rules]
+    assert len(names) == len(set(names))
+    headings = re.findall(r"^### (\S+)$", page, re.MULTILINE)
+    assert headings == sorted(headings)
+    assert headings == sorted(names)
+    for rule in rules:
+        section = page.split(f"### {rule.name}\n")[1].split("\n### ")[0]
+        assert section.strip().startswith(f"*{rule.severity}*"), rule.name
+        assert "**Do:**" in section, rule.name
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -180,18 +199,12 @@ LAYERS: dict[str, list[dict[str, Any]]] = {
         layer(neuron={"messageBits": 8}),
     ],
     "fractions": [layer(weight=GOOD + 0.5)],
-    "weight-range": [
-        layer(weight=GOOD * 0), layer(weight=[[255, -2]]), layer(weight=[[-128, 0]]), layer(weight=[[300, 2]]),
-        layer("dense_rec", weight=[[300, 2]], weight_rec=[[2]]),
-    ],
     "delays": [
         layer("conv", np.ones((2, 1, 3, 3, 1)), delay=[1, 2]), layer(delay=[0, 63, 1]),
         layer("dense_rec", delay=[1] * 4),
-        layer(weight=np.eye(3) * 20, delay=[1, 2, 3]),
     ],
-    "bias-step": [layer(bias=[3, 0, 0, 0])],
+    "square-delays": [layer(weight=np.eye(3) * 20, delay=[1, 2, 3])],
     "input-neurons": [layer("input", None)],
-    "affine": [layer(neuron={"vThMant": 2**18 - 1})],
     "kept-open": [layer()],
 }  # fmt: skip
 
@@ -199,12 +212,45 @@ LAYERS: dict[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_rules_on_layers_of_a_net_file(name: str) -> None:
     for layers in LAYERS[name]:
-        assert found_by(NETX_RULES, name, layers) == ["file" if name == "kept-open" else "layer 0"], layers
+        (where,) = found_by(NETX_RULES, name, layers)
+        assert where.startswith("file" if name == "kept-open" else "layer 0"), layers
     clean = layer(
-        neuron={"iDecay": 400, "vDecay": 100, "vThMant": 64, "gradedSpike": 0, "refDelay": 1}, delay=[1, 2, 0]
+        neuron={"iDecay": 400, "vDecay": 100, "vThMant": 64, "gradedSpike": 0, "refDelay": 0}, delay=[1, 2, 0]
     )
     clean |= {"layer 1": layer("flatten", None, None)["layer 0"]}
     assert found_by(NETX_RULES, name, {} if name == "kept-open" else clean) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "datasets", "rule"),
+    [
+        ("dense", {"weight": GOOD * 0}, "all-zero-layer"),
+        ("dense", {"weight": [[255, -2]]}, "netx-weights"),
+        ("dense", {"weight": [[-128, 0]]}, "netx-weights"),
+        ("dense", {"weight": [[300, 2]]}, "netx-weights"),
+        ("dense", {"weight": [[301, 2]]}, "readable"),
+        ("dense_rec", {"weight": [[300, 2]], "weight_rec": [[2]]}, "netx-weights"),
+        ("dense", {"weight": GOOD, "bias": [3, 0, 0, 0]}, "bias-first-step"),
+        ("dense", {"weight": GOOD, "neuron/vThMant": 2**18 - 1}, "readout"),
+    ],
+)
+def test_traps_of_the_network_in_a_net_file_are_found_once(
+    kind: str, datasets: dict[str, Any], rule: str, tmp_path: Path
+) -> None:
+    """Whoever wrote the file: the rules are those of any network."""
+    neuron = {"type": np.array([b"CUBA"]), "iDecay": 400, "vDecay": 100, "vThMant": 64}
+    values = {
+        "type": np.array([kind.encode()]),
+        **{f"neuron/{key}": value for key, value in neuron.items()},
+        **datasets,
+    }
+    values["shape"] = [len(values["weight"])]
+    with h5py.File(tmp_path / "a.net", "w") as file:
+        for name, value in values.items():
+            file[f"layer/0/{name}"] = value
+    rules = [finding.rule for finding in check_path(tmp_path / "a.net")]
+    assert rules.count(rule) == 1
+    assert set(rules) <= {rule, "kept-open", "odd-weights", "never-fires"}
 
 
 def node(**of: Any) -> nir.NIRGraph:

@@ -132,8 +132,10 @@ def test_the_worst_comes_first_and_errors_give_status_1(tmp_path: Path) -> None:
     )
     status, text = check(path)
     assert status == 1
-    assert text.splitlines()[0].startswith("error: projection 'w': weights are -128..0 and netx would run them with")
-    assert text.splitlines()[0].endswith("[netx-weights]")
+    assert text.splitlines()[0].startswith(
+        "error: projection 'w': expected positive weights too, got -128..0: netx would"
+    )
+    assert text.splitlines()[0].endswith("[docs/traps.md#netx-weights]")
     status, line = check(path, "--json")
     assert status == 1
     written = json.loads(line)
@@ -165,7 +167,7 @@ def test_a_net_file_that_netx_misreads_is_told_by_layer(tmp_path: Path) -> None:
         file["layer/1/type"] = np.array(["attention"], "S")
     found = check_path(path)
     assert (found[0].rule, found[0].severity, found[0].where) == ("layer-type", "error", "layer 1")
-    assert "skips without a word" in found[0].what
+    assert "skips silently" in found[0].what
     with h5py.File(path, "a") as file:
         del file["layer/1/type"]
         file["layer/1/type"] = np.array(["dense"], "S")
@@ -193,9 +195,9 @@ def test_a_run_folder_is_checked_from_its_blocks_to_its_network(tmp_path: Path) 
 
 def test_what_cannot_be_checked_is_one_line(tmp_path: Path) -> None:
     for name, content, words in (
-        ("a.txt", b"x", "got the ending '.txt', allowed are a run folder, .nir and .net"),
-        ("a.nir", b"x", "is not an HDF5 file; allowed are NIR graphs"),
-        ("a.net", b"x", "is not an HDF5 file; allowed are netx networks"),
+        ("a.txt", b"x", "expected a run folder, .nir or .net, got the ending '.txt'"),
+        ("a.nir", b"x", "expected a NIR graph (.nir), got a file that is not an HDF5 file"),
+        ("a.net", b"x", "expected a netx network (.net), got a file that is not an HDF5 file"),
         ("missing.nir", None, "no such file"),
         ("missing.net", None, "no such file"),
     ):
@@ -208,7 +210,7 @@ def test_what_cannot_be_checked_is_one_line(tmp_path: Path) -> None:
         assert words in str(caught.value)
     with h5py.File(tmp_path / "other.net", "w") as file:
         file["weights"] = np.ones(3)
-    with pytest.raises(FileError, match="without a netx network"):
+    with pytest.raises(FileError, match="expected a netx network"):
         check_path(tmp_path / "other.net")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileError, match="empty"):

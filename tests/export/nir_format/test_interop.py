@@ -189,10 +189,10 @@ def test_sinabs_cannot_have_what_it_has_no_layer_for(tmp_path: Path, rng: Any) -
     assert type(to_sinabs(one()).nodes["a"]).__name__ == "IF"
     assert type(to_sinabs(one(voltage_decay=1)).nodes["a"]).__name__ == "LIF"
     for network, words in (
-        (one(current_decay=2048), r"population 'a' current_decay: got 2048..2048, allowed is 4096"),
-        (one(bias=3), r"population 'a' bias: got 3..3, allowed is 0"),
-        (one(initial_voltage=-3), r"population 'a' initial_voltage: got -3..-3, allowed is 0"),
-        (one(threshold=NEVER_FIRES), r"population 'a' threshold: got 131072..131072, allowed is values below"),
+        (one(current_decay=2048), r"population 'a' current_decay: expected 4096 .*, got 2048..2048"),
+        (one(bias=3), r"population 'a' bias: expected 0 .*, got 3..3"),
+        (one(initial_voltage=-3), r"population 'a' initial_voltage: expected 0 .*, got -3..-3"),
+        (one(threshold=NEVER_FIRES), r"population 'a' threshold: expected values below .*, got 131072..131072"),
         (one(delay=2), r"projection 'w': got delays, which sinabs has not"),
         (recurrent(rng), r"projection 'loop': got a loop"),
         (uneven(), r"population 'a': got values that differ within an image"),
