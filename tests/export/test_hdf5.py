@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from networks import assert_same_activity, assert_same_network
 
 from sdsnn.export.check.check import check_path
 from sdsnn.export.float_import.read import read_nir_graph
@@ -20,10 +21,10 @@ from sdsnn.export.netx.writer import write_netx
 from sdsnn.export.nir_format.reader import read_nir
 from sdsnn.export.nir_format.writer import to_nir, write_nir
 from sdsnn_core import reference
+from sdsnn_core.activity import random_spikes
 from sdsnn_core.errors import FileError, SdsnnError
 from sdsnn_core.lava.compat import lava_available
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
-from sdsnn_core.testing import assert_same_activity, assert_same_network, random_spikes
 
 
 def small() -> Network:
