@@ -103,7 +103,7 @@ def test_the_finest_is_the_last_that_fits() -> None:
 def test_what_does_not_fit_is_named() -> None:
     for network, bits, words in (
         (chain(), 8, r"resolution: expected 0 to 7 bits, got 8"),
-        (chain(), -1, r"resolution: got -1 bits"),
+        (chain(), -1, r"resolution: expected 0 to 7 bits, got -1"),
         (chain(threshold=70_000), 1, r"population 'a' threshold: expected 0\.\.131071, got 140000"),
         (chain(bias=4095, bias_exp=7), 1, r"population 'a' bias: expected up to 4095, got 8190"),
         (chain(initial_voltage=2**30), 1, r"population 'a' initial_voltage: needs 2147483648"),
