@@ -106,7 +106,7 @@ def test_what_does_not_fit_is_named() -> None:
         (chain(), -1, r"resolution: expected 0 to 7 bits, got -1"),
         (chain(threshold=70_000), 1, r"population 'a' threshold: expected 0\.\.131071, got 140000"),
         (chain(bias=4095, bias_exp=7), 1, r"population 'a' bias: expected up to 4095, got 8190"),
-        (chain(initial_voltage=2**30), 1, r"population 'a' initial_voltage: needs 2147483648"),
+        (chain(initial_voltage=2**30), 1, r"population 'a' initial_voltage: expected 32 bits, got 2147483648"),
         (with_resolution(chain(), 1), 7, r"projection 'w' weight_exp: expected 0\.\.7, got 8"),
     ):
         with pytest.raises(NetworkError, match=words):
