@@ -345,7 +345,7 @@ def test_layouts_agree(seed: int) -> None:
 
 
 def test_the_fused_passes_keep_time_outermost() -> None:
-    z = by_step(draw_input(np.random.default_rng(0), (2, 5, 4, 3, 20), 1.0))
+    z = by_step(torch.ones(2, 5, 4, 3, 20))
     spikes = Neuron(1.0, 0.5, 0.25)(z)
     assert spikes.any()
     assert spikes.stride() == z.stride()
