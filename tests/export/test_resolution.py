@@ -138,7 +138,7 @@ def test_export_and_verify_keep_the_resolution(tmp_path: Path) -> None:
     assert answer.exit_code == 0, answer.output
     assert resolution_of(read_nir(folder.network_file)) == 2
     for given, words in (
-        ("fine", "--resolution: got 'fine', allowed are 0 to 7 and 'auto'"),
+        ("fine", "--resolution: expected 0 to 7 or auto, got fine"),
         ("8", "expected 0 to 7 bits, got 8"),
     ):
         answer = run(app, ["export", str(folder.path), "--resolution", given])
