@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ def sources_hash(folder: Path) -> str:
 
 def _store_of(function: Callable[..., Any]) -> Any:
     """Return numba's cache for `function`, keyed by its folder's sources; None if no directory can be written."""
-    from numba.core import caching
+    caching: Any = importlib.import_module("numba.core.caching")  # its annotations are partial
 
     class Store(caching.FunctionCache):  # type: ignore[misc]
         def load_overload(self, *arguments: Any) -> Any:

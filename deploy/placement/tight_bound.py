@@ -107,7 +107,8 @@ def _cores(shares: dict[str, Floats], fixed: dict[str, float], resources: Sequen
         weighed = sum(w * shares[name][:, ::step] for w, name in zip(weights, resources, strict=True))
         least = np.asarray(weighed).min(axis=0)
         once = float(sum(w * fixed[name] for w, name in zip(weights, resources, strict=True)))
-        return float(least.mean()) * every + once
+        bounded: float = float(least.mean()) * every + once
+        return bounded
 
     best = max(_simplex(len(resources), _GRID), key=bound)
     size = 1 / _GRID

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn.train.data.recordings import find_recordings, from_first, read_recording
+from sdsnn.train.data.spike_files import LABELS, SPIKES
 from sdsnn_core.errors import FileError
-from sdsnn_core.spike_files import LABELS, SPIKES
 
 FORMS = "an .npz or .npy of spikes or events, a folder of recordings or a run folder"
 

@@ -10,9 +10,9 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn.train.data.spike_files import read_spikes
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
 from sdsnn_core.network import Network
-from sdsnn_core.spike_files import read_spikes
 
 from ..hdf5 import open_hdf5
 from ..nir_format.reader import from_nir

@@ -20,7 +20,7 @@ BIAS_EXP: Final = 6  # netx always sets it
 METADATA: Final = "sdsnn"
 METADATA_VERSION: Final = 1
 
-Matrix = npt.NDArray[np.integer[Any]]
+Matrix = npt.NDArray[Any]  # of integers
 
 
 def netx_runs_exactly(weights: Matrix, recurrent: Matrix | None = None) -> bool:

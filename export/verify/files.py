@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from sdsnn.train.data.spike_files import read_spikes
 from sdsnn_core.activity import prepare_inputs, random_spikes
 from sdsnn_core.backend import Backend
 from sdsnn_core.compaction import compact
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.files import write_json
 from sdsnn_core.network import Network
-from sdsnn_core.spike_files import read_spikes
 
 from ..files import read_network
 from ..nir_format.writer import write_nir

@@ -66,7 +66,7 @@ def run_in_child(function: str, payload: dict[str, Any], timeout_s: float) -> di
             SdsnnError of the function keeps its class.
     """
     folder = Path(tempfile.mkdtemp(prefix="sdsnn-lava-"))  # readable by this user alone
-    job = {"function": function, "timeout_s": timeout_s, "caller": os.getpid(), "token": _new_token()}
+    job: dict[str, Any] = {"function": function, "timeout_s": timeout_s, "caller": os.getpid(), "token": _new_token()}
     guard: subprocess.Popen[bytes] | None = None
     try:
         _save(folder / "job", job)

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.errors import FileError
-from sdsnn_core.spike_files import read_spikes
 
 from .augment import KEYS, varies
 from .datasets import locate, missing
@@ -18,6 +17,7 @@ from .events import event_set, file_signature, split_of
 from .load import Bins, DataSet, Indices, Split, split_indices
 from .recordings import ENDINGS, read_recording, recordings_in
 from .settings import DataConfig
+from .spike_files import read_spikes
 
 
 def folder(config: DataConfig, seed: int, download: bool) -> DataSet:

@@ -109,7 +109,7 @@ def load_data(config: DataConfig, seed: int, *, download: bool = False) -> DataS
     """
     from .datasets import find
 
-    data = find(config.name)(config, seed, download)
+    data: DataSet = find(config.name)(config, seed, download)
     empty = [name for name in ("train", "validation", "test") if not len(getattr(data, name))]
     if empty:
         raise FileError(

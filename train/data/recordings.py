@@ -97,7 +97,7 @@ def from_first(events: Events) -> Events:
     """Return events whose time counts from the first of them, as that of recordings in folders does."""
     if not len(events):
         return events
-    shifted = events.copy()
+    shifted: Events = events.copy()
     shifted["t"] = events["t"] - events["t"].min()
     return shifted
 

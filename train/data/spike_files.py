@@ -1,4 +1,4 @@
-"""Spikes in files: .npy arrays, and .npz archives that may carry labels."""
+"""Spikes in files: .npy arrays, and .npz archives that may carry labels. Needs numpy only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import FileError
+from sdsnn_core.errors import FileError, one_line
 
 SPIKES, LABELS = ("spikes", "x"), ("labels", "y")
 
@@ -26,18 +26,19 @@ def read_spikes(path: str | Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.int6
         if isinstance(content, np.ndarray):
             return content, None
         with content as archive:
-            found = {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise FileError(f"data {source}: no such file") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FileError(f"data {source}: not a .npy or .npz file of plain arrays ({error})") from None
-    spikes = next((found[name] for name in SPIKES if name in found), None)
+        raise FileError(f"data {source}: expected a .npy or .npz file of plain arrays ({one_line(error)})") from None
+    spikes, labels = (next((arrays[name] for name in names if name in arrays), None) for names in (SPIKES, LABELS))
     if spikes is None:
-        raise FileError(f"data {source}: has {', '.join(found) or 'nothing'}; needed is one of {', '.join(SPIKES)}")
-    labels = next((found[name] for name in LABELS if name in found), None)
-    if labels is not None and (labels.shape != spikes.shape[:1] or labels.dtype.kind not in "iu"):
+        raise FileError(f"data {source}: expected an array {' or '.join(SPIKES)}, got {', '.join(arrays) or 'none'}")
+    if labels is None:
+        return spikes, None
+    if labels.shape != spikes.shape[:1] or labels.dtype.kind not in "iu":
         raise FileError(
-            f"data {source}: labels of shape {labels.shape} and dtype {labels.dtype}, "
-            f"needed is one integer for each of {spikes.shape[0]} samples"
+            f"data {source}: expected one integer label for each of {len(spikes)} samples, got {labels.dtype} of shape "
+            f"{labels.shape}"
         )
-    return spikes, None if labels is None else labels.astype(np.int64)
+    return spikes, labels.astype(np.int64)
