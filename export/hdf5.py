@@ -41,7 +41,7 @@ def open_hdf5(path: Path, kind: str) -> Iterator[Any]:
     if not path.is_file():
         raise FileError(f"{path}: no such file")
     if not h5py.is_hdf5(path):
-        raise FileError(f"{path}: expected {kind}, got a file that is not an HDF5 file")
+        raise FileError(f"{path}: expected {kind}, got {_other_format(path)}")
     try:
         _check_heaps(path)
         with h5py.File(path, "r") as file:
@@ -51,6 +51,16 @@ def open_hdf5(path: Path, kind: str) -> Iterator[Any]:
         raise type(error)(f"{path}: {error}") from error
     except DAMAGED as error:
         raise FileError(f"{path}: damaged HDF5 file ({one_line(error)})") from error
+
+
+def _other_format(path: Path) -> str:
+    """Return what a file that is not HDF5 most likely is."""
+    head = path.read_bytes()[:64]
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer; fetch the file itself with `git lfs pull`"
+    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return "a pickle, as torch.save writes it"
+    return "a file that is not an HDF5 file" if head else "an empty file"
 
 
 def _check_datasets(file: Any, file_size: int) -> None:

@@ -1,224 +1,396 @@
 """A float NIR graph as neurons with linear maps between them.
 
-Whatever lies between two sets of neurons (convolutions, pooling, flattening, weights, scales) is one linear map with a
-bias; subgraphs are put in place of their node.
+NIR adds what arrives at a node and then lets the node act. So linear nodes are taken in order, each once: what stands
+behind one is, for every set of neurons in front, one operator, and one bias in all. Nested graphs are flattened first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from scipy import sparse
+import numpy.typing as npt
 
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.network import Shape
 
-from .nodes import NEURONS, FloatNeurons, Floats, Kernel, Writer, linear_of, neurons_of, recognised
-
-LINEAR: Final = ("Linear", "Affine", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten", "Scale", "Delay")
-KNOWN: Final = ("Input", "Output", *NEURONS, *LINEAR)
+from .conventions import WRITERS, recognised
+from .file import FloatFile, FloatNode, float_file_of
+from .flatten import Edges, flattened, sources_of
+from .nodes import INTEGRATORS, KNOWN, LINEAR, NEURONS, FloatNeurons, linear_of, neurons_of
+from .operators import Floats, Identity, Operator, added, composed
 
 
 @dataclass(frozen=True, eq=False)
 class LinearMap:
-    """What lies between two nodes: y = matrix x + bias, x arriving `delay` (size of the source, seconds) later.
-
-    convolution: the single Conv2d or pooling that it is, as (weight, stride, padding, dilation, groups), else None.
-    """
+    """What lies between two nodes: y = operator(x), x arriving `delay` (size of the source, seconds) later."""
 
     source: str
     target: str
-    matrix: Any  # scipy.sparse.csr_matrix (n_post, n_pre) float64
-    bias: Floats
+    operator: Operator
     delay: Floats
-    out_shape: Shape
-    convolution: Kernel | None
 
 
 @dataclass(frozen=True, eq=False)
 class FloatGraph:
     """inputs, outputs: name -> shape, name -> source. maps: by the name of the last weight node on their way.
 
-    dt: seconds of a step. writer: whose conventions the parameters were read by.
+    biases: neurons -> (size,) constant drive that the linear nodes in front of them add up to. dt: seconds of a step.
+    writer: whose conventions the parameters were read by. notes: what was assumed while reading.
+    nodes, edges: the flattened graph, and its inputs' shapes with what was left out of them, for `oracle.py`.
     """
 
     inputs: Mapping[str, Shape]
     neurons: Mapping[str, FloatNeurons]
     maps: Mapping[str, LinearMap]
+    biases: Mapping[str, Floats]
     outputs: Mapping[str, str]
     dt: float
-    writer: Writer
+    writer: str
+    notes: tuple[str, ...] = ()
+    nodes: Mapping[str, FloatNode] = field(default_factory=dict)
+    edges: tuple[tuple[str, str], ...] = ()
+
+    def shape_of(self, name: str) -> Shape:
+        """Return the shape of an input or of neurons."""
+        return self.inputs[name] if name in self.inputs else self.neurons[name].shape
 
 
-def inlined(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return nodes and edges with subgraphs put in place of their node, inner names as 'subgraph.node'."""
-    nodes: dict[str, Any] = {}
-    edges: list[tuple[str, str]] = []
-    doors: dict[str, tuple[list[str], list[str]]] = {}
-    for name, node in graph.nodes.items():
-        if type(node).__name__ != "NIRGraph":
-            nodes[name] = node
-            continue
-        inner_nodes, inner_edges = inlined(node)
-        ports = {n for n, item in inner_nodes.items() if type(item).__name__ in ("Input", "Output")}
-        nodes.update({f"{name}.{n}": item for n, item in inner_nodes.items() if n not in ports})
-        edges += [(f"{name}.{a}", f"{name}.{b}") for a, b in inner_edges if not {a, b} & ports]
-        entries = [f"{name}.{b}" for a, b in inner_edges if a in ports and b not in ports]
-        exits = [f"{name}.{a}" for a, b in inner_edges if b in ports and a not in ports]
-        doors[name] = (entries, exits)
-    for a, b in graph.edges:
-        for source in doors[a][1] if a in doors else [a]:
-            edges += [(source, target) for target in (doors[b][0] if b in doors else [b])]
-    return nodes, edges
+def read_graph(graph: Any, dt: float, writer: str | None = None) -> FloatGraph:
+    """Return a FloatFile or nir.NIRGraph as neurons and linear maps.
 
+    Args:
+        graph: what `read_float_file` returned, or a `nir.NIRGraph`.
+        dt: the step in seconds, which NIR does not store.
+        writer: a key of `conventions.WRITERS`; None recognises the writer by its parameters.
 
-def read_graph(graph: Any, dt: float, writer: Writer | None = None) -> FloatGraph:
-    """Return `graph` (nir.NIRGraph) as neurons and linear maps.
-
-    dt: the step in seconds, which NIR does not store. writer: who wrote it; None recognises the writer by its
-    parameters or raises NetworkError.
-
-    Raises UnsupportedNode for a node without a rule, NetworkError for parameters that make no stable neuron or shapes
-    that do not fit, each naming the node.
+    Raises:
+        UnsupportedNode: a node without a rule, or one that sends no spikes where spikes are needed.
+        NetworkError: parameters that make no stable neuron, shapes that do not fit, a writer that is not clear; each
+            names the node.
     """
-    nodes, edges = inlined(graph)
-    kinds = {name: type(node).__name__ for name, node in nodes.items()}
-    for name, kind in kinds.items():
-        if kind not in KNOWN:
-            raise UnsupportedNode(f"node {name!r}: expected {', '.join(KNOWN)}, got a {kind}")
-    shapes = {
-        name: _shape(_of_one_sample(nodes[name].input_type["input"], [nodes[b] for a, b in edges if a == name]))
-        for name, kind in kinds.items()
-        if kind == "Input"
-    }
-    for name, kind in kinds.items():
-        if (
-            kind in NEURONS
-            and (given := np.shape(getattr(nodes[name], "v_threshold", nodes[name].r)))
-            and np.prod(given) > 1
-        ):
-            shapes[name] = _shape(given)
-    if writer is None:
-        writer = recognised({name: (nodes[name], kind) for name, kind in kinds.items() if kind in NEURONS}, dt)
-    walker = _Walker(nodes, kinds, edges, dt)
-    maps: dict[str, LinearMap] = {}
-    waiting = [name for name, kind in kinds.items() if kind == "Input" or kind in NEURONS]
-    # A neuron whose parameters are single values takes its shape from what arrives; so walk as shapes become known.
-    while waiting:
-        ready = [name for name in waiting if name in shapes]
-        if not ready:
-            raise NetworkError(f"node {waiting[0]!r}: expected a path from an Input, got none")
-        for source in ready:
-            waiting.remove(source)
-            for found in walker.maps_from(source, shapes[source]):
-                if shapes.setdefault(found.target, found.out_shape) != found.out_shape and np.prod(
-                    shapes[found.target]
-                ) != np.prod(found.out_shape):
-                    raise NetworkError(
-                        f"node {found.target!r}: expected input of shape {shapes[found.target]}, got "
-                        f"{found.out_shape} from {source!r}"
-                    )
-                maps[walker.fresh(maps)] = found
-    neurons = {
-        name: neurons_of(nodes[name], kind, shapes[name], dt, writer, f"node {name!r}")
-        for name, kind in kinds.items()
-        if kind in NEURONS
-    }
-    outputs = {name: "" for name, kind in kinds.items() if kind == "Output"}
-    for name in outputs:
-        before = [a for a, b in edges if b == name]
-        if len(before) != 1:
-            raise NetworkError(f"node {name!r}: expected one source, got {len(before)}")
-        outputs[name] = before[0] if kinds[before[0]] in NEURONS else name
-    for name, source in outputs.items():
-        if source == name:  # weights straight into the output: a sum that is read and forgotten in every step
-            size = int(np.prod(shapes[name]))
-            one, none = np.ones(size), np.zeros(size)
-            neurons[name] = FloatNeurons(shapes[name], one, one, one, none, none, none, False, False)
-    inputs = {name: shapes[name] for name, kind in kinds.items() if kind == "Input"}
-    return FloatGraph(inputs, neurons, maps, outputs, dt, writer)
+    nodes, edges = flattened(graph if isinstance(graph, FloatFile) else float_file_of(graph))
+    for name, node in nodes.items():
+        if node.kind not in (*KNOWN, "Port"):
+            raise UnsupportedNode(f"node {name!r}: expected {', '.join(KNOWN)}, got a {node.kind}")
+    nodes, edges, notes = _with_input(nodes, edges)
+    _refuse_silent_sources(nodes, edges)
+    chosen = writer or recognised({name: node for name, node in nodes.items() if node.kind in NEURONS}, dt)
+    if chosen == "spyx":
+        edges, notes = _past_recurrent_weights(nodes, edges, notes)
+    notes += _rounded_delays(nodes, dt)
+    inputs = {name: tuple(int(n) for n in np.asarray(node["shape"]).reshape(-1)) for name, node in nodes.items()
+              if node.kind == "Input"}  # fmt: skip
+    first: NetworkError | None = None
+    for dropped in range(max((len(shape) for shape in inputs.values()), default=1)):
+        try:
+            shapes = {name: _shape(shape[min(dropped, len(shape) - 1) :]) for name, shape in inputs.items()}
+            walked = _Walk(nodes, edges, shapes, dt)
+        except NetworkError as error:
+            first = first or error
+            continue
+        if dropped:
+            notes.append(
+                f"input axes {', '.join(str(shape[:dropped]) for shape in inputs.values())} were taken as samples and "
+                "steps and left out"
+            )
+        return walked.graph(chosen, tuple(notes))
+    assert first is not None
+    raise first
 
 
-def _of_one_sample(given: Any, readers: list[Any]) -> Any:
-    """Return an Input's shape without axes of samples and steps, which rockpool writes (and others, if let)."""
-    shape = np.asarray(given).reshape(-1)
-    kinds = {type(node).__name__ for node in readers}
-    widths = {np.shape(node.weight)[-1] for node in readers if type(node).__name__ in ("Linear", "Affine")}
-    if widths == {shape[-1]} and shape.size > 1:
-        return shape[-1:]
-    return shape[-3:] if kinds & {"Conv2d", "SumPool2d", "AvgPool2d"} else shape
+def _with_input(nodes: dict[str, FloatNode], edges: Edges) -> tuple[dict[str, FloatNode], Edges, list[str]]:
+    """Return nodes and edges with an Input where the file has none and one node alone can take it."""
+    if any(node.kind == "Input" for node in nodes.values()):
+        return nodes, edges, []
+    targets = {b for _, b in edges}
+    roots = [name for name in nodes if name not in targets and nodes[name].kind in ("Linear", "Affine")]
+    others = [name for name in nodes if name not in targets and nodes[name].kind not in ("Linear", "Affine")]
+    if len(roots) != 1 or others:
+        raise NetworkError("graph: expected an Input, got none, and no single Linear or Affine that could follow it")
+    size = int(np.asarray(nodes[roots[0]]["weight"]).shape[1])
+    made = {"input": FloatNode("Input", {"shape": np.array([size])}), **nodes}
+    return made, [("input", roots[0]), *edges], [f"the graph has no Input: one of {size} channels feeds {roots[0]!r}"]
 
 
-def _shape(given: Any) -> Shape:
-    """Return a node's shape as (N,) or (C, H, W); (C, L) becomes (C, 1, L)."""
-    shape = tuple(int(size) for size in np.asarray(given).reshape(-1))
+def _refuse_silent_sources(nodes: Mapping[str, FloatNode], edges: Edges) -> None:
+    """Refuse an integrator in front of anything but an Output: its voltage is no spike, and a chip sends spikes."""
+    passes = {name for name, node in nodes.items() if node.kind == "Port"}
+    after: dict[str, list[str]] = {}
+    for a, b in edges:
+        after.setdefault(a, []).append(b)
+    for name, node in nodes.items():
+        if node.kind not in INTEGRATORS:
+            continue
+        stack = list(after.get(name, []))
+        while stack:
+            target = stack.pop()
+            if target in passes:
+                stack += after.get(target, [])
+            elif nodes[target].kind != "Output":
+                raise UnsupportedNode(
+                    f"node {name!r}: a {node.kind} sends its voltage in every step, a chip sends spikes only; expected "
+                    f"it in front of an Output, got it in front of {target!r}"
+                )
+
+
+def _past_recurrent_weights(nodes: Mapping[str, FloatNode], edges: Edges, notes: list[str]) -> tuple[Edges, list[str]]:
+    """Lead the input of Spyx's recurrent layers to the neurons: Spyx 1.0 writes it into the recurrent weights."""
+    pairs, made = set(edges), []
+    for a, b in edges:
+        neurons = [y for x, y in edges if x == b and nodes[y].kind in NEURONS and (y, b) in pairs]
+        if nodes[a].kind == "Port" and nodes[b].kind in ("Linear", "Affine") and len(neurons) == 1:
+            made.append((a, neurons[0]))
+            notes = [
+                *notes,
+                f"{b!r} is taken as recurrent weights only; spyx leads the input of {neurons[0]!r} there too",
+            ]
+        else:
+            made.append((a, b))
+    return made, notes
+
+
+def _rounded_delays(nodes: Mapping[str, FloatNode], dt: float) -> list[str]:
+    notes = []
+    for name, node in nodes.items():
+        if node.kind == "Delay":
+            steps = np.asarray(node["delay"], np.float64) / dt
+            if (error := float(np.abs(steps - np.rint(steps)).max(initial=0.0))) > 1e-6:
+                notes.append(f"node {name!r}: delays are rounded to whole steps, by {error:.2g} steps at most")
+    return notes
+
+
+def _shape(given: tuple[int, ...]) -> Shape:
+    """Return a node's shape as (N,) or (C, H, W): (C, L) becomes (C, 1, L), leading axes of size 1 go."""
+    shape = given
+    while len(shape) > 3 and shape[0] == 1:
+        shape = shape[1:]
+    if len(shape) > 3:
+        raise NetworkError(f"shape {given}: expected at most three axes for one sample")
     if len(shape) == 2:
         return shape[0], 1, shape[1]
     return shape or (1,)
 
 
-class _Walker:
-    """Follows edges from neurons through linear nodes to the next neurons."""
+@dataclass
+class _Arriving:
+    """What has reached a node: for each source and delay one operator, a constant, and the shape it has by now."""
 
-    def __init__(
-        self, nodes: Mapping[str, Any], kinds: Mapping[str, str], edges: list[tuple[str, str]], dt: float
-    ) -> None:
-        self.nodes, self.kinds, self.dt = nodes, kinds, dt
-        self.after: dict[str, list[str]] = {}
-        for a, b in edges:
-            if a not in nodes or b not in nodes:
-                raise NetworkError(f"edge {a!r} -> {b!r}: one of its nodes is missing")
-            self.after.setdefault(a, []).append(b)
-        self.last = ""
+    parts: dict[tuple[str, bytes], tuple[Operator, Floats]]
+    bias: Floats
+    shape: Shape
 
-    def fresh(self, taken: Mapping[str, Any]) -> str:
-        name = self.last
-        while name in taken:
-            name += "_"
-        return name
 
-    def maps_from(self, source: str, shape: Shape) -> Iterator[LinearMap]:
-        """Yield the map to every neuron that `source` reaches; `self.last` names its last linear node."""
-        size = int(np.prod(shape))
-        stack: list[tuple[str, list[str]]] = [(name, []) for name in self.after.get(source, [])]
+class _Walk:
+    """One pass over the nodes in the order of their dependencies."""
+
+    def __init__(self, nodes: Mapping[str, FloatNode], edges: Edges, inputs: Mapping[str, Shape], dt: float) -> None:
+        self.nodes, self.edges, self.dt = nodes, edges, dt
+        self.inputs = dict(inputs)
+        self.sources = sources_of(edges)
+        self.shapes: dict[str, Shape] = dict(inputs)
+        self.leaving: dict[str, _Arriving] = {}  # of linear nodes
+        self.open: set[str] = set()
+        for name, node in nodes.items():
+            if node.kind in NEURONS and (shape := _own_shape(node)) is not None:
+                self.shapes[name] = shape
+        self._give_shapes()
+        self.arriving = {name: self._sum(name) for name, node in nodes.items() if node.kind in (*NEURONS, "Output")}
+
+    def _give_shapes(self) -> None:
+        """Neurons whose parameters are single values take their shape from what arrives, as soon as it is known."""
+        waiting = [name for name, node in self.nodes.items() if node.kind in NEURONS and name not in self.shapes]
+        while waiting:
+            for name in waiting:
+                self.leaving.clear()
+                if (shape := self._known_shape(name, set())) is not None:
+                    self.shapes[name] = shape
+                    waiting.remove(name)
+                    break
+            else:
+                raise NetworkError(
+                    f"node {waiting[0]!r}: expected a shape in its parameters or from an Input, got none"
+                )
+        self.leaving.clear()
+
+    def _known_shape(self, name: str, way: set[str]) -> Shape | None:
+        """Return the shape of what arrives at a node, None where no source has one yet."""
+        for source in self.sources.get(name, []):
+            if source in way:
+                continue
+            shape = self.shapes.get(source)
+            if shape is None and self.nodes[source].kind in LINEAR:
+                before = self._known_shape(source, way | {source})
+                if before is not None:
+                    shape = linear_of(self.nodes[source], before, f"node {source!r}")[2]
+            if shape is not None:
+                return shape
+        return None
+
+    def _sum(self, name: str) -> _Arriving:
+        """Return the sum of what arrives at a node."""
+        total: _Arriving | None = None
+        for source in self.sources.get(name, []):
+            part = self._leaving(source)
+            if total is None:
+                total = _Arriving(dict(part.parts), part.bias, part.shape)
+                continue
+            if np.prod(part.shape) != np.prod(total.shape):
+                raise NetworkError(
+                    f"node {name!r}: expected the same shape from all its sources, got {total.shape} and {part.shape} "
+                    f"from {source!r}"
+                )
+            for key, (operator, delay) in part.parts.items():
+                if key in total.parts:
+                    operator = added(total.parts[key][0], operator, f"node {name!r}")
+                total.parts[key] = (operator, delay)
+            total.bias = total.bias + part.bias
+        return total or _Arriving({}, np.zeros(0), ())
+
+    def _leaving(self, name: str) -> _Arriving:
+        """Return what leaves a node: its own spikes, or what a linear node makes of what arrives."""
+        node = self.nodes[name]
+        if node.kind == "Output":
+            raise NetworkError(f"node {name!r}: an Output feeds another node; expected nothing behind it")
+        if node.kind not in LINEAR:
+            shape = self.shapes[name]
+            none = np.zeros(int(np.prod(shape)))
+            return _Arriving({(name, b""): (Identity(shape), none)}, none, shape)
+        if name in self.leaving:
+            return self.leaving[name]
+        if name in self.open:
+            raise UnsupportedNode(f"node {name!r}: a loop without neurons; expected neurons in every loop")
+        self.open.add(name)
+        before = self._sum(name)
+        self.open.discard(name)
+        if not before.shape:
+            raise NetworkError(f"node {name!r}: nothing arrives; expected an edge that leads from an Input to it")
+        self.leaving[name] = self._through(name, node, before)
+        return self.leaving[name]
+
+    def _through(self, name: str, node: FloatNode, before: _Arriving) -> _Arriving:
+        where = f"node {name!r}"
+        then, shift, shape = linear_of(node, before.shape, where)
+        bias = then.apply(before.bias[None])[0] + shift
+        parts: dict[tuple[str, bytes], tuple[Operator, Floats]] = {}
+        for (source, _), (operator, delay) in before.parts.items():
+            later = delay + self._delay(node, operator, delay.size, where) if node.kind == "Delay" else delay
+            key = (source, later.tobytes() if later.any() else b"")
+            made = operator if isinstance(then, Identity) else composed(operator, then, where)
+            parts[key] = (added(parts[key][0], made, where) if key in parts else made, later)
+        return _Arriving(parts, bias, shape)
+
+    def _delay(self, node: FloatNode, operator: Operator, size: int, where: str) -> Floats:
+        values = np.asarray(node["delay"], np.float64).reshape(-1)
+        if values.size and values.min() < 0:
+            raise NetworkError(f"{where} delay: expected seconds from 0 on, got {values.min():g}")
+        if (values == values[0]).all():
+            return np.full(size, values[0])
+        if not isinstance(operator, Identity) or values.size != size:
+            raise UnsupportedNode(f"{where}: expected delays that differ in front of weights, got them behind weights")
+        return values
+
+    def graph(self, writer: str, notes: tuple[str, ...]) -> FloatGraph:
+        """Return the result of the walk."""
+        neurons: dict[str, FloatNeurons] = {}
+        outputs: dict[str, str] = {}
+        arriving: dict[str, _Arriving] = {}
+        for name, node in self.nodes.items():
+            if node.kind in NEURONS:
+                shape = self._shape_for(name)
+                neurons[name] = neurons_of(node, shape, self.dt, writer, f"node {name!r}")
+                arriving[name] = self.arriving[name]
+            elif node.kind == "Output":
+                source = self._direct(name)
+                outputs[name] = source if source in self.nodes and self.nodes[source].kind in NEURONS else name
+        for name, source in outputs.items():
+            if source == name:
+                arriving[name] = self.arriving[name]
+                neurons[name] = self._readout(name)
+        maps = dict(self._maps(arriving))
+        biases = {
+            name: part.bias if part.bias.size else np.zeros(neurons[name].a.size) for name, part in arriving.items()
+        }
+        ordered = {name: neurons[name] for name in self.nodes if name in neurons}
+        return FloatGraph(
+            self.inputs, ordered, maps, biases, outputs, self.dt, writer, notes, self.nodes, tuple(self.edges)
+        )
+
+    def _shape_for(self, name: str) -> Shape:
+        """Return the shape of neurons, that of an image where one arrives and as many neurons are given flat."""
+        shape, given = self.shapes[name], self.arriving[name].shape
+        if given and np.prod(shape) != np.prod(given):
+            raise NetworkError(f"node {name!r}: expected {given} neurons for what arrives, got {shape}")
+        parts = list(self.arriving[name].parts.values())
+        kinds = {operator.out_shape for operator, _ in parts if len(operator.out_shape) == 3}
+        if len(shape) == 1 and len(kinds) == 1 and all(len(o.out_shape) == 3 for o, _ in parts):
+            (image,) = kinds
+            return image if np.prod(image) == np.prod(shape) else shape
+        return shape
+
+    def _direct(self, name: str) -> str:
+        """Return the one node whose output an Output shows, the Output itself where that is a sum or weights."""
+        sources = self.sources.get(name, [])
+        if not sources:
+            raise NetworkError(f"node {name!r}: nothing arrives; expected one source")
+        while len(sources) == 1 and self.nodes[sources[0]].kind in ("Port", "Flatten"):
+            sources = self.sources.get(sources[0], [])
+        return sources[0] if len(sources) == 1 else name
+
+    def _readout(self, name: str) -> FloatNeurons:
+        """Return what an Output behind weights or an Input reads: the sum of each step, or the Input's own spikes."""
+        part = self.arriving[name]
+        operators = [operator for operator, _ in part.parts.values()]
+        shape = part.shape if len(part.shape) in (1, 3) else (int(np.prod(part.shape)),)
+        one, none = np.ones(int(np.prod(shape))), np.zeros(int(np.prod(shape)))
+        relays = len(operators) == 1 and isinstance(operators[0], Identity) and not part.bias.any()
+        threshold = one / 2 if relays else none
+        return FloatNeurons(shape, one, one, one, none, threshold, none, relays, False)
+
+    def _maps(self, arriving: Mapping[str, _Arriving]) -> Iterator[tuple[str, LinearMap]]:
+        taken: set[str] = set()
+        for target, part in arriving.items():
+            for (source, _), (operator, delay) in part.parts.items():
+                name = self._name(source, target)
+                while name in taken:
+                    name += "_"
+                taken.add(name)
+                yield name, LinearMap(source, target, operator, delay)
+
+    def _name(self, source: str, target: str) -> str:
+        """Return the name of the last weight node between two nodes, 'source-target' where there is none."""
+        stack = list(self.sources.get(target, []))
+        seen: set[str] = set()
         while stack:
-            name, way = stack.pop(0)
-            if name in way:
-                raise UnsupportedNode(f"node {name!r}: expected loops through neurons, got one without")
-            kind = self.kinds[name]
-            if kind in LINEAR:
-                stack += [(b, [*way, name]) for b in self.after.get(name, [])]
+            name = stack.pop(0)
+            if name in seen or self.nodes[name].kind not in LINEAR or not self._reached(name, source, set()):
                 continue
-            if kind == "Output" and not way:
-                continue
-            matrix: Any = sparse.identity(size, format="csr")
-            bias, delay, here = np.zeros(size), np.zeros(size), shape
-            convolution = None
-            for step, linear in enumerate(way):
-                node = self.nodes[linear]
-                if self.kinds[linear] == "Delay":
-                    delay = delay + self._delay(node, step, size, f"node {linear!r}")
-                    continue
-                part, shift, after, convolution = linear_of(node, self.kinds[linear], here, f"node {linear!r}")
-                matrix, bias, here = part @ matrix, part @ bias + shift, after
-            weights = [n for n in way if self.kinds[n] not in ("Delay", "Flatten")]
-            self.last = weights[-1] if weights else f"{source}-{name}"
-            single = len([n for n in way if self.kinds[n] != "Delay"]) == 1
-            yield LinearMap(
-                source,
-                name,
-                sparse.csr_matrix(matrix),
-                bias,
-                delay,
-                here,
-                convolution if single and len(shape) == 3 else None,
-            )
+            if self.nodes[name].kind not in ("Delay", "Flatten", "Port"):
+                return name
+            seen.add(name)
+            stack += self.sources.get(name, [])
+        return f"{source}-{target}"
 
-    def _delay(self, node: Any, step: int, size: int, where: str) -> Floats:
-        values = np.asarray(node.delay, np.float64).reshape(-1)
-        if values.size != 1 and (values != values[0]).any() and (step or values.size != size):
-            raise UnsupportedNode(f"{where}: expected one delay for all behind weights, got several")
-        return np.broadcast_to(values if values.size == size and not step else values[:1], (size,))
+    def _reached(self, name: str, source: str, seen: set[str]) -> bool:
+        """Return whether linear nodes lead from `source` to `name`."""
+        seen.add(name)
+        return any(
+            before == source
+            or (before not in seen and self.nodes[before].kind in LINEAR and self._reached(before, source, seen))
+            for before in self.sources.get(name, [])
+        )
+
+
+def _own_shape(node: FloatNode) -> Shape | None:
+    """Return the shape that a neuron's parameters have, None where all are single values."""
+    shapes = [np.shape(value) for name, value in node.fields.items() if not isinstance(value, str)]
+    sizes = [shape for shape in shapes if int(np.prod(shape, dtype=np.int64)) > 1]
+    if not sizes:
+        return None
+    largest: npt.NDArray[Any] = np.asarray(max(sizes, key=lambda shape: (int(np.prod(shape)), len(shape))))
+    return _shape(tuple(int(n) for n in largest))
+
+
+__all__ = ["WRITERS", "FloatGraph", "LinearMap", "read_graph"]

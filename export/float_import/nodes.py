@@ -1,52 +1,24 @@
-"""Nodes of a float NIR graph: linear ones as matrices, neurons as one step of a recursion.
-
-Every neuron model here is, per step,
-
-    u <- (1 - a) u + g x          x: what the weights sum up
-    v <- (1 - b) v + u + c
-    spike where v > theta, and there v = 0
-
-with v counted from the reset voltage. The writer says how tau, r and dt make a, b and g:
-
-    euler     a, b = dt/tau; g = b r (LIF), a w_in b r (CubaLIF), dt r (IF): NIR's equations by forward Euler, as
-              snnTorch, spikingjelly, lava-dl's scripts, Spyx and sdsnn write them
-    norse     tau is written as tau * dt (norse issue 411): a, b = dt^2/tau; g = b r, also for CubaLIF; 1 for IF
-    sinabs    tau is written in steps: b = 1 - exp(-1/tau); g = 1
-    rockpool  a, b = 1 - exp(-dt/tau); g = 1 (LIF), 1 - a (CubaLIF); r is tau/dt exp(-dt/tau)
-
-NIR has one reset, to v_reset. That a writer's neurons subtract the threshold instead is not in the file.
-"""
+"""Nodes of a float NIR graph: linear ones as operators, neurons as one step of a recursion (see `conventions.py`)."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
-from scipy import sparse
 
 from sdsnn_core.errors import NetworkError, UnsupportedNode
-from sdsnn_core.geometry import Window, connections, output_shape, padding_pair, pair
-from sdsnn_core.network import Shape
+from sdsnn_core.geometry import Pair, Shape, Window, pair
 
-Floats = npt.NDArray[np.float64]
-Kernel = tuple[Floats, Window]
-Writer = Literal["euler", "norse", "sinabs", "rockpool"]
+from .conventions import decay_per_step, gain_of
+from .file import FloatNode
+from .operators import Convolved, Floats, Identity, Matrix, Operator, scaled
 
-WRITERS: Final[Mapping[str, Writer]] = {
-    "snntorch": "euler",
-    "spikingjelly": "euler",
-    "lava-dl": "euler",
-    "spyx": "euler",
-    "nir": "euler",
-    "norse": "norse",
-    "sinabs": "sinabs",
-    "rockpool": "rockpool",
-}
-NEURONS: Final = ("LIF", "CubaLIF", "IF", "LI", "CubaLI", "I")
+SPIKING: Final = ("LIF", "CubaLIF", "IF", "Threshold")
+INTEGRATORS: Final = ("LI", "CubaLI", "I")
+NEURONS: Final = (*SPIKING, *INTEGRATORS)
+LINEAR: Final = ("Linear", "Affine", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten", "Scale", "Delay", "Port")
+KNOWN: Final = ("Input", "Output", *NEURONS, *(kind for kind in LINEAR if kind != "Port"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,128 +40,125 @@ class FloatNeurons:
     through_current: bool
 
 
-def linear_of(node: Any, kind: str, shape: Shape, where: str) -> tuple[Any, Floats, Shape, Kernel | None]:
-    """Return (matrix, bias, output shape, convolution or None) of one linear node."""
+def linear_of(node: FloatNode, shape: Shape, where: str) -> tuple[Operator, Floats, Shape]:
+    """Return (operator, bias (size,), shape of the output) of one linear node whose input has `shape`."""
     size = int(np.prod(shape))
-    if kind == "Flatten":
-        return sparse.identity(size, format="csr"), np.zeros(size), (size,), None
-    if kind == "Scale":
-        factor = np.broadcast_to(np.asarray(node.scale, np.float64), shape).reshape(-1)
-        return sparse.diags(factor, format="csr"), np.zeros(size), shape, None
-    if kind in ("Linear", "Affine"):
-        weight = np.asarray(node.weight, np.float64)
+    if node.kind in ("Flatten", "Port", "Delay"):
+        return Identity(shape), np.zeros(size), (size,) if node.kind == "Flatten" else shape
+    if node.kind == "Scale":
+        return _scale(node, shape, where), np.zeros(size), shape
+    if node.kind in ("Linear", "Affine"):
+        weight = np.asarray(node["weight"], np.float64)
         if weight.ndim != 2 or weight.shape[1] != size:
-            raise NetworkError(f"{where} weight: expected (N, {size}), got shape {weight.shape}")
-        shift = np.broadcast_to(np.asarray(getattr(node, "bias", 0.0), np.float64), weight.shape[:1])
-        return sparse.csr_matrix(weight), shift, weight.shape[:1], None
+            raise NetworkError(f"{where} weight: expected shape (N, {size}), got {weight.shape}")
+        bias = np.asarray(node.get("bias", 0.0), np.float64).reshape(-1)
+        if bias.size not in (1, weight.shape[0]):
+            raise NetworkError(f"{where} bias: expected {weight.shape[0]} values, got {bias.size}")
+        from scipy import sparse
+
+        matrix = Matrix(shape, weight.shape[:1], sparse.csr_matrix(weight))
+        return matrix, np.array(np.broadcast_to(bias, weight.shape[:1])), weight.shape[:1]
+    conv, bias = _convolution(node, shape, where)
+    out = conv.out_shape
+    if bias.size not in (1, out[0]):
+        raise NetworkError(f"{where} bias: expected {out[0]} values, got {bias.size}")
+    return conv, np.array(np.broadcast_to(bias.reshape(-1, 1, 1), out)).reshape(-1), out
+
+
+def _scale(node: FloatNode, shape: Shape, where: str) -> Operator:
+    factor = np.asarray(node["scale"], np.float64)
+    aligned = factor.reshape(factor.shape[0], 1, factor.shape[1]) if factor.ndim == 2 and len(shape) == 3 else factor
+    if aligned.ndim == 1 and len(shape) == 3 and aligned.size == shape[0]:
+        aligned = aligned.reshape(-1, 1, 1)
+    try:
+        full = np.broadcast_to(aligned.reshape(shape) if aligned.size == np.prod(shape) else aligned, shape)
+    except ValueError:
+        raise NetworkError(f"{where} scale: expected a value for each of {shape}, got shape {factor.shape}") from None
+    return scaled(Identity(shape), np.array(full, np.float64).reshape(-1), where)
+
+
+def _convolution(node: FloatNode, shape: Shape, where: str) -> tuple[Convolved, Floats]:
+    """Return a convolution or pooling, and its bias as it is in the file."""
     if len(shape) != 3:
-        raise NetworkError(f"{where}: expected (C, H, W), got an input of shape {shape}")
-    if kind in ("SumPool2d", "AvgPool2d"):
-        ky, kx = pair(node.kernel_size, f"{where} kernel_size")
-        weight = np.full((shape[0], 1, ky, kx), 1.0 if kind == "SumPool2d" else 1.0 / (ky * kx))
-        stride, padding, dilation, groups, bias = node.stride, node.padding, 1, shape[0], 0.0
+        raise NetworkError(f"{where}: expected an input of shape (C, H, W), got {shape}")
+    if node.kind in ("SumPool2d", "AvgPool2d"):
+        ky, kx = pair(node["kernel_size"], where)
+        kernel = np.full((shape[0], 1, ky, kx), 1.0 if node.kind == "SumPool2d" else 1.0 / (ky * kx))
+        stride, dilation, groups, bias = pair(node["stride"], where), (1, 1), shape[0], np.zeros(1)
+        padding = pair(node["padding"], where)
+        before = after = padding
     else:
-        weight = np.asarray(node.weight, np.float64)
-        stride, padding, dilation, bias = node.stride, node.padding, node.dilation, node.bias
-        groups = int(np.asarray(node.groups).flat[0])
-        if kind == "Conv1d":
-            weight = weight[:, :, None, :]
-            stride, dilation = ((1, int(np.asarray(value).flat[0])) for value in (stride, dilation))
-            padding = padding if isinstance(padding, str) else (0, int(np.asarray(padding).flat[0]))
-    stride, dilation = pair(stride, f"{where} stride"), pair(dilation, f"{where} dilation")
-    window = Window(stride, padding_pair(padding, weight.shape[2:], stride, dilation, where), dilation, groups)
-    out = output_shape(shape, weight.shape, window)
-    shift = np.broadcast_to(np.asarray(bias, np.float64).reshape(-1, 1, 1), out).reshape(-1)
-    return conv_matrix(shape, weight, window), shift, out, (weight, window)
+        kernel = np.asarray(node["weight"], np.float64)
+        bias = np.asarray(node["bias"], np.float64).reshape(-1)
+        groups = int(np.asarray(node["groups"]).reshape(-1)[0])
+        if groups < 1 or kernel.shape[0] % groups:
+            raise NetworkError(f"{where} groups: expected a divisor of {kernel.shape[0]} channels, got {groups}")
+        one_axis = node.kind == "Conv1d"
+        if kernel.ndim != (3 if one_axis else 4):
+            raise NetworkError(f"{where} weight: expected {3 if one_axis else 4} axes, got shape {kernel.shape}")
+        kernel = kernel[:, :, None, :] if one_axis else kernel
+        stride, dilation = (_axes(node[name], one_axis, 1, where) for name in ("stride", "dilation"))
+        before, after = _padding(node["padding"], kernel.shape[2:], stride, dilation, one_axis, where)
+    # One padding for both sides: what is missing in front stands in the kernel as zeros.
+    padding = (max(before[0], after[0]), max(before[1], after[1]))
+    gap = [(p - b) // d for p, b, d in zip(padding, before, dilation, strict=True)]
+    kernel = np.pad(kernel, ((0, 0), (0, 0), (gap[0], 0), (gap[1], 0)))
+    conv = Convolved(shape, kernel, Window(stride, padding, dilation, groups))
+    try:
+        conv.out_shape  # noqa: B018  (refuses what does not fit)
+    except NetworkError as error:
+        raise NetworkError(f"{where}: {error}") from None
+    return conv, bias
 
 
-def conv_matrix(shape: Shape, weight: Floats, window: Window) -> Any:
-    """Return a convolution as a matrix (size of its output, size of `shape`), both in C order; csr float64."""
-    size = (math.prod(output_shape(shape, weight.shape, window)), math.prod(shape))
-    pre, post, entry = connections(shape, weight, window)
-    return sparse.csr_matrix((weight[entry], (post, pre)), shape=size)
+def _axes(values: Any, one_axis: bool, default: int, where: str) -> Pair:
+    return (default, int(np.asarray(values).reshape(-1)[0])) if one_axis else pair(values, where)
 
 
-def recognised(neurons: Mapping[str, tuple[Any, str]], dt: float) -> Writer:
-    """Return who wrote neurons (name -> (node, kind)) with these parameters. Raises NetworkError where that is open.
-
-    What tells them apart: r = tau/dt (unit drive) is forward Euler; r = tau/dt exp(-dt/tau) rockpool; r = 1 with tau
-    of 1 "second" and more is sinabs, in steps; r = 1 with tau below dt is norse.
-    """
-    found: set[Writer] = set()
-    for name, (node, kind) in neurons.items():
-        r = np.asarray(node.r, np.float64)
-        if kind in ("IF", "I"):
-            guess: Writer | None = "sinabs" if np.allclose(r, 1) else "euler"
-        else:
-            tau = np.asarray(node.tau_mem if kind.startswith("Cuba") else node.tau, np.float64)
-            guess = _guess(tau, r, dt)
-        if guess is None:
-            raise NetworkError(
-                f"node {name!r}: r = {r.reshape(-1)[0]:g} with tau = {tau.reshape(-1)[0]:g} s and dt = {dt:g} s does "
-                f"not tell who wrote it; give the writer: {', '.join(WRITERS)}"
-            )
-        found.add(guess)
-    if len(found) > 1:
-        raise NetworkError(
-            f"neurons look written by {' and by '.join(sorted(found))}; give the writer: {', '.join(WRITERS)}"
-        )
-    return found.pop() if found else "euler"
+def _padding(
+    given: Any, kernel: tuple[int, ...], stride: Pair, dilation: Pair, one_axis: bool, where: str
+) -> tuple[Pair, Pair]:
+    """Return the padding in front and behind, (y, x) each; 'same' with an odd reach has one more behind, as torch."""
+    if not isinstance(given, str):
+        both = _axes(given, one_axis, 0, where)
+        return both, both
+    if given == "valid":
+        return (0, 0), (0, 0)
+    if given != "same" or stride != (1, 1):
+        raise UnsupportedNode(f"{where} padding: expected numbers, 'valid', or 'same' with stride 1, got {given!r}")
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if any(r % 2 and d > 1 for r, d in zip(reach, dilation, strict=True)):
+        raise UnsupportedNode(f"{where} padding: expected numbers for a dilated even kernel, got 'same'")
+    return (reach[0] // 2, reach[1] // 2), (reach[0] - reach[0] // 2, reach[1] - reach[1] // 2)
 
 
-def _guess(tau: Floats, r: Floats, dt: float) -> Writer | None:
-    steps = tau / dt
-    if np.allclose(r, steps, rtol=1e-5, atol=0):
-        return "euler"
-    if np.allclose(r, steps * np.exp(-1 / steps), rtol=1e-5, atol=0):
-        return "rockpool"
-    if np.allclose(r, 1) and (tau >= 1).all():
-        return "sinabs"
-    if np.allclose(r, 1) and (tau < dt).all():
-        return "norse"
-    return None
-
-
-def neurons_of(node: Any, kind: str, shape: Shape, dt: float, writer: Writer, where: str) -> FloatNeurons:
+def neurons_of(node: FloatNode, shape: Shape, dt: float, writer: str, where: str) -> FloatNeurons:
     """Return a neuron node as one step of a recursion. Raises NetworkError for values that make no stable neuron."""
     size = int(np.prod(shape))
 
     def full(name: str, default: float = 0.0) -> Floats:
-        values = np.asarray(getattr(node, name, default), np.float64)
-        if np.isnan(values).any() or (name.startswith("tau") and (values <= 0).any()):
-            raise NetworkError(f"{where} {name}: expected positive seconds and numbers, got {values.min():g}")
+        values = np.asarray(node.get(name, default), np.float64)
         if values.size not in (1, size):
-            raise NetworkError(f"{where} {name}: expected 1 or {size}, got {values.size} values")
-        return np.broadcast_to(values.reshape(-1), (size,))
+            raise NetworkError(f"{where} {name}: expected 1 or {size} values, got {values.size}")
+        return np.array(np.broadcast_to(values.reshape(-1), (size,)))
 
-    def decay(name: str) -> Floats:
-        ratio = {"euler": dt, "norse": dt * dt, "sinabs": 1.0, "rockpool": dt}[writer] / full(name)
-        if writer in ("sinabs", "rockpool"):
-            return np.asarray(-np.expm1(-ratio))
-        if (ratio > 1 + 1e-5).any():
-            raise NetworkError(
-                f"{where} {name}: expected at least a step of {dt:g} s for {writer!r}, got {full(name).min():g} s; "
-                "give a smaller dt, or another writer"
-            )
-        return np.minimum(ratio, 1.0)
-
-    cuba = kind.startswith("Cuba")
-    if cuba and writer == "sinabs":
-        raise UnsupportedNode(f"{where}: expected LIF, IF, LI, got a {kind} by sinabs, which writes none")
-    a = decay("tau_syn") if cuba else np.ones(size)
-    if kind in ("IF", "I"):
-        b, gain = np.zeros(size), dt * full("r") if writer == "euler" else np.ones(size)
-    else:
-        b = decay("tau_mem" if cuba else "tau")
-        gain = np.ones(size) if writer in ("sinabs", "rockpool") else b * full("r")
-    if cuba and writer == "euler":
-        gain = gain * a * full("w_in", 1.0)
-    elif cuba and writer == "rockpool":
-        gain = 1 - a  # its current decays in the step in which the input arrives
-    fires = kind in ("LIF", "CubaLIF", "IF")
-    reset = full("v_reset") if fires and getattr(node, "v_reset", None) is not None else np.zeros(size)
-    threshold = full("v_threshold") - reset if fires else np.zeros(size)
-    if fires and (threshold < 0).any():
-        raise NetworkError(f"{where} v_threshold: expected values from v_reset on, got lower ones")
-    leak = full("v_leak") if kind not in ("IF", "I") else reset
-    return FloatNeurons(shape, a, b, gain, b * (leak - reset), threshold, -reset, fires, through_current=cuba)
+    a = b = np.ones(size)
+    if node.kind.startswith("Cuba"):
+        a = decay_per_step(full("tau_syn"), dt, writer, f"{where} tau_syn")
+        b = decay_per_step(full("tau_mem"), dt, writer, f"{where} tau_mem")
+    elif node.kind in ("LIF", "LI"):
+        b = decay_per_step(full("tau"), dt, writer, f"{where} tau")
+    elif node.kind in ("IF", "I"):
+        b = np.zeros(size)
+    for name in ("r", "w_in"):
+        full(name, 1.0)
+    gain = gain_of(node, writer, dt, a, b, where)
+    fires = node.kind in SPIKING
+    reset = full("v_reset")
+    theta = full("threshold" if node.kind == "Threshold" else "v_threshold") if fires else np.zeros(size)
+    if fires and (theta < reset).any():
+        raise NetworkError(f"{where} v_threshold: expected values from v_reset on, got values below it")
+    leak = full("v_leak") if node.kind in ("LIF", "CubaLIF", "LI", "CubaLI") else reset
+    return FloatNeurons(
+        shape, a, b, gain, b * (leak - reset), theta - reset, -reset, fires, node.kind.startswith("Cuba")
+    )

@@ -1,35 +1,30 @@
 """Float neurons and weights -> Loihi integers, with an account of what that costs, node by node.
 
-Only weight * gain / threshold and bias / threshold can be observed, so every population has one free scale s, in state
-units per float unit:
-
-    weight = round(W g s / 64), even, -256..254    threshold = round(theta s / 64)    bias = round(c s)
-    decays = round(4096 a), round(4096 b)
-
-`scale_search` chooses s: the largest that clips no weight, or a smaller or larger one that does better on data.
-Neurons deep in the graph run later in a Network than in their framework (`float_run.depths`): delays keep paths of
-different length in step, and an initial voltage undoes the steps in which only a bias arrived.
+`scale.py` chooses how many state units a float unit of each neuron is. Neurons deep in the graph run later in a Network
+than in their framework (`run.start_steps`): delays keep paths of different length in step, and an initial voltage
+undoes the steps in which only a bias arrived. A constant that has to pass a leaky current settles; that is held exactly
+by its settled value as a bias, less a current that one neuron, which spikes in the first step alone, starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core import reference
-from sdsnn_core.arithmetic import before_decay
+from sdsnn_core.arithmetic import DECAY_UNITY, before_decay, decay
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import (
     BIAS_EXP_MAX,
     BIAS_MAX,
-    DECAY_UNITY,
     DELAY_MAX,
     NEVER_FIRES,
     THRESHOLD_MAX,
+    WEIGHT_EXP_MAX,
     Convolution,
     Input,
     Network,
@@ -42,12 +37,27 @@ from sdsnn_core.network import (
 from sdsnn_core.nodes import legal_name
 
 from ..nir_format.dialect import smallest_form
-from .graph import FloatGraph, LinearMap
-from .nodes import FloatNeurons, Floats
-from .run import depths, float_run, map_delays
-from .scale import integer_weights, search_scale
+from .graph import FloatGraph
+from .nodes import FloatNeurons
+from .operators import Convolved, Floats, Identity, Matrix, Operator, matrix_of
+from .run import Trains, delayed, float_run, framework_run, map_delays, simulate, start_steps
+from .scale import (
+    HIGHEST,
+    LOWEST,
+    Arrival,
+    Groups,
+    IntegerNeurons,
+    integer_drive,
+    integer_neurons,
+    integer_spikes,
+    integer_weights,
+    search_scales,
+    signed,
+    weights_of,
+    with_weights,
+)
 
-Trains = Mapping[str, npt.NDArray[np.uint8]]
+Ints = npt.NDArray[np.int64]
 
 
 @final
@@ -55,10 +65,11 @@ Trains = Mapping[str, npt.NDArray[np.uint8]]
 class NodeReport:
     """What quantising one population changed.
 
-    weight_error: largest |error| of a weight, relative to the largest weight. threshold_error: largest relative error.
-    decay_error: largest |error| of a decay (per step). saturated: weights, thresholds and biases that were clipped.
-    vanished: weights that became 0. rate_float, rate: spikes per neuron and step. silenced: neurons that spiked in the
-    float graph and no longer do. differing: share of (neuron, step) bins that differ. notes: what is only approximate.
+    scale: median state units per float unit of voltage. weight_error: largest |error| of a weight, relative to the
+    largest weight. threshold_error: largest relative error. decay_error: largest |error| of a decay (per step).
+    saturated: weights, thresholds and biases that were clipped. weights, vanished: weights, and those that became 0.
+    rate_float, rate: spikes per neuron and step. silenced: neurons that spiked in the float graph and no longer do.
+    differing: share of (neuron, step) bins that differ. notes: what is only approximate.
     """
 
     name: str
@@ -74,6 +85,7 @@ class NodeReport:
     silenced: int
     differing: float
     notes: tuple[str, ...]
+    weights: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -83,53 +95,235 @@ class NodeReport:
 @final
 @dataclass(frozen=True, eq=False)
 class Quantised:
-    """The network, and a report for each population in its order."""
+    """The network, and a report for each population of the float graph in its order."""
 
     network: Network
     reports: tuple[NodeReport, ...]
 
 
-def quantise(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]], *, calibrate: bool) -> Quantised:
+@dataclass
+class _Plan:
+    """One population on its way to integers: what arrives, the constant drive, and the scale of each group."""
+
+    neurons: FloatNeurons
+    arrivals: list[Arrival]
+    groups: Groups
+    constant: Floats
+    start: int
+    unclipped: Floats = field(default_factory=lambda: np.zeros(0))
+    scale: Floats = field(default_factory=lambda: np.zeros(0))
+
+    def per_neuron(self) -> Floats:
+        """Return s: state units per unit of voltage, (size,)."""
+        gain = np.abs(self.neurons.gain)
+        return np.divide(self.scale[self.groups.of_neuron], gain, out=np.ones_like(gain), where=gain > 0)
+
+    def integers(self) -> IntegerNeurons:
+        """Return the integer parameters, started so that `start` steps of bias lead to the float start."""
+        made = integer_neurons(self.neurons, self.constant, self.per_neuron())
+        return made._replace(start=_start(made, self.start))
+
+
+def quantise(
+    graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]], *, calibrate: bool, input_max: int | None = None
+) -> Quantised:
     """Return the Network nearest to `graph`.
 
-    inputs: name -> (samples, steps, size) spikes or counts, on which rates are compared. calibrate: let them choose the
-    scales too. Raises NetworkError for delays or thresholds that no integers can stand for.
+    Args:
+        graph: what `read_graph` returned.
+        inputs: name -> (samples, steps, size) spikes or counts, on which rates are compared.
+        calibrate: let these inputs choose the scales too.
+        input_max: largest value of an input bin; None takes it from the data.
+
+    Raises:
+        NetworkError: delays or thresholds that no integers can stand for.
     """
-    trains, _ = float_run(graph, inputs)
-    everything = {**inputs, **trains}
+    trains, voltages = float_run(graph, inputs)
+    plans = _plans(graph)
+    for name, plan in plans.items():
+        judge = _judge(plan, {**inputs, **trains}, trains[name]) if calibrate else None
+        plan.unclipped, plan.scale = search_scales(plan.neurons, plan.arrivals, judge)
+    if calibrate:
+        _keep_clips_that_pay(graph, plans, inputs, trains, voltages)
+    nodes, projections, costs = _built(graph, plans, inputs, input_max)
+    names = _names(graph)
+    for name, source in graph.outputs.items():
+        signal = "spikes" if graph.neurons[source].fires else "voltage"
+        nodes[legal_name(name, {*nodes, *projections})] = Output(names[source], signal)  # type: ignore[arg-type]
+    provenance = {"import": {"writer": graph.writer, "dt": graph.dt, "notes": list(graph.notes)}}
+    network = Network(nodes, projections, graph.dt, provenance)
+    got = reference.run(network, {names[name]: np.asarray(x, np.uint8) for name, x in inputs.items()}).spikes
+    wanted = _wanted(graph, inputs, trains)
+    reports = tuple(
+        NodeReport(
+            names[name],
+            plan.neurons.a.size,
+            rate_float=float(wanted[name].mean()),
+            rate=float(got[names[name]].mean()),
+            silenced=int((wanted[name].any(axis=(0, 1)) & ~got[names[name]].any(axis=(0, 1))).sum()),
+            differing=float((wanted[name] != got[names[name]]).mean()),
+            **costs[name],
+        )
+        for name, plan in plans.items()
+    )
+    return Quantised(network, reports)
+
+
+def _wanted(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]], trains: Trains) -> Trains:
+    """Return the float graph's spikes at a Network's steps, without the lateness of feedback over several layers."""
+    if min((int(delay.min(initial=0)) for delay in map_delays(graph).values()), default=0) >= 0:
+        return trains
+    own, start = framework_run(graph, inputs), start_steps(graph)
+    shifted = {name: np.zeros_like(train) for name, train in own.items()}
+    for name, train in own.items():
+        shifted[name][:, start[name] :] = train[:, : train.shape[1] - start[name]]
+    return shifted
+
+
+def _plans(graph: FloatGraph) -> dict[str, _Plan]:
+    delays, start = _checked_delays(graph), start_steps(graph)
+    plans = {}
+    for name, neurons in graph.neurons.items():
+        arrivals = [
+            Arrival(key, m.source, _kept_small(signed(m.operator, neurons, f"node {name!r}"), neurons), delays[key])
+            for key, m in graph.maps.items()
+            if m.target == name
+        ]
+        through = neurons.gain * graph.biases[name]
+        settled = np.divide(through, neurons.a, out=np.zeros_like(through), where=neurons.a > 0)
+        constant = neurons.bias + (settled if neurons.through_current else through)
+        plans[name] = _Plan(neurons, arrivals, Groups(neurons, arrivals), constant, start[name])
+    return plans
+
+
+def _kept_small(operator: Operator, neurons: FloatNeurons) -> Operator:
+    """Return a convolution as single weights where its image is not the neurons' own or its scales would differ."""
+    if not isinstance(operator, Convolved):
+        return operator
+    if operator.out_shape == neurons.shape and len(operator.shape) == 3:
+        return operator
+    return Matrix(operator.shape, operator.out_shape, matrix_of(operator, "a convolution into other shapes"))
+
+
+def _checked_delays(graph: FloatGraph) -> dict[str, Ints]:
+    """Return the delays of every map in steps; negative ones, of feedback over several layers, are 0."""
+    result = {name: np.maximum(steps, 0) for name, steps in map_delays(graph).items()}
+    for name, steps in result.items():
+        if steps.size and steps.max() > DELAY_MAX:
+            raise NetworkError(
+                f"node {name!r}: expected delays of up to {DELAY_MAX} steps (with what keeps paths of different length "
+                f"in step), got {int(steps.max())}"
+            )
+    return result
+
+
+def _judge(plan: _Plan, everything: Mapping[str, npt.NDArray[Any]], wanted: npt.NDArray[np.uint8]) -> Any:
+    """Return a function S -> differing bins of each group, driven by what the float graph's sources emit."""
+    late = {arrival.name: delayed(everything[arrival.source], arrival.delay) for arrival in plan.arrivals}
+
+    def differing(scale: Floats) -> Ints:
+        plan.scale = scale
+        spikes = integer_spikes(plan.integers(), integer_drive(plan.arrivals, plan.groups, scale, late), plan.start)
+        bins = (spikes[:, plan.start :] != wanted[:, plan.start :]).sum(axis=(0, 1))
+        return np.bincount(plan.groups.of_neuron, bins, plan.groups.n).astype(np.int64)
+
+    return differing if plan.arrivals else None
+
+
+class _IntegerDynamics:
+    """The integers that stand for a float graph, for `simulate`."""
+
+    def __init__(self, graph: FloatGraph, plans: Mapping[str, _Plan]) -> None:
+        self.neurons = {name: plan.integers() for name, plan in plans.items()}
+        self.fires = {name: plan.neurons.fires for name, plan in plans.items()}
+        self.operators = {}
+        for plan in plans.values():
+            for arrival in plan.arrivals:
+                group = plan.groups.of_weights(arrival.operator)
+                rounded = integer_weights(weights_of(arrival.operator) * plan.scale[group] / 64)
+                self.operators[arrival.name] = with_weights(arrival.operator, rounded.weights.astype(np.float64))
+
+    def rest(self, name: str, n_samples: int) -> Any:
+        start = self.neurons[name].start
+        return np.zeros((n_samples, start.size), np.int64), np.tile(start, (n_samples, 1))
+
+    def apply(self, key: str, spikes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.rint(self.operators[key].apply(spikes.astype(np.float64))).astype(np.int64)
+
+    def constant(self, name: str) -> npt.NDArray[Any]:
+        return np.zeros(self.neurons[name].start.size, np.int64)
+
+    def step(self, name: str, state: Any, drive: npt.NDArray[Any]) -> Any:
+        neurons, (u, v) = self.neurons[name], state
+        u = decay(u, neurons.current_decay) + 64 * drive
+        v = decay(v, neurons.voltage_decay) + u + neurons.bias
+        spike = v > 64 * neurons.threshold if self.fires[name] else np.zeros(v.shape, bool)
+        return (u, np.where(spike, 0, v)), spike, v
+
+
+def _keep_clips_that_pay(
+    graph: FloatGraph,
+    plans: Mapping[str, _Plan],
+    inputs: Mapping[str, npt.NDArray[Any]],
+    trains: Trains,
+    voltages: Mapping[str, Floats],
+) -> None:
+    """Undo the clipping of a population's weights where the outputs are nearer to the float graph without it."""
+    sources = list(dict.fromkeys(graph.outputs.values()))
+
+    def cost() -> float:
+        spikes, states = simulate(graph, inputs, _IntegerDynamics(graph, plans))
+        total = 0.0
+        for source in sources:
+            if graph.neurons[source].fires:
+                total += float((spikes[source] != trains[source]).mean())
+            else:
+                spread = float(np.std(voltages[source])) or 1.0
+                total += float(np.abs(states[source] / plans[source].per_neuron() - voltages[source]).mean()) / spread
+        return total
+
+    best = cost()
+    for plan in plans.values():
+        if np.array_equal(plan.scale, plan.unclipped):
+            continue
+        chosen = plan.scale
+        plan.scale = plan.unclipped
+        if (now := cost()) < best:
+            best = now
+        else:
+            plan.scale = chosen
+
+
+def _built(
+    graph: FloatGraph, plans: Mapping[str, _Plan], inputs: Mapping[str, npt.NDArray[Any]], input_max: int | None
+) -> tuple[dict[str, Node], dict[str, Projection], dict[str, dict[str, Any]]]:
     names = _names(graph)
     nodes: dict[str, Node] = {
-        names[name]: Input(shape, max(1, int(inputs[name].max()))) for name, shape in graph.inputs.items()
+        names[name]: Input(shape, input_max or max(1, int(inputs[name].max()))) for name, shape in graph.inputs.items()
     }
     projections: dict[str, Projection] = {}
     costs: dict[str, dict[str, Any]] = {}
-    delays, depth = _checked_delays(graph), depths(graph)
-    for name, neurons in graph.neurons.items():
-        arriving = {key: m for key, m in graph.maps.items() if m.target == name}
-        data = everything if calibrate else None
-        scale = search_scale(neurons, arriving, {key: delays[key] for key in arriving}, data, trains[name], depth[name])
-        population, cost = _population(neurons, arriving, scale, depth[name])
-        nodes[names[name]] = population
-        for key, found in arriving.items():
-            made, clipped, vanished, error = _projection(graph, names, found, neurons, scale, delays[key])
-            projections[legal_name(key, {*nodes, *projections, *names.values()})] = made
-            cost["saturated"] += clipped
-            cost["vanished"] += vanished
-            cost["weight_error"] = max(cost["weight_error"], error)
-            cost["notes"] += _notes(found, neurons, delays[key])
+    for name, plan in plans.items():
+        nodes[names[name]], cost = _population(plan)
+        for arrival in plan.arrivals:
+            made, rounded, n_weights = _projection(names[arrival.source], names[name], plan, arrival, graph)
+            projections[legal_name(arrival.name, {*nodes, *projections, *names.values()})] = made
+            cost["saturated"] += rounded.clipped
+            cost["vanished"] += rounded.vanished
+            cost["weights"] += n_weights
+            cost["weight_error"] = max(cost["weight_error"], rounded.error)
+        cost["notes"] += _settling(graph, name, plan, names, nodes, projections)
+        if (map_delays_of(graph, plan) < 0).any():
+            cost["notes"].append("feedback over several layers comes later than in its framework")
+        cost["notes"] = tuple(dict.fromkeys(cost["notes"]))
         costs[name] = cost
-    for name, source in graph.outputs.items():
-        nodes[legal_name(name, {*nodes, *projections})] = Output(
-            names[source], "spikes" if graph.neurons[source].fires else "voltage"
-        )
-    provenance = {"import": {"writer": graph.writer, "dt": graph.dt}}
-    network = Network(nodes, projections, graph.dt, provenance)
-    got = reference.run(network, {names[name]: np.asarray(x, np.uint8) for name, x in inputs.items()}).spikes
-    reports = tuple(
-        _report(names[name], neurons, costs[name], trains[name], got[names[name]])
-        for name, neurons in graph.neurons.items()
-    )
-    return Quantised(network, reports)
+    return nodes, projections, costs
+
+
+def map_delays_of(graph: FloatGraph, plan: _Plan) -> Ints:
+    """Return the delays of the maps into a population as they would have to be, which may be negative."""
+    every = map_delays(graph)
+    return np.concatenate([every[arrival.name] for arrival in plan.arrivals] or [np.zeros(0, np.int64)])
 
 
 def _names(graph: FloatGraph) -> dict[str, str]:
@@ -141,140 +335,133 @@ def _names(graph: FloatGraph) -> dict[str, str]:
     return result
 
 
-def _checked_delays(graph: FloatGraph) -> dict[str, npt.NDArray[np.int64]]:
-    """Return the delays of every map in steps; negative ones, of feedback over several layers, are 0."""
-    result = {name: np.maximum(steps, 0) for name, steps in map_delays(graph).items()}
-    for name, steps in result.items():
-        if steps.size and steps.max() > DELAY_MAX:
-            raise NetworkError(
-                f"node {name!r}: expected delays of up to {DELAY_MAX} steps, got {int(steps.max())} (paths of "
-                "different length counted)"
-            )
-    return result
+def _population(plan: _Plan) -> tuple[Population, dict[str, Any]]:
+    neurons, s, made = plan.neurons, plan.per_neuron(), plan.integers()
 
-
-def _population(
-    neurons: FloatNeurons, arriving: Mapping[str, LinearMap], scale: float, depth: int
-) -> tuple[Population, dict[str, Any]]:
-    def shaped(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def shaped(values: npt.NDArray[Any]) -> Ints:
         return smallest_form(np.asarray(values, np.int64).reshape(neurons.shape))
 
-    current, voltage = np.rint(DECAY_UNITY * neurons.a), np.rint(DECAY_UNITY * neurons.b)
     decay_error = max(
-        float(np.abs(current / DECAY_UNITY - neurons.a).max()), float(np.abs(voltage / DECAY_UNITY - neurons.b).max())
+        float(np.abs(made.current_decay / DECAY_UNITY - neurons.a).max()),
+        float(np.abs(made.voltage_decay / DECAY_UNITY - neurons.b).max()),
     )
-    threshold = np.full(neurons.a.shape, float(NEVER_FIRES))
+    threshold = np.full(neurons.a.shape, NEVER_FIRES)
     threshold_error, saturated = 0.0, 0
     if neurons.fires:
-        wanted = neurons.threshold * scale / 64
-        threshold = np.clip(np.rint(wanted), 0, THRESHOLD_MAX)
-        saturated += int((wanted > THRESHOLD_MAX + 1).sum())
-        safe = np.maximum(np.abs(wanted), 1e-12)
-        threshold_error = float(np.max(np.abs(threshold - wanted) / safe)) if (wanted > 0).any() else 0.0
-    constant = neurons.bias * scale
-    for found in arriving.values():
-        # Through the current a constant drive settles at drive / a; for a = 0 it grows without end.
-        held = neurons.gain * found.bias * scale
-        constant = constant + np.divide(held, neurons.a, out=np.zeros_like(held), where=neurons.a > 0)
+        wanted, threshold = neurons.threshold * s / 64, made.threshold
+        saturated = int((wanted > THRESHOLD_MAX + 1).sum())
+        positive = wanted > 0
+        if positive.any():
+            threshold_error = float(np.max(np.abs(threshold - wanted)[positive] / wanted[positive]))
+    constant = plan.constant * s
     exponent = 0
     while exponent < BIAS_EXP_MAX and np.abs(constant).max(initial=0.0) > BIAS_MAX << exponent:
         exponent += 1
-    bias = np.clip(np.rint(constant / 2**exponent), -BIAS_MAX, BIAS_MAX)
+    bias = np.clip(np.rint(constant / 2**exponent), -BIAS_MAX, BIAS_MAX).astype(np.int64)
     saturated += int((np.abs(constant) > (BIAS_MAX + 0.5) * 2**exponent).sum())
-    start = _start(np.rint(neurons.start * scale), bias.astype(np.int64) << exponent, voltage.astype(np.int64), depth)
+    start = _start(made._replace(bias=bias << exponent, start=np.rint(neurons.start * s).astype(np.int64)), plan.start)
     population = Population(
         neurons.shape,
-        shaped(current),
-        shaped(voltage),
+        shaped(made.current_decay),
+        shaped(made.voltage_decay),
         shaped(threshold),
         shaped(bias),
         exponent if bias.any() else 6,
         shaped(np.clip(start, -(2**31) + 1, 2**31 - 1)),
     )
+    notes = []
+    if plan.start and neurons.fires and (start > neurons.threshold * s).any():
+        notes.append("a negative bias needs a start above the threshold: the first steps differ")
+    elif plan.start and (neurons.b >= 1).any() and (bias > 0).any():
+        notes.append("with a voltage decay of 1 a bias acts before the first input")
     cost = {
-        "scale": scale,
+        "scale": float(np.median(s)),
         "weight_error": 0.0,
         "threshold_error": threshold_error,
         "decay_error": decay_error,
         "saturated": saturated,
         "vanished": 0,
-        "notes": _start_notes(neurons, start, bias, scale, depth),
+        "weights": 0,
+        "notes": notes,
     }
     return population, cost
 
 
-def _start(
-    wanted: Floats, bias: npt.NDArray[np.int64], decay: npt.NDArray[np.int64], depth: int
-) -> npt.NDArray[np.int64]:
-    """Return the voltage from which `depth` steps of bias alone lead to `wanted`; where b = 1 nothing carries over."""
-    voltage = wanted.astype(np.int64)
-    for _ in range(depth):
-        voltage = before_decay(voltage - bias, decay)
+def _start(neurons: IntegerNeurons, steps: int) -> Ints:
+    """Return the voltage from which `steps` steps of bias alone lead to the start; where b = 1 nothing carries over."""
+    voltage = neurons.start
+    for _ in range(steps):
+        voltage = before_decay(voltage - neurons.bias, neurons.voltage_decay)
     return voltage
 
 
-def _start_notes(
-    neurons: FloatNeurons, start: npt.NDArray[np.int64], bias: Floats, scale: float, depth: int
-) -> list[str]:
-    if depth and neurons.fires and (start > neurons.threshold * scale).any():
-        return ["a negative bias needs a start above the threshold: the first steps differ"]
-    if depth and (neurons.b >= 1).any() and (bias > 0).any():
-        return ["with a voltage decay of 1 a bias acts before the first input"]
-    return []
-
-
 def _projection(
-    graph: FloatGraph,
-    names: Mapping[str, str],
-    found: LinearMap,
-    neurons: FloatNeurons,
-    scale: float,
-    delay: npt.NDArray[np.int64],
-) -> tuple[Projection, int, int, float]:
-    """Return the projection, and how many weights were clipped, vanished, and by how much they are wrong at most."""
-    source, target = names[found.source], names[found.target]
-    kernel = found.convolution
-    shape = graph.neurons[found.source].shape if found.source in graph.neurons else graph.inputs[found.source]
-    per_channel = neurons.gain.reshape(neurons.shape[0], -1)
-    whole = delay.reshape(shape[0], -1) if len(shape) == 3 else delay.reshape(-1, 1)
-    fits = found.out_shape == neurons.shape and (per_channel == per_channel[:, :1]).all()
-    if kernel is not None and fits and (whole == whole[:, :1]).all():
-        wanted = kernel[0] * per_channel[:, :1, None, None] * (scale / 64)
-        weights, clipped, vanished, error = integer_weights(wanted)
-        late = whole[:, 0] if (whole[:, 0] != whole[0, 0]).any() else np.asarray(whole[0, 0])
-        return Convolution(source, target, weights, *kernel[1], late), clipped, vanished, error
-    matrix = found.matrix.tocoo()
-    wanted = matrix.data * neurons.gain[matrix.row] * (scale / 64)
-    weights, clipped, vanished, error = integer_weights(wanted)
+    source: str, target: str, plan: _Plan, arrival: Arrival, graph: FloatGraph
+) -> tuple[Projection, Any, int]:
+    """Return the projection of a map, what rounding its weights did, and how many weights it had."""
+    operator, delay = arrival.operator, arrival.delay
+    weights = weights_of(operator)
+    rounded = integer_weights(weights * plan.scale[plan.groups.of_weights(operator)] / 64)
+    n_weights = int(np.count_nonzero(weights))
+    shape = graph.shape_of(arrival.source)
+    by_channel = delay.reshape(shape[0], -1)
+    if len(shape) == 3 and (by_channel == by_channel[:, :1]).all() and not _sparse(operator):
+        late = by_channel[:, 0] if (delay != delay[0]).any() else np.asarray(delay[0])
+        if isinstance(operator, Convolved) and operator.shape == shape:
+            kernel = rounded.weights.reshape(operator.kernel.shape)
+            return Convolution(source, target, kernel, *operator.window, late), rounded, n_weights
+        per_channel = rounded.weights.reshape(shape[0], -1)
+        if isinstance(operator, Identity) and plan.neurons.shape == shape and (per_channel == per_channel[:, :1]).all():
+            kernel = per_channel[:, :1, None, None]
+            return Convolution(source, target, kernel, groups=shape[0], delay=late), rounded, n_weights
+    matrix = matrix_of(with_weights(operator, rounded.weights.astype(np.float64)), f"node {arrival.name!r}").tocoo()
     order = np.lexsort((matrix.row, matrix.col))
-    order = order[weights[order] != 0]
+    order = order[matrix.data[order] != 0]
     each = delay[matrix.col[order]]
     one = np.asarray(delay[0]) if delay.size and (delay == delay[0]).all() else each
-    made = Synapses(source, target, matrix.col[order], matrix.row[order], weights[order], one)
-    return made, clipped, vanished, error
+    values = np.rint(matrix.data[order]).astype(np.int64)
+    return Synapses(source, target, matrix.col[order], matrix.row[order], values, one), rounded, n_weights
 
 
-def _notes(found: LinearMap, neurons: FloatNeurons, delay: npt.NDArray[np.int64]) -> list[str]:
-    notes = []
-    if found.bias.any() and neurons.through_current and (neurons.a < 1).any():
-        notes.append("a bias that passes the current acts at once instead of settling")
-    return notes
+def _sparse(operator: Operator) -> bool:
+    return not isinstance(operator, Convolved | Identity)
 
 
-def _report(
+def _settling(
+    graph: FloatGraph,
     name: str,
-    neurons: FloatNeurons,
-    cost: dict[str, Any],
-    wanted: npt.NDArray[np.uint8],
-    got: npt.NDArray[np.uint8],
-) -> NodeReport:
-    spiked = wanted.any(axis=(0, 1)) & ~got.any(axis=(0, 1))
-    return NodeReport(
-        name,
-        int(neurons.a.size),
-        rate_float=float(wanted.mean()),
-        rate=float(got.mean()),
-        silenced=int(spiked.sum()),
-        differing=float((wanted != got).mean()),
-        **{**cost, "notes": tuple(dict.fromkeys(cost["notes"]))},
+    plan: _Plan,
+    names: Mapping[str, str],
+    nodes: dict[str, Node],
+    projections: dict[str, Projection],
+) -> list[str]:
+    """Add the neuron that starts the settling of a constant behind a leaky current: it spikes once, in step 0.
+
+    After n steps the constant has reached settled * (1 - (1 - a)^n); its bias acts in full, less a current of
+    -settled * (1 - a) that decays by a.
+    """
+    neurons = plan.neurons
+    through = neurons.gain * graph.biases[name]
+    if not (neurons.through_current and through.any()):
+        return []
+    if (through[neurons.a == 0] != 0).any():
+        return ["a bias behind a current without a leak grows without end, which is left out"]
+    wanted = -through / neurons.a * (1 - neurons.a) * plan.per_neuron() / 64
+    if not wanted.any():
+        return []
+    if not 1 <= plan.start <= DELAY_MAX + 1:
+        return ["a bias that passes the current acts at once instead of settling"]
+    exponent = 0
+    while exponent < WEIGHT_EXP_MAX and np.abs(wanted).max() > HIGHEST << exponent:
+        exponent += 1
+    weights = np.clip(2 * np.rint(wanted / 2 ** (exponent + 1)), LOWEST, HIGHEST).astype(np.int64)
+    if not weights.any():
+        return []
+    starter = legal_name(f"{name}.start", {*nodes, *projections, *names.values()})
+    one = np.ones((), np.int64)
+    nodes[starter] = Population((1,), one * DECAY_UNITY, one * 0, one * 0, initial_voltage=one * 64)
+    target = np.flatnonzero(weights)
+    projections[legal_name(f"{starter}-{name}", {*nodes, *projections, *names.values()})] = Synapses(
+        starter, names[name], np.zeros_like(target), target, weights[target], np.asarray(plan.start - 1), exponent
     )
+    return [f"the neuron {starter!r} starts the settling of its biases"]

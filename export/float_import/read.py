@@ -1,4 +1,8 @@
-"""`sdsnn import`: somebody's NIR file becomes a Network, exactly where its floats are integers, else quantised."""
+"""`sdsnn import`: somebody's NIR file becomes a Network, exactly where its floats are integers, else quantised.
+
+Before anything is rounded, the maps that the file was read as are compared with the graph run node by node
+(`oracle.py`); afterwards what cannot work is stopped (`problems.py`).
+"""
 
 from __future__ import annotations
 
@@ -15,27 +19,41 @@ from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNo
 from sdsnn_core.network import Network
 
 from ..hdf5 import open_hdf5
-from ..nir_format.reader import from_nir
+from ..nir_format.reader import read_nir
 from ..nir_format.writer import import_nir
+from .conventions import EULER, WRITERS
+from .file import FloatFile, read_float_file
 from .graph import FloatGraph, read_graph
-from .nodes import WRITERS
-from .quantise import NodeReport, quantise
+from .oracle import refuse_misreading
+from .problems import likely_cause, problems_of
+from .quantise import NodeReport, Quantised, quantise
+from .run import float_run, start_steps
 
 RANDOM_SAMPLES: Final = 4
 RANDOM_STEPS: Final = 64
-RANDOM_RATE: Final = 0.1
+RANDOM_RATES: Final = (0.1, 0.2, 0.4, 0.8, 1.0)  # the first at which something spikes
+ORACLE_SAMPLES, ORACLE_STEPS = 2, 24  # beyond the steps that the deepest neurons start late
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """exact: the floats stood for integers, nothing was rounded. data: what rates were measured on."""
+    """What `import_file` made of a file.
+
+    network: the integers. exact: the floats stood for integers, nothing was rounded. writer: whose conventions were
+    used. data: what rates were measured on. reports: one per population. notes: what was assumed. checked: bins in
+    which the reading was compared with the graph run node by node. problems: what will not work; empty without
+    `force`.
+    """
 
     network: Network
     exact: bool
     writer: str
     data: str
     reports: tuple[NodeReport, ...]
+    notes: tuple[str, ...] = ()
+    checked: int = 0
+    problems: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -46,25 +64,62 @@ class Imported:
             "writer": self.writer,
             "data": self.data,
             "nodes": [report.as_dict() for report in self.reports],
+            "notes": list(self.notes),
+            "checked": self.checked,
+            "problems": list(self.problems),
         }
 
 
 def import_file(
-    path: Path, dt: float, *, writer: str | None = None, calibrate: Path | None = None, seed: int = 0
+    path: Path,
+    dt: float | None = None,
+    *,
+    writer: str | None = None,
+    calibrate: Path | None = None,
+    seed: int = 0,
+    input_max: int | None = None,
+    force: bool = False,
 ) -> Imported:
-    """Read a NIR file of another tool as a Network.
+    """Read a file of another tool as a Network.
 
-    dt: its step in seconds, which NIR does not store. writer: a key of WRITERS, or None to recognise it. calibrate:
-    spikes (.npy, .npz) by which the scales are chosen and rates compared; without, rates are compared on random
-    spikes drawn with `seed`. Raises FileError, NetworkError and UnsupportedNode in one line, naming file and node.
+    Args:
+        path: a NIR file (.nir, .hdf5, .h5), or a netx .net, whose integers are taken as they are.
+        dt: its step in seconds, which NIR does not store; not needed for a .net.
+        writer: a key of `conventions.WRITERS`; None recognises it by the parameters.
+        calibrate: spikes or counts (.npy, .npz) by which scales are chosen and rates compared. Without it rates are
+            compared on random spikes.
+        seed: of the random spikes.
+        input_max: largest value of an input bin, 1..255; None takes it from the data.
+        force: go on where the result would not work; the problems are then listed in the result.
+
+    Returns:
+        The network with a report for each population.
+
+    Raises:
+        FileError, NetworkError, UnsupportedNode: one line that names file and node.
+
+    Example:
+        >>> made = import_file(Path("theirs.nir"), 1e-4)  # doctest: +SKIP
+        >>> made.network, made.reports[0].differing  # doctest: +SKIP
     """
-    if not dt > 0:
-        raise NetworkError(f"dt: expected a positive number of seconds, got {dt}")
+    if path.suffix == ".net":
+        from ..netx.reader import read_netx
+
+        return Imported(read_netx(path), True, "netx", "", ())
+    if dt is None or not (dt > 0 and np.isfinite(dt)):
+        raise NetworkError(f"dt: expected a positive number of seconds (NIR does not store it), got {dt}")
     if writer is not None and writer not in WRITERS:
-        raise NetworkError(f"writer: expected {', '.join(WRITERS)}, got {writer!r}")
-    graph = read_nir_graph(path)
+        raise NetworkError(f"writer: expected one of {', '.join(WRITERS)}, got {writer}")
+    if input_max is not None and not 1 <= input_max <= 255:
+        raise NetworkError(f"input-max: expected 1 to 255, got {input_max}")
+    file = read_float_file(path)
+    if writer is None or WRITERS[writer] is EULER:
+        try:
+            return Imported(read_nir(path, dt=dt), True, "sdsnn's dialect", "", ())
+        except (NetworkError, UnsupportedNode, FileError):
+            pass  # floats that stand for no integers
     try:
-        return _import(graph, dt, writer, calibrate, seed)
+        return _quantised(file, dt, writer, calibrate, seed, input_max, force)
     except FileError:
         raise
     except SdsnnError as error:
@@ -72,42 +127,76 @@ def import_file(
 
 
 def read_nir_graph(path: Path) -> Any:
-    """Return a file's graph as nir reads it, without NIR's type check. Raises FileError in one line."""
+    """Return a file's graph as the nir package reads it, without its type check. Raises FileError in one line."""
     with open_hdf5(path, "a NIR graph (.nir)"):
-        # Without NIR's own type check, which refuses kernels that are not square and what some tools write.
         return import_nir().read(path, type_check=False)
 
 
-def _import(graph: Any, dt: float, writer: str | None, calibrate: Path | None, seed: int) -> Imported:
-    if writer is None or WRITERS[writer] == "euler":
-        try:
-            return Imported(from_nir(graph, dt=dt), True, "sdsnn's dialect", "", ())
-        except (NetworkError, UnsupportedNode):
-            pass  # floats that stand for no integers
-    read = read_graph(graph, dt, None if writer is None else WRITERS[writer])
-    inputs = _random(read, seed) if calibrate is None else _given(read, calibrate)
-    made = quantise(read, inputs, calibrate=calibrate is not None)
-    data = f"random spikes, rate {RANDOM_RATE}" if calibrate is None else calibrate.name
-    return Imported(made.network, False, writer or read.writer, data, made.reports)
+def _quantised(
+    file: FloatFile,
+    dt: float,
+    writer: str | None,
+    calibrate: Path | None,
+    seed: int,
+    input_max: int | None,
+    force: bool,
+) -> Imported:
+    graph = read_graph(file, dt, writer)
+    if calibrate is None:
+        inputs, data = _random(graph, seed, input_max or 1)
+    else:
+        inputs, data = _given(graph, calibrate, input_max), calibrate.name
+    late = max(start_steps(graph).values(), default=0)
+    few = {name: x[:ORACLE_SAMPLES, : ORACLE_STEPS + late] for name, x in inputs.items()}
+    checked = refuse_misreading(graph, few)
+    result = quantise(graph, inputs, calibrate=calibrate is not None, input_max=input_max)
+    problems = problems_of(graph, result, inputs)
+    if problems and not force:
+        raise NetworkError(f"{'; '.join(problems)}. {likely_cause(graph, dt)} (--force goes on)")
+    return _imported(graph, result, data, checked, problems)
 
 
-def _random(graph: FloatGraph, seed: int) -> dict[str, npt.NDArray[np.uint8]]:
-    rng = np.random.default_rng(seed)
-    return {
-        name: (rng.random((RANDOM_SAMPLES, RANDOM_STEPS, int(np.prod(shape)))) < RANDOM_RATE).astype(np.uint8)
-        for name, shape in graph.inputs.items()
-    }
+def _imported(graph: FloatGraph, result: Quantised, data: str, checked: int, problems: tuple[str, ...]) -> Imported:
+    notes = (*graph.notes, *((WRITERS[graph.writer].resets,) if WRITERS[graph.writer].resets else ()))
+    return Imported(result.network, False, graph.writer, data, result.reports, notes, checked, problems)
 
 
-def _given(graph: FloatGraph, path: Path) -> Mapping[str, npt.NDArray[np.uint8]]:
+def _random(graph: FloatGraph, seed: int, largest: int) -> tuple[dict[str, npt.NDArray[np.uint8]], str]:
+    """Return random input and its description, at the lowest rate at which all neurons that can spike in it do."""
+    best: tuple[int, dict[str, npt.NDArray[np.uint8]], float] | None = None
+    steps = RANDOM_STEPS + max(start_steps(graph).values(), default=0)
+    for rate in RANDOM_RATES:
+        rng = np.random.default_rng(seed)
+        inputs = {}
+        for name, shape in graph.inputs.items():
+            size = (RANDOM_SAMPLES, steps, int(np.prod(shape)))
+            spikes = (rng.random(size) < rate).astype(np.uint8)
+            inputs[name] = spikes if largest == 1 else spikes * rng.integers(1, largest + 1, size).astype(np.uint8)
+        trains, _ = float_run(graph, inputs)
+        active = sum(bool(train.any()) for name, train in trains.items() if graph.neurons[name].fires)
+        if best is None or active > best[0]:
+            best = (active, inputs, rate)
+        if active == sum(neurons.fires for neurons in graph.neurons.values()):
+            break
+    assert best is not None
+    raised = "" if best[2] == RANDOM_RATES[0] else f", raised from {RANDOM_RATES[0]} until neurons spiked"
+    return best[1], f"random spikes, rate {best[2]}{raised}"
+
+
+def _given(graph: FloatGraph, path: Path, input_max: int | None) -> dict[str, npt.NDArray[np.uint8]]:
     if len(graph.inputs) != 1:
-        raise NetworkError(f"calibration data: expected a graph with one input, got {', '.join(sorted(graph.inputs))}")
+        raise NetworkError(f"calibration data: expected a graph with one input, got {', '.join(graph.inputs)}")
     name, shape = next(iter(graph.inputs.items()))
     spikes, _ = read_spikes(path)
     size = int(np.prod(shape))
     if spikes.ndim < 3 or int(np.prod(spikes.shape[2:])) != size:
-        raise FileError(f"data {path}: expected (samples, steps, {size}), got shape {spikes.shape}")
+        raise FileError(f"data {path}: expected shape (samples, steps, {size}), got {spikes.shape}")
     whole = spikes.reshape(*spikes.shape[:2], size)
-    if whole.size == 0 or whole.min() < 0 or whole.max() > 255 or np.any(whole != np.rint(whole)):
-        raise FileError(f"data {path}: expected integers 0..255, got values that are no spikes")
+    top = input_max or 255
+    if whole.size == 0 or whole.min() < 0 or whole.max() > top or np.any(whole != np.rint(whole)):
+        span = f"{whole.min():g}..{whole.max():g}" if whole.size else "no values"
+        raise FileError(f"data {path}: expected whole numbers 0..{top}, got {span}")
     return {name: whole.astype(np.uint8)}
+
+
+__all__ = ["WRITERS", "Imported", "import_file"]

@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from .graph import FloatGraph
+from .operators import Floats
+
+Trains = dict[str, npt.NDArray[np.uint8]]
+CHUNK_BYTES = 2**28  # of one operator's result at a time
 
 
-def depths(graph: FloatGraph) -> dict[str, int]:
+def order_of(graph: FloatGraph) -> list[str]:
+    """Return the neurons in the order in which they act within a step of their framework.
+
+    Depth first from the inputs, so that every map leads to later neurons, but for those that close a loop: these
+    bring the spikes of the last step.
+    """
+    done: list[str] = []
+    seen: set[str] = set()
+    after: dict[str, list[str]] = {}
+    for found in graph.maps.values():
+        after.setdefault(found.source, []).append(found.target)
+    for root in (*graph.inputs, *graph.neurons):
+        stack: list[tuple[str, Iterator[str]]] = [] if root in seen else [(root, iter(after.get(root, [])))]
+        seen.add(root)
+        while stack:
+            name, targets = stack[-1]
+            target = next((each for each in targets if each not in seen), None)
+            if target is None:
+                done.append(name)
+                stack.pop()
+            else:
+                seen.add(target)
+                stack.append((target, iter(after.get(target, []))))
+    return [name for name in reversed(done) if name in graph.neurons]
+
+
+def start_steps(graph: FloatGraph) -> dict[str, int]:
     """Return for every input (0) and every set of neurons how many steps later than its framework a Network runs it.
 
     A framework passes spikes on within a step, a Network from one step to the next; so neurons at the end of a path of
     n maps run n steps later. Of several paths the longest counts. Maps that close a loop are left out.
     """
-    order: list[str] = []
-    back: set[str] = set()
-    state: dict[str, int] = {}
-
-    def visit(name: str) -> None:
-        state[name] = 1
-        for key, found in graph.maps.items():
-            if found.source == name:
-                if state.get(found.target) == 1:
-                    back.add(key)
-                elif found.target not in state:
-                    visit(found.target)
-        state[name] = 2
-        order.append(name)
-
-    for name in (*graph.inputs, *graph.neurons):
-        if name not in state:
-            visit(name)
+    order = order_of(graph)
+    place = {name: i for i, name in enumerate(order)}
     result = dict.fromkeys((*graph.inputs, *graph.neurons), 0)
-    for name in reversed(order):
-        for key, found in graph.maps.items():
-            if found.source == name and key not in back:
+    for name in (*graph.inputs, *order):
+        for found in graph.maps.values():
+            if found.source == name and (name in graph.inputs or place[name] < place[found.target]):
                 result[found.target] = max(result[found.target], result[name] + 1)
     return result
 
@@ -46,53 +60,180 @@ def depths(graph: FloatGraph) -> dict[str, int]:
 def map_delays(graph: FloatGraph) -> dict[str, npt.NDArray[np.int64]]:
     """Return for every map the steps (size of its source) beyond the one of transport, which may be negative.
 
-    They hold what keeps paths of different length in step, and the graph's own delays, rounded to whole steps.
+    They hold what keeps paths of different length in step, and the graph's own delays, rounded to whole steps. A map
+    that closes a loop brings the spikes of the last step, unless the graph itself delays them by a step or more.
     """
-    depth = depths(graph)
+    start = start_steps(graph)
+    place = {name: i for i, name in enumerate(order_of(graph))}
     result = {}
     for name, found in graph.maps.items():
-        loop = depth[found.target] <= depth[found.source]
-        extra = depth[found.target] - depth[found.source] - (0 if loop else 1)
-        result[name] = np.rint(found.delay / graph.dt).astype(np.int64) + extra
+        own = np.rint(found.delay / graph.dt).astype(np.int64)
+        closes = found.source in place and place[found.source] >= place[found.target]
+        feedback = np.where(own > 0, 0, 1) if closes else 0
+        result[name] = own + feedback + start[found.target] - start[found.source] - 1
     return result
 
 
-def float_run(
-    graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]
-) -> tuple[dict[str, npt.NDArray[np.uint8]], dict[str, npt.NDArray[np.float64]]]:
-    """Simulate; neurons of depth n start in step n, when the first spikes can reach them.
+class Dynamics(Protocol):
+    """What neurons and maps do in a run: floats, or the integers that stand for them."""
 
-    inputs: name -> (samples, steps, size). Returns neurons -> (samples, steps, size) uint8 spikes, and float64 voltages
-    (before reset). Delays that would be negative (feedback over several layers) are taken as 0.
+    def rest(self, name: str, n_samples: int) -> Any:
+        """Return the state of neurons before their first step."""
+        ...
+
+    def apply(self, key: str, spikes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return what a map makes of spikes (batch, size of its source)."""
+        ...
+
+    def constant(self, name: str) -> npt.NDArray[Any]:
+        """Return the drive (size,) that reaches neurons in every step."""
+        ...
+
+    def step(self, name: str, state: Any, drive: npt.NDArray[Any]) -> tuple[Any, npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the next state, the spikes, and the voltages before reset, all (samples, size)."""
+        ...
+
+
+class FloatDynamics:
+    """The float graph itself."""
+
+    def __init__(self, graph: FloatGraph) -> None:
+        self.graph = graph
+
+    def rest(self, name: str, n_samples: int) -> tuple[Floats, Floats]:
+        """Return current 0 and the voltage that neurons start from."""
+        start = self.graph.neurons[name].start
+        return np.zeros((n_samples, start.size)), np.tile(start, (n_samples, 1))
+
+    def apply(self, key: str, spikes: npt.NDArray[Any]) -> Floats:
+        """Return the weighted sums of spikes."""
+        return self.graph.maps[key].operator.apply(spikes.astype(np.float64))
+
+    def constant(self, name: str) -> Floats:
+        """Return the biases of the linear nodes in front of neurons."""
+        return self.graph.biases[name]
+
+    def step(self, name: str, state: tuple[Floats, Floats], drive: Floats) -> tuple[Any, npt.NDArray[Any], Floats]:
+        """Return one step of the recursion in `conventions.py`."""
+        neurons, (u, v) = self.graph.neurons[name], state
+        u = (1 - neurons.a) * u + neurons.gain * drive
+        v = (1 - neurons.b) * v + u + neurons.bias
+        spike = v > neurons.threshold if neurons.fires else np.zeros(v.shape, bool)
+        return (u, np.where(spike, 0.0, v)), spike, v
+
+
+def float_run(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> tuple[Trains, dict[str, Floats]]:
+    """Simulate in floats; neurons that start n steps late start in step n, when the first spikes can reach them.
+
+    Args:
+        graph: what `read_graph` returned.
+        inputs: name -> (samples, steps, size) spikes or counts.
+
+    Returns:
+        Neurons -> (samples, steps, size) uint8 spikes, and neurons -> the same of float64 voltages before reset.
+        Delays that would be negative (feedback over several layers) are taken as 0.
     """
+    return simulate(graph, inputs, FloatDynamics(graph))
+
+
+def simulate(
+    graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]], dynamics: Dynamics
+) -> tuple[Trains, dict[str, npt.NDArray[Any]]]:
+    """Return spikes and voltages of all neurons in the timing of a Network, as `float_run` does."""
     n_samples, n_steps, _ = next(iter(inputs.values())).shape
     trains: dict[str, npt.NDArray[Any]] = dict(inputs)
-    voltages: dict[str, npt.NDArray[np.float64]] = {}
-    state = {}
-    for name, n in graph.neurons.items():
-        trains[name] = np.zeros((n_samples, n_steps, n.a.size), np.uint8)
-        voltages[name] = np.zeros((n_samples, n_steps, n.a.size))
-        state[name] = (np.zeros((n_samples, n.a.size)), np.tile(n.start, (n_samples, 1)))
-    depth = depths(graph)
+    voltages: dict[str, npt.NDArray[Any]] = {}
+    start = start_steps(graph)
     steps = {name: np.maximum(delay, 0) for name, delay in map_delays(graph).items()}
-    for t in range(n_steps):
-        drive = {name: np.zeros((n_samples, n.a.size)) for name, n in graph.neurons.items()}
-        for name, m in graph.maps.items():
-            drive[m.target] += m.bias
-            for d in np.unique(steps[name]):
-                if t - 1 - d >= 0:
-                    arriving = trains[m.source][:, t - 1 - d] * (steps[name] == d)
-                    drive[m.target] += (m.matrix @ arriving.T).T
-        for name, n in graph.neurons.items():
-            if t < depth[name]:
-                continue
-            u, v = state[name]
-            u = (1 - n.a) * u + n.gain * drive[name]
-            v = (1 - n.b) * v + u + n.bias
-            voltages[name][:, t] = v
-            if n.fires:
-                spike = v > n.threshold
-                trains[name][:, t] = spike
-                v = np.where(spike, 0.0, v)
-            state[name] = (u, v)
+    for group in _groups(graph):
+        for name in group:
+            shape = (n_samples, n_steps, graph.neurons[name].a.size)
+            trains[name], voltages[name] = np.zeros(shape, np.uint8), np.zeros(shape)
+        inside = {key for key, m in graph.maps.items() if m.source in group and m.target in group}
+        drive = {name: _drive(graph, name, trains, steps, inside, dynamics) for name in group}
+        state = {name: dynamics.rest(name, n_samples) for name in group}
+        for t in range(n_steps):
+            for key in inside:
+                m = graph.maps[key]
+                for d in np.unique(steps[key]):
+                    if t - 1 - d >= 0:
+                        drive[m.target][:, t] += dynamics.apply(key, trains[m.source][:, t - 1 - d] * (steps[key] == d))
+            for name in group:
+                if t >= start[name]:
+                    state[name], spike, voltages[name][:, t] = dynamics.step(name, state[name], drive[name][:, t])
+                    trains[name][:, t] = spike
     return {name: trains[name] for name in graph.neurons}, voltages
+
+
+def _groups(graph: FloatGraph) -> list[list[str]]:
+    """Return the neurons in groups that do not depend on later groups; those of a loop are in one."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    order = order_of(graph)
+    place = {name: i for i, name in enumerate(order)}
+    pairs = [(place[m.source], place[m.target]) for m in graph.maps.values() if m.source in place]
+    rows, columns = (np.array([pair[i] for pair in pairs], int) for i in (0, 1))
+    adjacency = csr_matrix((np.ones(len(pairs)), (rows, columns)), shape=(len(order), len(order)))
+    _, label = connected_components(adjacency, directed=True, connection="strong")
+    groups: dict[int, list[str]] = {}
+    for i, name in enumerate(order):
+        groups.setdefault(int(label[i]), []).append(name)
+    return list(groups.values())
+
+
+def _drive(
+    graph: FloatGraph,
+    target: str,
+    trains: Mapping[str, npt.NDArray[Any]],
+    steps: Mapping[str, npt.NDArray[np.int64]],
+    inside: set[str],
+    dynamics: Dynamics,
+) -> npt.NDArray[Any]:
+    """Return what reaches neurons from outside their own loop, constants included: (samples, steps, size)."""
+    n_samples, n_steps, size = trains[target].shape
+    total = np.tile(dynamics.constant(target), (n_samples * n_steps, 1))
+    for key, m in graph.maps.items():
+        if m.target != target or key in inside:
+            continue
+        flat = delayed(trains[m.source], steps[key]).reshape(n_samples * n_steps, -1)
+        rows = max(1, CHUNK_BYTES // (8 * max(flat.shape[1], size)))
+        for first in range(0, len(flat), rows):
+            total[first : first + rows] += dynamics.apply(key, flat[first : first + rows])
+    return total.reshape(n_samples, n_steps, size)
+
+
+def framework_run(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> Trains:
+    """Return neurons -> (samples, steps, size) spikes in the framework's own timing: no step of transport, no delay
+    that does not fit. Slower than `float_run`, which is the same but for feedback over several layers."""
+    n_samples, n_steps, _ = next(iter(inputs.values())).shape
+    dynamics, order = FloatDynamics(graph), order_of(graph)
+    place = {name: i for i, name in enumerate(order)}
+    trains: dict[str, npt.NDArray[Any]] = dict(inputs)
+    for name in order:
+        trains[name] = np.zeros((n_samples, n_steps, graph.neurons[name].a.size), np.uint8)
+    state = {name: dynamics.rest(name, n_samples) for name in order}
+    for t in range(n_steps):
+        for name in order:
+            drive = np.tile(dynamics.constant(name), (n_samples, 1))
+            for key, m in graph.maps.items():
+                if m.target != name:
+                    continue
+                own = np.rint(m.delay / graph.dt).astype(np.int64)
+                closes = m.source in place and place[m.source] >= place[name]
+                steps = np.where(own > 0, own, 1) if closes else own
+                for d in np.unique(steps):
+                    if t >= d:
+                        drive += dynamics.apply(key, trains[m.source][:, t - d] * (steps == d))
+            state[name], trains[name][:, t], _ = dynamics.step(name, state[name], drive)
+    return {name: trains[name] for name in graph.neurons}
+
+
+def delayed(train: npt.NDArray[Any], steps: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Return spikes (samples, steps, size) as they arrive: one step of transport and `steps` (size,) later."""
+    late = np.zeros_like(train)
+    for d in np.unique(steps):
+        chosen = steps == d
+        if d + 1 < train.shape[1]:
+            late[:, d + 1 :, chosen] = train[:, : train.shape[1] - d - 1, chosen]
+    return late

@@ -1,35 +1,61 @@
-"""The one free number of a population: how many state units a float unit is."""
+"""The free number of each neuron: how many state units a float unit is.
+
+Only weight * gain / threshold and bias / threshold of a neuron can be observed, so every neuron (every channel where a
+kernel is shared over places) has one scale of its own. `S` is in state units per unit of what the weights sum up:
+
+    weight = round(W S / 64), even, -256..254       s = S / |gain|, state units per unit of voltage
+    threshold = round(theta s / 64)    bias = round(c s)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
-from sdsnn_core.arithmetic import decay
+from sdsnn_core.arithmetic import DECAY_UNITY, decay
 from sdsnn_core.network import THRESHOLD_MAX
 
-from .graph import LinearMap
-from .nodes import FloatNeurons, Floats
+from .nodes import FloatNeurons
+from .operators import Convolved, Floats, Identity, Matrix, Operator, matrix_of
 
 LOWEST, HIGHEST, STEP = -256, 254, 2  # even weights: 8 bits with a sign, legal on a chip and in netx
-CANDIDATES: Final = 48  # scales looked at, over two octaves below the largest that clips nothing
-TRIED: Final = 6  # of them run on data, and as many that clip the largest weights
+CANDIDATES: Final = 32  # scales looked at, over two octaves below the largest that clips nothing
+TRIED: Final = 5  # of them run on data, and as many that clip the largest weights
 CLIPPING: Final = (1.1, 1.25, 1.5, 2.0)
+UNWEIGHTED: Final = 4096.0  # state units per unit of voltage where no weight says what would be good
 
 
-def integer_weights(wanted: Floats) -> tuple[npt.NDArray[np.int64], int, int, float]:
-    """Return even integers for weights in 1/64, how many were clipped, how many became 0, and the largest error.
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """One map into the neurons at hand, with the sign of their gain in its weights; delay in steps, (size,)."""
 
-    The error is relative to the largest weight.
-    """
+    name: str
+    source: str
+    operator: Operator
+    delay: npt.NDArray[np.int64]
+
+
+class Rounded(NamedTuple):
+    """Integers for weights in 1/64, and how many were clipped, how many became 0, the largest error of a weight."""
+
+    weights: npt.NDArray[np.int64]
+    clipped: int
+    vanished: int
+    error: float
+
+
+def integer_weights(wanted: Floats) -> Rounded:
+    """Return even integers for weights in 1/64; the error is relative to the largest weight."""
     rounded = STEP * np.rint(wanted / STEP)
     clipped = np.clip(rounded, LOWEST, HIGHEST)
     largest = float(np.abs(wanted).max(initial=0.0))
     error = float(np.abs(clipped - wanted).max(initial=0.0)) / largest if largest else 0.0
-    return (
+    return Rounded(
         clipped.astype(np.int64),
         int((rounded != clipped).sum()),
         int(((clipped == 0) & (wanted != 0)).sum()),
@@ -37,97 +63,166 @@ def integer_weights(wanted: Floats) -> tuple[npt.NDArray[np.int64], int, int, fl
     )
 
 
-def search_scale(
-    neurons: FloatNeurons,
-    arriving: Mapping[str, LinearMap],
-    delays: Mapping[str, npt.NDArray[np.int64]],
-    data: Mapping[str, npt.NDArray[Any]] | None,
-    wanted: npt.NDArray[np.uint8],
-    depth: int,
-) -> float:
-    """Return the scale of a population, in state units per float unit.
+def signed(operator: Operator, neurons: FloatNeurons, where: str) -> Operator:
+    """Return an operator with the sign of its neurons' gain in its weights."""
+    sign = np.sign(neurons.gain)
+    if (sign > 0).all():
+        return operator
+    matrix = sparse.diags(sign) @ matrix_of(operator, where)
+    return Matrix(operator.shape, operator.out_shape, sparse.csr_matrix(matrix))
 
-    Among CANDIDATES scales the one whose integers keep weight / threshold best; with data (name -> (samples, steps,
-    size), what the sources emit) the one of the TRIED best, and of some that clip, whose neurons differ in the fewest
-    bins from `wanted` (samples, steps, size), each population by itself. delays: of the maps, in steps.
-    """
-    weights = [m.matrix.data * neurons.gain[m.matrix.tocoo().row] for m in arriving.values()]
-    flat = np.concatenate(weights) if weights else np.zeros(0)
-    flat = flat[flat != 0]
-    if not flat.size:
-        return 4096.0
-    largest = 64 * min(
-        HIGHEST / flat.max() if flat.max() > 0 else np.inf, LOWEST / flat.min() if flat.min() < 0 else np.inf
+
+class Groups:
+    """Which neurons share a scale: each for itself, or those of a channel where a kernel is shared over places."""
+
+    def __init__(self, neurons: FloatNeurons, arrivals: list[Arrival]) -> None:
+        size = neurons.a.size
+        self.by_channel = any(isinstance(arrival.operator, Convolved) for arrival in arrivals)
+        self.n = neurons.shape[0] if self.by_channel else size
+        self.of_neuron = np.arange(size) // (size // self.n)
+
+    def of_weights(self, operator: Operator) -> npt.NDArray[np.int64]:
+        """Return the group of each stored weight, in the order of `weights_of`."""
+        if isinstance(operator, Convolved):
+            return np.repeat(np.arange(operator.kernel.shape[0]), operator.kernel[0].size)
+        if isinstance(operator, Identity):
+            return self.of_neuron
+        return self.of_neuron[np.repeat(np.arange(operator.weights.shape[0]), np.diff(operator.weights.indptr))]
+
+
+def weights_of(operator: Operator) -> Floats:
+    """Return the stored weights of an operator, flat."""
+    if isinstance(operator, Convolved):
+        return operator.kernel.reshape(-1)
+    if isinstance(operator, Identity):
+        return np.ones(int(np.prod(operator.shape)))
+    return np.asarray(operator.weights.data)
+
+
+def with_weights(operator: Operator, weights: npt.NDArray[Any]) -> Operator:
+    """Return an operator with other weights in the places of the old ones."""
+    if isinstance(operator, Convolved):
+        return replace(operator, kernel=weights.reshape(operator.kernel.shape))
+    size = int(np.prod(operator.shape))
+    old = sparse.identity(size, format="csr") if isinstance(operator, Identity) else operator.weights
+    shape = (int(np.prod(operator.out_shape)), size)
+    return Matrix(
+        operator.shape, operator.out_shape, sparse.csr_matrix((weights, old.indices, old.indptr), shape=shape)
     )
-    threshold = neurons.threshold[neurons.threshold > 0] if neurons.fires else np.zeros(0)
-    if threshold.size:
-        largest = min(largest, 64 * THRESHOLD_MAX / float(threshold.max()))
-    scales = largest * 2.0 ** -np.linspace(0, 2, CANDIDATES)
-    errors = [_static_error(flat, threshold, scale) for scale in scales]
-    ranked = scales[np.argsort(errors, kind="stable")]
-    if data is None or not neurons.fires:
-        return float(ranked[0])
-    drive = _drive(arriving, delays, data)
-    trials = [*ranked[:TRIED], *(largest * factor for factor in CLIPPING)]
-    differing = [_differing(neurons, arriving, drive, scale, wanted, depth) for scale in trials]
-    return float(trials[int(np.argmin(differing))])
 
 
-def _static_error(weights: Floats, threshold: Floats, scale: float) -> float:
-    """Return the mean squared error of weights in units of the threshold, as far as rounding makes it."""
-    integers = STEP * np.rint(weights * scale / 64 / STEP)
-    ratio = 1.0
-    if threshold.size:
-        whole = threshold * scale / 64
-        ratio = float(np.mean(np.maximum(np.rint(whole), 0.5) / whole))
-    return float(np.mean((integers * 64 / scale / ratio - weights) ** 2))
+def largest_scales(neurons: FloatNeurons, arrivals: list[Arrival], groups: Groups) -> Floats:
+    """Return for each group the largest S that clips neither a weight nor a threshold."""
+    high, low = np.zeros(groups.n), np.zeros(groups.n)
+    for arrival in arrivals:
+        weights, group = weights_of(arrival.operator), groups.of_weights(arrival.operator)
+        np.maximum.at(high, group, weights)
+        np.minimum.at(low, group, weights)
+    with np.errstate(divide="ignore"):
+        largest = 64 * np.minimum(
+            np.where(high > 0, HIGHEST / high, np.inf), np.where(low < 0, LOWEST / np.minimum(low, -1e-300), np.inf)
+        )
+        gain = np.abs(neurons.gain)
+        limit = np.where(neurons.threshold > 0, 64 * THRESHOLD_MAX * gain / neurons.threshold, np.inf)
+    if neurons.fires:
+        np.minimum.at(largest, groups.of_neuron, np.where(gain > 0, limit, np.inf))
+    plain = np.full(groups.n, np.inf)
+    np.minimum.at(plain, groups.of_neuron, UNWEIGHTED * np.where(gain > 0, gain, 1.0))
+    return np.where((high == 0) & (low == 0), np.minimum(largest, plain), largest)
 
 
-def _drive(
-    arriving: Mapping[str, LinearMap], delays: Mapping[str, npt.NDArray[np.int64]], data: Mapping[str, Any]
-) -> dict[str, npt.NDArray[Any]]:
-    """Return what the sources of each map emitted, (samples, steps, size), as late as it arrives."""
-    result = {}
-    for key, m in arriving.items():
-        train = np.asarray(data[m.source], np.int64)
-        late = np.zeros_like(train)
-        for d in np.unique(delays[key]):
-            here = delays[key] == d
-            if d + 1 < train.shape[1]:
-                late[:, d + 1 :, here] = train[:, : train.shape[1] - d - 1, here]
-        result[key] = late
-    return result
-
-
-def _differing(
+def search_scales(
     neurons: FloatNeurons,
-    arriving: Mapping[str, LinearMap],
-    drive: Mapping[str, npt.NDArray[Any]],
-    scale: float,
-    wanted: npt.NDArray[np.uint8],
-    depth: int,
-) -> int:
-    """Return in how many bins the integers differ, driven by what the float graph's sources emitted."""
-    n_samples, n_steps, size = wanted.shape
-    total = np.zeros((n_samples, n_steps, size), np.int64)
-    for key, m in arriving.items():
-        matrix = m.matrix.tocoo()
-        integers, *_ = integer_weights(matrix.data * neurons.gain[matrix.row] * (scale / 64))
-        matrix.data = integers
-        train = drive[key]
-        total += (matrix.tocsr() @ train.reshape(-1, train.shape[2]).T).T.reshape(total.shape)
-    a, b = (np.rint(4096 * x).astype(np.int64) for x in (neurons.a, neurons.b))
-    held = sum((neurons.gain * m.bias for m in arriving.values()), np.zeros(size))
-    held = np.divide(held, neurons.a, out=np.zeros(size), where=neurons.a > 0)
-    bias = np.rint((neurons.bias + held) * scale).astype(np.int64)
-    limit = 64 * np.rint(neurons.threshold * scale / 64).astype(np.int64)
+    arrivals: list[Arrival],
+    differing: Callable[[Floats], npt.NDArray[np.int64]] | None,
+) -> tuple[Floats, Floats]:
+    """Return S of each group: the best that clips nothing, and the best of all.
+
+    Among CANDIDATES scales those whose integers keep weight / threshold best; `differing` (S of each group -> bins that
+    differ in each group) then decides between the TRIED best of them and some that clip. Without it both are the same.
+    """
+    groups = Groups(neurons, arrivals)
+    largest = largest_scales(neurons, arrivals, groups)
+    factors = 2.0 ** -np.linspace(0, 2, CANDIDATES)
+    errors = np.stack([_static_error(neurons, arrivals, groups, largest * factor) for factor in factors])
+    ranked = largest * factors[np.argsort(errors, axis=0, kind="stable")]
+    if differing is None or not neurons.fires:
+        return ranked[0], ranked[0]
+    trials = np.stack([*ranked[:TRIED], *(largest * factor for factor in CLIPPING)])
+    counts = np.stack([differing(scale) for scale in trials])
+    columns = np.arange(groups.n)
+    unclipped = trials[np.argmin(counts[:TRIED], axis=0), columns]
+    return unclipped, trials[np.argmin(counts, axis=0), columns]
+
+
+def _static_error(neurons: FloatNeurons, arrivals: list[Arrival], groups: Groups, scale: Floats) -> Floats:
+    """Return for each group the mean squared error of its weights per threshold, as far as rounding makes it."""
+    ratio = np.ones(groups.n)
+    if neurons.fires:
+        gain = np.abs(neurons.gain)
+        whole = (
+            neurons.threshold * np.divide(scale[groups.of_neuron], gain, out=np.ones_like(gain), where=gain > 0) / 64
+        )
+        one = np.divide(np.maximum(np.rint(whole), 0.5), whole, out=np.ones_like(whole), where=whole > 0)
+        ratio = np.bincount(groups.of_neuron, one, groups.n) / np.bincount(groups.of_neuron, minlength=groups.n)
+    total, count = np.zeros(groups.n), np.zeros(groups.n)
+    for arrival in arrivals:
+        weights, group = weights_of(arrival.operator), groups.of_weights(arrival.operator)
+        integers = STEP * np.rint(weights * scale[group] / (64 * STEP))
+        total += np.bincount(group, (integers * 64 / (scale * ratio)[group] - weights) ** 2, groups.n)
+        count += np.bincount(group, weights != 0, groups.n)
+    return total / np.maximum(count, 1)
+
+
+def integer_drive(
+    arrivals: list[Arrival], groups: Groups, scale: Floats, late: Mapping[str, npt.NDArray[Any]]
+) -> npt.NDArray[np.int64]:
+    """Return the sum of integer weights that reaches each neuron in each step: (samples, steps, size) int64.
+
+    late: arrival -> what its source emitted, as late as it arrives, (samples, steps, size).
+    """
+    total: Any = 0
+    for arrival in arrivals:
+        group = groups.of_weights(arrival.operator)
+        rounded = integer_weights(weights_of(arrival.operator) * scale[group] / 64)
+        train = late[arrival.name]
+        flat = train.reshape(-1, train.shape[2]).astype(np.float64)
+        made = with_weights(arrival.operator, rounded.weights.astype(np.float64)).apply(flat)
+        total = total + np.rint(made).astype(np.int64).reshape(*train.shape[:2], -1)
+    return np.asarray(total)
+
+
+class IntegerNeurons(NamedTuple):
+    """Integer parameters (size,) int64 of neurons, in a Network's units; bias in state units."""
+
+    current_decay: npt.NDArray[np.int64]
+    voltage_decay: npt.NDArray[np.int64]
+    threshold: npt.NDArray[np.int64]
+    bias: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+
+
+def integer_neurons(neurons: FloatNeurons, constant: Floats, s: Floats) -> IntegerNeurons:
+    """Return the integers of neurons with `s` (size,) state units per unit. constant: float drive of every step."""
+    return IntegerNeurons(
+        np.rint(DECAY_UNITY * neurons.a).astype(np.int64),
+        np.rint(DECAY_UNITY * neurons.b).astype(np.int64),
+        np.clip(np.rint(neurons.threshold * s / 64), 0, THRESHOLD_MAX).astype(np.int64),
+        np.rint(constant * s).astype(np.int64),
+        np.rint(neurons.start * s).astype(np.int64),
+    )
+
+
+def integer_spikes(neurons: IntegerNeurons, drive: npt.NDArray[np.int64], first: int) -> npt.NDArray[np.uint8]:
+    """Return the spikes of integer neurons from step `first` on, (samples, steps, size); the sums do not wrap here."""
+    n_samples, n_steps, size = drive.shape
+    spikes = np.zeros(drive.shape, np.uint8)
     u = np.zeros((n_samples, size), np.int64)
-    v = np.tile(np.rint(neurons.start * scale).astype(np.int64), (n_samples, 1))
-    differing = 0
-    for t in range(depth, n_steps):
-        u = decay(u, a) + 64 * total[:, t]
-        v = decay(v, b) + u + bias
-        spike = v > limit
+    v = np.tile(neurons.start, (n_samples, 1))
+    for t in range(first, n_steps):
+        u = decay(u, neurons.current_decay) + 64 * drive[:, t]
+        v = decay(v, neurons.voltage_decay) + u + neurons.bias
+        spike = v > 64 * neurons.threshold
         v[spike] = 0
-        differing += int((spike != wanted[:, t]).sum())
-    return differing
+        spikes[:, t] = spike
+    return spikes

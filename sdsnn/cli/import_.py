@@ -15,15 +15,24 @@ if TYPE_CHECKING:
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A .nir file of norse, snnTorch, sinabs, spikingjelly, rockpool, ...")],
-    dt: Annotated[float, typer.Option(help="Seconds per step, which NIR does not store; most tools use 1e-4.")],
+    file: Annotated[Path, typer.Argument(help="A .nir file of norse, snnTorch, sinabs, ..., or a netx .net file.")],
+    dt: Annotated[
+        float | None, typer.Option(help="Seconds per step, which NIR does not store; most tools use 1e-4.")
+    ] = None,
     writer: Annotated[
         str | None, typer.Option(help="The tool that wrote it, if not recognised: snntorch, norse, sinabs, ...")
     ] = None,
     calibrate: Annotated[
         Path | None, typer.Option(help="Spikes (.npy, .npz) from which the scale of every layer is chosen.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: FILE.sdsnn.nir.")] = None,
+    input_max: Annotated[
+        int | None,
+        typer.Option(min=1, max=255, help="Largest value of an input bin, for counts; default from the data."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .nir or .net file; default FILE.sdsnn.nir.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write the file even if the network will not work.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random spikes used without --calibrate.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, as the last line.")] = False,
 ) -> None:
@@ -31,13 +40,13 @@ def import_(
 
     Writes a network in Loihi's integers, and reports the error of every node.
     """
+    from sdsnn.export.files import write_network
     from sdsnn.export.float_import.read import import_file
-    from sdsnn.export.nir_format.writer import write_nir
 
-    imported = import_file(file, dt, writer=writer, calibrate=calibrate, seed=seed)
+    imported = import_file(file, dt, writer=writer, calibrate=calibrate, seed=seed, input_max=input_max, force=force)
     target = output or file.with_suffix(".sdsnn.nir")
-    write_nir(imported.network, target)
     print_import(imported)
+    write_network(imported.network, target)
     typer.echo(f"{target}: {sum(p.size for p in imported.network.populations.values())} neurons")
     if as_json:
         typer.echo(json.dumps({**imported.as_dict(), "file": str(target)}))
@@ -65,6 +74,9 @@ def print_import(imported: Imported) -> None:
             str(node.saturated), str(node.vanished), f"{node.rate:.4f}", f"{node.rate_float:.4f}", str(node.silenced),
         )  # fmt: skip
     console().print(table)
+    typer.echo(f"reading compared with the graph run node by node: {imported.checked} bins, 0 differ")
+    for line in (*imported.notes, *(f"problem: {problem}" for problem in imported.problems)):
+        typer.echo(line)
     for node in imported.reports:
         for note in node.notes:
             typer.echo(f"{node.name}: {note}")

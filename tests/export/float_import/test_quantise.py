@@ -37,8 +37,8 @@ def lif(n: int, tau: float, r: float, threshold: float = 1.0) -> nir.LIF:
 @pytest.mark.parametrize(
     ("tau", "r", "writer"),
     [
-        (20 * DT, 20.0, "euler"),
-        (20.0, 1.0, "sinabs"),
+        (20 * DT, 20.0, "snntorch"),
+        (20 * DT, 0.95, "spyx"),
         (20 * DT, 20 * np.exp(-1 / 20), "rockpool"),
         (DT * 2e-3, 1.0, "norse"),
     ],
@@ -67,14 +67,17 @@ def test_calibration_never_makes_it_worse_on_its_data(tmp_path, rng) -> None:
 
 
 def test_what_cannot_be_known_is_asked_for(tmp_path) -> None:
-    path = write(tmp_path / "a.nir", lif(2, 20 * DT, 1.0), np.ones((2, 3)) / 3)
-    with pytest.raises(NetworkError, match=r"does not tell who wrote it; give the writer: snntorch"):
-        import_file(path, DT)
-    assert import_file(path, DT, writer="nir").writer == "nir"
-    with pytest.raises(NetworkError, match=r"writer: expected snntorch.*, got 'x'"):
+    path = write(tmp_path / "a.nir", lif(2, 20.0, 1.0), np.ones((2, 3)) / 3)
+    with pytest.raises(NetworkError, match=r"r = 1 with tau = 20 and dt = 1 s fits sinabs and nir; name the one"):
+        import_file(path, 1.0)
+    assert import_file(path, 1.0, writer="sinabs").writer == "sinabs"
+    odd = write(tmp_path / "b.nir", lif(2, 20 * DT, 3.0), np.ones((2, 3)) / 3)
+    with pytest.raises(NetworkError, match=r"r = 3 with tau = 0.002 .* name it \(--writer nir, snntorch"):
+        import_file(odd, DT)
+    with pytest.raises(NetworkError, match=r"writer: expected one of nir, snntorch, .* got x"):
         import_file(path, DT, writer="x")
     with pytest.raises(FileError, match="no such file"):
-        import_file(tmp_path / "b.nir", DT)
+        import_file(tmp_path / "c.nir", DT)
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason="set SDSNN_DATA to the folder that holds golden/")

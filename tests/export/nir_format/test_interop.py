@@ -193,7 +193,7 @@ def test_sinabs_cannot_have_what_it_has_no_layer_for(tmp_path: Path, rng: Any) -
         (one(bias=3), r"population 'a' bias: expected 0 .*, got 3..3"),
         (one(initial_voltage=-3), r"population 'a' initial_voltage: expected 0 .*, got -3..-3"),
         (one(threshold=NEVER_FIRES), r"population 'a' threshold: expected values below .*, got 131072..131072"),
-        (one(delay=2), r"projection 'w': got delays, which sinabs has not"),
+        (one(delay=2), r"projection 'w': expected no delays, got some: sinabs has none"),
         (recurrent(rng), r"projection 'loop': got a loop"),
         (uneven(), r"population 'a': got values that differ within an image"),
     ):

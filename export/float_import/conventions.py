@@ -1,0 +1,190 @@
+"""What tau, r, w_in and dt mean to the tool that wrote a neuron: one table, and how a tool is recognised.
+
+NIR gives the equations, tau dv/dt = (v_leak - v) + r i, but no step and no rule for how a spike enters them. Tools
+discretise differently, and some write other numbers than they compute with. Every convention here is one recursion
+
+    u <- (1 - a) u + g x        x: what the weights sum up
+    v <- (1 - b) v + u + c      then a spike where v > theta
+
+and the table says how a, b and g follow from the file. Its first column is what `--writer` takes.
+
+| writer | a, b | g of a LIF | g of a CubaLIF | recognised by |
+|---|---|---|---|---|
+| nir | dt/tau | b r | a w_in b r | never: it is NIR by forward Euler, to the letter |
+| snntorch, spikingjelly, lava-dl | dt/tau | b r | a w_in b r | r = tau/dt |
+| norse | dt^2/tau | b r | b r | r = 1, tau < dt (norse issue 411: tau is written as tau dt) |
+| norse-2025 | dt/tau | b r | b r | CubaLIF with r = w_in = 1, dt <= tau < 1 s |
+| sinabs | 1 - exp(-1/tau) | 1 | - | r = 1, tau >= 1: tau in steps (norm_input off) |
+| sinabs-norm | 1 - exp(-1/tau) | b | - | never: norm_input is not in the file |
+| rockpool | 1 - exp(-dt/tau) | 1 | 1 - a | r = tau/dt exp(-dt/tau) |
+| spyx | dt/tau | 1 | 1 | r = 1 - dt/tau = beta |
+| hxtorch, jaxsnn | dt/tau, tau in ms | b r | b r | never: r = w_in = 1, as several tools write it |
+
+An IF has no tau. Its g is r, but r dt where r = 1/dt (spikingjelly, and NIR to the letter); IF nodes are judged
+apart from the others, since one tool writes both in different ways (snnTorch issue 452).
+Where several rows fit, nothing is guessed: the error names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, final
+
+import numpy as np
+
+from sdsnn_core.errors import NetworkError, UnsupportedNode
+
+from .file import FloatNode
+from .operators import Floats
+
+Gain = Literal["nir", "b r", "b", "1", "1 - a"]
+
+
+@final
+@dataclass(frozen=True)
+class Convention:
+    """How one tool's parameters are read.
+
+    unit: seconds of one unit of tau; 0 where tau counts steps. squared: tau is divided by dt once more. exponential:
+    decays by exp instead of Euler. lif, cuba: the gain; None where the tool writes no such node. resets: what its
+    neurons do beyond NIR's one reset, which is the difference that integers cannot hold.
+    """
+
+    unit: float
+    squared: bool
+    exponential: bool
+    lif: Gain
+    cuba: Gain | None
+    resets: str = ""
+
+
+_SUBTRACTS = "its neurons subtract the threshold by default; here they reset"
+EULER: Final = Convention(1.0, False, False, "nir", "nir")
+WRITERS: Final[Mapping[str, Convention]] = {
+    "nir": EULER,
+    "snntorch": EULER,
+    "spikingjelly": EULER,
+    "lava-dl": EULER,
+    "norse": Convention(1.0, True, False, "b r", "b r"),
+    "norse-2025": Convention(1.0, False, False, "b r", "b r"),
+    "sinabs": Convention(0.0, False, True, "1", None, "its neurons may spike several times a step and subtract"),
+    "sinabs-norm": Convention(0.0, False, True, "b", None, "its neurons may spike several times a step and subtract"),
+    "rockpool": Convention(1.0, False, True, "1", "1 - a", _SUBTRACTS),
+    "spyx": Convention(1.0, False, False, "1", "1", "its neurons subtract the threshold, one step late"),
+    "hxtorch": Convention(1e-3, False, False, "b r", "b r"),
+    "jaxsnn": Convention(1e-3, False, False, "b r", "b r"),
+}
+
+
+def candidates(node: FloatNode, dt: float) -> tuple[str, ...]:
+    """Return the writers whose convention fits the parameters of a neuron with a tau, the likeliest first.
+
+    dt: seconds of a step. One name stands for all that read alike.
+    """
+    cuba = node.kind.startswith("Cuba")
+    r, tau = (np.asarray(node[name], np.float64) for name in ("r", "tau_mem" if cuba else "tau"))
+    finite = np.isfinite(np.broadcast_to(tau, np.broadcast_shapes(tau.shape, r.shape)))
+    if not finite.any():  # no leak in any neuron; r = tau/dt is infinite too
+        return ("snntorch",) if np.isinf(r).all() else ("nir",)
+    r, tau = np.broadcast_to(r, finite.shape)[finite], np.broadcast_to(tau, finite.shape)[finite]
+    steps = tau / dt
+
+    def near(wanted: Floats) -> bool:
+        return bool(np.allclose(r, wanted, rtol=1e-5, atol=0))
+
+    fitting = []
+    if near(steps):
+        fitting.append("snntorch")
+    if near(steps * np.exp(-1 / steps)):
+        fitting.append("rockpool")
+    if (steps > 1).all() and (steps < 1e4).all() and near(1 - 1 / steps):
+        fitting.append("spyx")
+    if not fitting and near(np.ones_like(r)):
+        if (tau < dt).all():
+            return ("norse",)
+        if not cuba and (tau >= 1).all():
+            fitting.append("sinabs")
+        if cuba and (tau < 1).all():
+            fitting.append("norse-2025")
+        if cuba and (tau >= 1).all():
+            fitting.append("hxtorch")
+        fitting.append("nir")
+    return tuple(fitting)
+
+
+def recognised(neurons: Mapping[str, FloatNode], dt: float) -> str:
+    """Return the writer of all neurons with a tau. Raises NetworkError where none or several fit.
+
+    A graph whose neurons have no tau is read as NIR to the letter: the gain of an IF does not depend on the writer.
+    """
+    by_writer: dict[str, str] = {}
+    for name, node in neurons.items():
+        if node.kind in ("IF", "I", "Threshold"):
+            continue
+        fitting = candidates(node, dt)
+        if len(fitting) != 1:
+            tau = np.asarray(node["tau_mem" if node.kind.startswith("Cuba") else "tau"], np.float64).reshape(-1)[0]
+            r = np.asarray(node["r"], np.float64).reshape(-1)[0]
+            what = f"node {name!r}: r = {r:g} with tau = {tau:g} and dt = {dt:g} s"
+            if fitting:
+                raise NetworkError(f"{what} fits {' and '.join(fitting)}; name the one that wrote it (--writer)")
+            raise NetworkError(
+                f"{what}: expected numbers of a known writer; name it (--writer {', '.join(WRITERS)}) or check dt"
+            )
+        by_writer.setdefault(fitting[0], name)
+    if len(by_writer) > 1:
+        pairs = " and ".join(f"{name!r} by {writer}" for writer, name in by_writer.items())
+        raise NetworkError(f"expected neurons of one writer, got {pairs}; name it (--writer)")
+    return next(iter(by_writer), "nir")
+
+
+def decay_per_step(tau: Floats, dt: float, writer: str, where: str) -> Floats:
+    """Return the share of a state that one step takes away; 0 for tau = inf. Raises NetworkError for tau < dt."""
+    convention = WRITERS[writer]
+    if (tau <= 0).any():
+        raise NetworkError(f"{where}: expected positive values, got {tau.min():g}")
+    step = dt * dt if convention.squared else dt
+    ratio = (1.0 if convention.unit == 0 else step / convention.unit) / tau
+    if convention.exponential:
+        return np.asarray(-np.expm1(-ratio))
+    if (ratio > 1 + 1e-5).any():
+        raise NetworkError(
+            f"{where}: expected at least one step of {dt:g} s for {writer!r}, got {tau.min():g}; "
+            "check dt, or name another writer"
+        )
+    return np.minimum(ratio, 1.0)
+
+
+def gain_of(node: FloatNode, writer: str, dt: float, a: Floats, b: Floats, where: str) -> Floats:
+    """Return g of a neuron with decays a and b, (size,) as they are."""
+    size = a.shape
+    r = np.broadcast_to(np.asarray(node.get("r", 1.0), np.float64).reshape(-1), size)
+    if node.kind == "Threshold":
+        return np.ones(size)
+    if node.kind in ("IF", "I"):
+        if not np.isfinite(r).all():
+            raise NetworkError(f"{where} r: expected finite numbers, got inf")
+        return r * dt if np.allclose(r * dt, 1, rtol=1e-5) else np.array(r)
+    convention = WRITERS[writer]
+    gain = convention.cuba if node.kind.startswith("Cuba") else convention.lif
+    if gain is None:
+        raise UnsupportedNode(f"{where}: expected LIF, IF or LI of {writer}, which writes no {node.kind}")
+    if gain == "1":
+        return np.ones(size)
+    if gain == "1 - a":
+        return 1 - a
+    if gain == "b":
+        return np.array(b)
+    drive = _product(b, r, size)
+    if gain == "nir" and node.kind.startswith("Cuba"):
+        drive = drive * _product(
+            a, np.broadcast_to(np.asarray(node.get("w_in", 1.0), np.float64).reshape(-1), size), size
+        )
+    return drive
+
+
+def _product(decay: Floats, factor: Floats, size: tuple[int, ...]) -> Floats:
+    """Return decay * factor; 1 where tau and the factor are infinite together (tau/dt, written without a leak)."""
+    both = (decay == 0) & np.isinf(factor)
+    return np.where(both, 1.0, np.where(both, 0.0, decay) * np.where(both, 0.0, factor))

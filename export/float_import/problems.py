@@ -1,0 +1,72 @@
+"""What cannot work in a quantised graph: found before a file is written, each a line that names the node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.network import THRESHOLD_MAX
+
+from .graph import FloatGraph
+from .nodes import LINEAR, NEURONS
+from .quantise import Quantised
+
+
+def problems_of(graph: FloatGraph, result: Quantised, inputs: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]:
+    """Return what makes the network useless, in the order of the file; nothing where it works."""
+    return (*_structure(graph), *_values(graph, result))
+
+
+def _structure(graph: FloatGraph) -> Iterator[str]:
+    after: dict[str, set[str]] = {}
+    for a, b in graph.edges:
+        after.setdefault(a, set()).add(b)
+    feeders = {name: {m.source for m in graph.maps.values() if m.target == name} for name in graph.neurons}
+    driven = {name: bool(graph.biases[name].any() or n.bias.any()) for name, n in graph.neurons.items()}
+    useful = _upstream_of_outputs(graph)
+    for name, node in graph.nodes.items():
+        if node.kind in NEURONS and not feeders[name] and not driven[name]:
+            yield f"node {name!r}: nothing reaches these neurons"
+        elif node.kind in NEURONS and feeders[name] == {name} and not driven[name]:
+            yield f"node {name!r}: nothing but its own spikes reaches these neurons"
+        if node.kind in LINEAR and not after.get(name):
+            yield f"node {name!r}: its result leads nowhere"
+        elif node.kind in NEURONS and name not in useful:
+            yield f"node {name!r}: its spikes reach no Output"
+
+
+def _upstream_of_outputs(graph: FloatGraph) -> set[str]:
+    before: dict[str, set[str]] = {}
+    for a, b in graph.edges:
+        before.setdefault(b, set()).add(a)
+    found = {name for name, node in graph.nodes.items() if node.kind == "Output"}
+    stack = list(found)
+    while stack:
+        for source in before.get(stack.pop(), ()):
+            if source not in found:
+                found.add(source)
+                stack.append(source)
+    return found
+
+
+def _values(graph: FloatGraph, result: Quantised) -> Iterator[str]:
+    for report, (name, neurons) in zip(result.reports, graph.neurons.items(), strict=True):
+        population = result.network.populations[report.name]
+        if report.weights and report.vanished == report.weights:
+            yield f"node {name!r}: all {report.weights} weights round to 0"
+        elif neurons.fires and report.vanished and (population.threshold >= THRESHOLD_MAX).all():
+            yield f"node {name!r}: all thresholds are at their limit, {THRESHOLD_MAX}"
+        if neurons.fires and report.rate_float > 0 and report.rate == 0:
+            yield f"node {name!r}: spikes in floats (rate {report.rate_float:.4f}), never in integers"
+    firing = [r for r, n in zip(result.reports, graph.neurons.values(), strict=True) if n.fires]
+    if firing and not any(report.rate_float for report in firing):
+        largest = max((float(np.max(np.abs(n.gain))) for n in graph.neurons.values()), default=0.0)
+        yield f"no neuron spikes on this input, in floats either (largest gain {largest:.3g})"
+
+
+def likely_cause(graph: FloatGraph, dt: float) -> str:
+    """Return what most often is behind it."""
+    return f"First suspects: the writer (read as {graph.writer}), then dt ({dt:g} s)"
