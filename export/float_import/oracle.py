@@ -99,7 +99,7 @@ class _Run:
             return self._scaled(x, np.asarray(node["scale"], np.float64))
         if node.kind in ("Linear", "Affine"):
             product = np.einsum("oi,ni->no", np.asarray(node["weight"], np.float64), x.reshape(self.n_samples, -1))
-            return product + np.asarray(node.get("bias", 0.0), np.float64).reshape(1, -1)
+            return np.asarray(product + np.asarray(node.get("bias", 0.0), np.float64).reshape(1, -1))
         if node.kind in ("Conv1d", "Conv2d", "SumPool2d", "AvgPool2d"):
             return _windows(node, x)
         return x

@@ -9,15 +9,14 @@ by its settled value as a bias, less a current that one neuron, which spikes in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core import reference
-from sdsnn_core.arithmetic import DECAY_UNITY, before_decay, decay
-from sdsnn_core.errors import NetworkError
+from sdsnn_core.arithmetic import DECAY_UNITY
 from sdsnn_core.network import (
     BIAS_EXP_MAX,
     BIAS_MAX,
@@ -38,21 +37,15 @@ from sdsnn_core.nodes import legal_name
 
 from ..nir_format.dialect import smallest_form
 from .graph import FloatGraph
-from .nodes import FloatNeurons
-from .operators import Convolved, Floats, Identity, Matrix, Operator, matrix_of
-from .run import Trains, delayed, float_run, framework_run, map_delays, simulate, start_steps
+from .operators import Convolved, Identity, Operator, matrix_of
+from .plan import Plan, judge_of, keep_clips_that_pay, plans_of, start_voltage
+from .run import Trains, float_run, framework_run, map_delays, start_steps
 from .scale import (
     HIGHEST,
     LOWEST,
     Arrival,
-    Groups,
-    IntegerNeurons,
-    integer_drive,
-    integer_neurons,
-    integer_spikes,
     integer_weights,
     search_scales,
-    signed,
     weights_of,
     with_weights,
 )
@@ -101,29 +94,6 @@ class Quantised:
     reports: tuple[NodeReport, ...]
 
 
-@dataclass
-class _Plan:
-    """One population on its way to integers: what arrives, the constant drive, and the scale of each group."""
-
-    neurons: FloatNeurons
-    arrivals: list[Arrival]
-    groups: Groups
-    constant: Floats
-    start: int
-    unclipped: Floats = field(default_factory=lambda: np.zeros(0))
-    scale: Floats = field(default_factory=lambda: np.zeros(0))
-
-    def per_neuron(self) -> Floats:
-        """Return s: state units per unit of voltage, (size,)."""
-        gain = np.abs(self.neurons.gain)
-        return np.divide(self.scale[self.groups.of_neuron], gain, out=np.ones_like(gain), where=gain > 0)
-
-    def integers(self) -> IntegerNeurons:
-        """Return the integer parameters, started so that `start` steps of bias lead to the float start."""
-        made = integer_neurons(self.neurons, self.constant, self.per_neuron())
-        return made._replace(start=_start(made, self.start))
-
-
 def quantise(
     graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]], *, calibrate: bool, input_max: int | None = None
 ) -> Quantised:
@@ -139,12 +109,12 @@ def quantise(
         NetworkError: delays or thresholds that no integers can stand for.
     """
     trains, voltages = float_run(graph, inputs)
-    plans = _plans(graph)
+    plans = plans_of(graph)
     for name, plan in plans.items():
-        judge = _judge(plan, {**inputs, **trains}, trains[name]) if calibrate else None
+        judge = judge_of(plan, {**inputs, **trains}, trains[name]) if calibrate else None
         plan.unclipped, plan.scale = search_scales(plan.neurons, plan.arrivals, judge)
     if calibrate:
-        _keep_clips_that_pay(graph, plans, inputs, trains, voltages)
+        keep_clips_that_pay(graph, plans, inputs, trains, voltages)
     nodes, projections, costs = _built(graph, plans, inputs, input_max)
     names = _names(graph)
     for name, source in graph.outputs.items():
@@ -180,122 +150,8 @@ def _wanted(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]], trains: T
     return shifted
 
 
-def _plans(graph: FloatGraph) -> dict[str, _Plan]:
-    delays, start = _checked_delays(graph), start_steps(graph)
-    plans = {}
-    for name, neurons in graph.neurons.items():
-        arrivals = [
-            Arrival(key, m.source, _kept_small(signed(m.operator, neurons, f"node {name!r}"), neurons), delays[key])
-            for key, m in graph.maps.items()
-            if m.target == name
-        ]
-        through = neurons.gain * graph.biases[name]
-        settled = np.divide(through, neurons.a, out=np.zeros_like(through), where=neurons.a > 0)
-        constant = neurons.bias + (settled if neurons.through_current else through)
-        plans[name] = _Plan(neurons, arrivals, Groups(neurons, arrivals), constant, start[name])
-    return plans
-
-
-def _kept_small(operator: Operator, neurons: FloatNeurons) -> Operator:
-    """Return a convolution as single weights where its image is not the neurons' own or its scales would differ."""
-    if not isinstance(operator, Convolved):
-        return operator
-    if operator.out_shape == neurons.shape and len(operator.shape) == 3:
-        return operator
-    return Matrix(operator.shape, operator.out_shape, matrix_of(operator, "a convolution into other shapes"))
-
-
-def _checked_delays(graph: FloatGraph) -> dict[str, Ints]:
-    """Return the delays of every map in steps; negative ones, of feedback over several layers, are 0."""
-    result = {name: np.maximum(steps, 0) for name, steps in map_delays(graph).items()}
-    for name, steps in result.items():
-        if steps.size and steps.max() > DELAY_MAX:
-            raise NetworkError(
-                f"node {name!r}: expected delays of up to {DELAY_MAX} steps (with what keeps paths of different length "
-                f"in step), got {int(steps.max())}"
-            )
-    return result
-
-
-def _judge(plan: _Plan, everything: Mapping[str, npt.NDArray[Any]], wanted: npt.NDArray[np.uint8]) -> Any:
-    """Return a function S -> differing bins of each group, driven by what the float graph's sources emit."""
-    late = {arrival.name: delayed(everything[arrival.source], arrival.delay) for arrival in plan.arrivals}
-
-    def differing(scale: Floats) -> Ints:
-        plan.scale = scale
-        spikes = integer_spikes(plan.integers(), integer_drive(plan.arrivals, plan.groups, scale, late), plan.start)
-        bins = (spikes[:, plan.start :] != wanted[:, plan.start :]).sum(axis=(0, 1))
-        return np.bincount(plan.groups.of_neuron, bins, plan.groups.n).astype(np.int64)
-
-    return differing if plan.arrivals else None
-
-
-class _IntegerDynamics:
-    """The integers that stand for a float graph, for `simulate`."""
-
-    def __init__(self, graph: FloatGraph, plans: Mapping[str, _Plan]) -> None:
-        self.neurons = {name: plan.integers() for name, plan in plans.items()}
-        self.fires = {name: plan.neurons.fires for name, plan in plans.items()}
-        self.operators = {}
-        for plan in plans.values():
-            for arrival in plan.arrivals:
-                group = plan.groups.of_weights(arrival.operator)
-                rounded = integer_weights(weights_of(arrival.operator) * plan.scale[group] / 64)
-                self.operators[arrival.name] = with_weights(arrival.operator, rounded.weights.astype(np.float64))
-
-    def rest(self, name: str, n_samples: int) -> Any:
-        start = self.neurons[name].start
-        return np.zeros((n_samples, start.size), np.int64), np.tile(start, (n_samples, 1))
-
-    def apply(self, key: str, spikes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.rint(self.operators[key].apply(spikes.astype(np.float64))).astype(np.int64)
-
-    def constant(self, name: str) -> npt.NDArray[Any]:
-        return np.zeros(self.neurons[name].start.size, np.int64)
-
-    def step(self, name: str, state: Any, drive: npt.NDArray[Any]) -> Any:
-        neurons, (u, v) = self.neurons[name], state
-        u = decay(u, neurons.current_decay) + 64 * drive
-        v = decay(v, neurons.voltage_decay) + u + neurons.bias
-        spike = v > 64 * neurons.threshold if self.fires[name] else np.zeros(v.shape, bool)
-        return (u, np.where(spike, 0, v)), spike, v
-
-
-def _keep_clips_that_pay(
-    graph: FloatGraph,
-    plans: Mapping[str, _Plan],
-    inputs: Mapping[str, npt.NDArray[Any]],
-    trains: Trains,
-    voltages: Mapping[str, Floats],
-) -> None:
-    """Undo the clipping of a population's weights where the outputs are nearer to the float graph without it."""
-    sources = list(dict.fromkeys(graph.outputs.values()))
-
-    def cost() -> float:
-        spikes, states = simulate(graph, inputs, _IntegerDynamics(graph, plans))
-        total = 0.0
-        for source in sources:
-            if graph.neurons[source].fires:
-                total += float((spikes[source] != trains[source]).mean())
-            else:
-                spread = float(np.std(voltages[source])) or 1.0
-                total += float(np.abs(states[source] / plans[source].per_neuron() - voltages[source]).mean()) / spread
-        return total
-
-    best = cost()
-    for plan in plans.values():
-        if np.array_equal(plan.scale, plan.unclipped):
-            continue
-        chosen = plan.scale
-        plan.scale = plan.unclipped
-        if (now := cost()) < best:
-            best = now
-        else:
-            plan.scale = chosen
-
-
 def _built(
-    graph: FloatGraph, plans: Mapping[str, _Plan], inputs: Mapping[str, npt.NDArray[Any]], input_max: int | None
+    graph: FloatGraph, plans: Mapping[str, Plan], inputs: Mapping[str, npt.NDArray[Any]], input_max: int | None
 ) -> tuple[dict[str, Node], dict[str, Projection], dict[str, dict[str, Any]]]:
     names = _names(graph)
     nodes: dict[str, Node] = {
@@ -320,7 +176,7 @@ def _built(
     return nodes, projections, costs
 
 
-def map_delays_of(graph: FloatGraph, plan: _Plan) -> Ints:
+def map_delays_of(graph: FloatGraph, plan: Plan) -> Ints:
     """Return the delays of the maps into a population as they would have to be, which may be negative."""
     every = map_delays(graph)
     return np.concatenate([every[arrival.name] for arrival in plan.arrivals] or [np.zeros(0, np.int64)])
@@ -335,7 +191,7 @@ def _names(graph: FloatGraph) -> dict[str, str]:
     return result
 
 
-def _population(plan: _Plan) -> tuple[Population, dict[str, Any]]:
+def _population(plan: Plan) -> tuple[Population, dict[str, Any]]:
     neurons, s, made = plan.neurons, plan.per_neuron(), plan.integers()
 
     def shaped(values: npt.NDArray[Any]) -> Ints:
@@ -359,7 +215,9 @@ def _population(plan: _Plan) -> tuple[Population, dict[str, Any]]:
         exponent += 1
     bias = np.clip(np.rint(constant / 2**exponent), -BIAS_MAX, BIAS_MAX).astype(np.int64)
     saturated += int((np.abs(constant) > (BIAS_MAX + 0.5) * 2**exponent).sum())
-    start = _start(made._replace(bias=bias << exponent, start=np.rint(neurons.start * s).astype(np.int64)), plan.start)
+    start = start_voltage(
+        made._replace(bias=bias << exponent, start=np.rint(neurons.start * s).astype(np.int64)), plan.start
+    )
     population = Population(
         neurons.shape,
         shaped(made.current_decay),
@@ -387,16 +245,8 @@ def _population(plan: _Plan) -> tuple[Population, dict[str, Any]]:
     return population, cost
 
 
-def _start(neurons: IntegerNeurons, steps: int) -> Ints:
-    """Return the voltage from which `steps` steps of bias alone lead to the start; where b = 1 nothing carries over."""
-    voltage = neurons.start
-    for _ in range(steps):
-        voltage = before_decay(voltage - neurons.bias, neurons.voltage_decay)
-    return voltage
-
-
 def _projection(
-    source: str, target: str, plan: _Plan, arrival: Arrival, graph: FloatGraph
+    source: str, target: str, plan: Plan, arrival: Arrival, graph: FloatGraph
 ) -> tuple[Projection, Any, int]:
     """Return the projection of a map, what rounding its weights did, and how many weights it had."""
     operator, delay = arrival.operator, arrival.delay
@@ -430,7 +280,7 @@ def _sparse(operator: Operator) -> bool:
 def _settling(
     graph: FloatGraph,
     name: str,
-    plan: _Plan,
+    plan: Plan,
     names: Mapping[str, str],
     nodes: dict[str, Node],
     projections: dict[str, Projection],

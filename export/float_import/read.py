@@ -6,7 +6,6 @@ Before anything is rounded, the maps that the file was read as are compared with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final

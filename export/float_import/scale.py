@@ -87,7 +87,8 @@ class Groups:
             return np.repeat(np.arange(operator.kernel.shape[0]), operator.kernel[0].size)
         if isinstance(operator, Identity):
             return self.of_neuron
-        return self.of_neuron[np.repeat(np.arange(operator.weights.shape[0]), np.diff(operator.weights.indptr))]
+        rows = np.repeat(np.arange(operator.weights.shape[0]), np.diff(operator.weights.indptr))
+        return np.asarray(self.of_neuron[rows])
 
 
 def weights_of(operator: Operator) -> Floats:
