@@ -1,70 +1,17 @@
-"""TOML files that describe chips and prices: checked models, found by name or path, errors of one line."""
+"""TOML files that describe chips and prices, found by name or path."""
 
 from __future__ import annotations
 
-import sys
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from sdsnn.train.section import Section, explain, read_toml
 from sdsnn_core.errors import ConfigError, FileError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-
-class Frozen(BaseModel):
-    """A table of a TOML file: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Model = TypeVar("Model", bound=Frozen)
-
-
-class Readable(Protocol):
-    """A path, in the file system or inside the package."""
-
-    def read_text(self, encoding: str | None = None) -> str:
-        """Return the content."""
-        ...
-
-
-def toml_value(text: str | None, table: str, key: str) -> Any:
-    """Return one value of a TOML text, None where it is missing."""
-    try:
-        values = tomllib.loads(text or "").get(table)
-    except tomllib.TOMLDecodeError:
-        return None
-    return values.get(key) if isinstance(values, dict) else None
-
-
-def read_toml(path: Readable, where: str) -> dict[str, Any]:
-    """Return the parsed file. Raises FileError naming `where` if it is missing or is not TOML."""
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{where}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise FileError(f"{where}: is not a text file in UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise FileError(f"{where}: is not valid TOML ({error})") from None
-    return data
-
-
-def validation_problems(where: str, error: ValidationError) -> list[str]:
-    """Return one line per problem: where, what is wrong, what the file holds."""
-    problems = []
-    for item in error.errors(include_url=False):
-        place = ".".join(str(part) for part in item["loc"])
-        given = item.get("input")
-        shown = "" if isinstance(given, dict | list) else f", got {given!r}"
-        problems.append(f"{where}: {place + ': ' if place else ''}{item['msg']}{shown}")
-    return problems
+Model = TypeVar("Model", bound=Section)
 
 
 def shipped_names(folder: str) -> list[str]:
@@ -87,4 +34,4 @@ def load_named(model: type[Model], kind: str, folder: str, name: str | Path) -> 
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(validation_problems(f"{kind} {name}", error)) from None
+        raise ConfigError(explain(error, model, f"{kind} {name}")) from None

@@ -38,7 +38,7 @@ class _Room(ModuleType):
             config: a TOML file, the name of a shipped recipe (digits, mnist_mlp, ...), or a RunConfig.
             folder: run folder to make. Default: runs/<config>-<seed>.
             settings: overrides of keys of a file or recipe, such as "optimiser.epochs=20".
-            progress: told about every batch and epoch.
+            progress: called after every batch and epoch.
 
         Returns:
             The epoch that validation chose, its model, and how it does on the test split.
@@ -54,16 +54,9 @@ class _Room(ModuleType):
             >>> result.best_epoch
             0
         """
-        from .run.config import RunConfig, load_config, with_directory
-        from .run.run_folder import RunFolder
-        from .run.trainer import train
+        from .run.start import begin
 
-        resolved = config if isinstance(config, RunConfig) else with_directory(load_config(config, settings))
-        if folder is None:
-            folder = Path("runs") / f"{'run' if config is resolved else Path(str(config)).stem}-{resolved.seed}"
-        if not isinstance(folder, RunFolder):
-            folder = RunFolder.create(folder, resolved)
-        return train(resolved, folder, progress=progress)
+        return begin(config, folder, settings).train(progress)
 
 
 sys.modules[__name__].__class__ = _Room

@@ -1,4 +1,4 @@
-"""Which neuron updates are active, found again from the spikes that came in.
+"""Active neuron updates, computed from the spikes that came in.
 
 A neuron update is **active** in a step when the neuron receives at least one synaptic event in it, or spikes, or has
 a current u other than 0 after the step's update, or has a bias. Otherwise it is inactive. Davies 2018 prices both and
@@ -14,7 +14,7 @@ from scipy import sparse
 
 from sdsnn_core.activity import Activity
 from sdsnn_core.arithmetic import decay, int32, wrap_current
-from sdsnn_core.network import Network, Projection, Synapses
+from sdsnn_core.network import Network, Projection
 
 _CHUNK = 20_000_000  # state values replayed at once, to bound memory
 
@@ -32,17 +32,14 @@ def active_updates(
     incoming = [p for _, p in network.incoming(population)]
     if any(p.source not in activity.spikes for p in incoming):
         low = np.where(biased, everything, activity.counts[population].sum(axis=0))
-        high = np.full(node.size, everything, np.int64)
-        if not incoming:
-            high = low
-        return low.astype(np.int64), high
+        return low.astype(np.int64), np.full(node.size, everything, np.int64)
     wires = [_Replay(network, p) for p in incoming]
     rate = node.per_neuron("current_decay")
     total = np.zeros(node.size, np.int64)
     size = max(1, _CHUNK // (activity.n_steps * node.size))
     for start in range(0, activity.n_samples, size):
         part = slice(start, start + size)
-        n = len(range(*part.indices(activity.n_samples)))
+        n = min(size, activity.n_samples - start)
         arriving = np.zeros((n, activity.n_steps, node.size), np.int64)
         awake = np.zeros(arriving.shape, np.bool_)
         for p, wire in zip(incoming, wires, strict=True):
@@ -56,29 +53,25 @@ def active_updates(
             awake |= activity.spikes[population][part] != 0
         total += awake.sum(axis=(0, 1))
     low = np.where(biased, everything, total)
-    if population in activity.spikes or not _can_spike_asleep(node.per_neuron("initial_voltage")):
+    # With u = 0, no event and no bias the voltage only decays, so it crosses the threshold only from its start value.
+    if population in activity.spikes or not node.per_neuron("initial_voltage").any():
         return low, low
     return low, np.minimum(low + activity.counts[population].sum(axis=0), everything)
 
 
-def _can_spike_asleep(initial_voltage: npt.NDArray[np.int64]) -> bool:
-    # With u = 0, no event and no bias the voltage only decays, so it crosses the threshold only from its start value.
-    return bool((initial_voltage != 0).any())
-
-
 class _Replay:
-    """One projection as sparse matrices per delay, to find again what arrived when."""
+    """One projection as sparse matrices per delay, to compute what arrived in each step."""
 
     def __init__(self, network: Network, projection: Projection) -> None:
-        synapses = as_synapses(network, projection)
+        synapses = projection.synapses(network.shape_of(projection.source))
         shape = (network.size_of(projection.source), network.size_of(projection.target))
         delay = np.broadcast_to(synapses.delay, synapses.weight.shape)
         self.weight_exp = synapses.weight_exp
         self.by_delay = {}
         for d in np.unique(delay).tolist():
-            here = delay == d
-            where = (synapses.pre[here], synapses.post[here])
-            weight = synapses.weight[here].astype(np.int64)
+            chosen = delay == d
+            where = (synapses.pre[chosen], synapses.post[chosen])
+            weight = synapses.weight[chosen].astype(np.int64)
             self.by_delay[d] = (
                 sparse.csr_matrix((weight, where), shape=shape),
                 sparse.csr_matrix((np.ones_like(weight), where), shape=shape),
@@ -96,8 +89,3 @@ class _Replay:
             hits = (values @ one).toarray().reshape(n, steps, -1) != 0
             arriving[:, 1 + d :] += sums[:, :kept]
             awake[:, 1 + d :] |= hits[:, :kept]
-
-
-def as_synapses(network: Network, projection: Projection) -> Synapses:
-    """Return the point-to-point synapses of any projection."""
-    return projection.synapses(network.shape_of(projection.source))

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from sdsnn_core.activity import Activity
 from sdsnn_core.network import Network
 
-from .counts import count
+from .counts import count, dense_kind
 from .dense_shapes import DenseShapes, Unpruned
-from .placed import dense_kind
 from .prices import PriceList
 from .pricing import PICO, price_counts
 from .result import Baseline

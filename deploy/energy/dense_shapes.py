@@ -74,7 +74,8 @@ class DenseShapes:
 
     def fan_out(self, network: Network, name: str) -> npt.NDArray[np.int64]:
         """Return (size,) int64 synapses that leave each remaining unit of the source where no weight is absent."""
-        return FAN_OUT.for_(network.projections[name])(self, network, name)
+        p = network.projections[name]
+        return FAN_OUT.for_(p)(self, network, name, p)
 
     def connections(self, network: Network, name: str) -> int:
         """Return the synapses of projection `name` where no weight is absent."""
@@ -86,21 +87,20 @@ class DenseShapes:
 Unpruned = DenseShapes | Network | Mapping[str, int] | None
 
 
-FAN_OUT: Rules[Callable[[DenseShapes, Network, str], npt.NDArray[np.int64]]] = Rules("energy: dense fan-out")
-DENSE_TWIN: Rules[Callable[[DenseShapes, Network, str, Any, Any], Projection | None]] = Rules("placement: dense twin")
+FAN_OUT: Rules[Callable[[DenseShapes, Network, str, Any], npt.NDArray[np.int64]]] = Rules("energy: dense fan-out")
+DENSE_TWIN: Rules[Callable[[DenseShapes, Network, str, Any, Any, Any], Projection | None]] = Rules(
+    "placement: dense twin"
+)
 
 
 @FAN_OUT.of(Synapses)
-def _full_matrix(dense: DenseShapes, network: Network, name: str) -> npt.NDArray[np.int64]:
-    p = network.projections[name]
+def _full_matrix(dense: DenseShapes, network: Network, name: str, p: Synapses) -> npt.NDArray[np.int64]:
     return np.full(network.size_of(p.source), dense.size_of(network, p.target), np.int64)
 
 
 @FAN_OUT.of(Convolution)
-def _full_kernel(dense: DenseShapes, network: Network, name: str) -> npt.NDArray[np.int64]:
+def _full_kernel(dense: DenseShapes, network: Network, name: str, p: Convolution) -> npt.NDArray[np.int64]:
     """A full convolution treats all channels of a source alike: only the place of a unit matters."""
-    p = network.projections[name]
-    assert isinstance(p, Convolution)
     shape = network.shape_of(p.source)
     kernel, groups = dense.kernels.get(name, (p.kernel.shape, p.groups))
     rows, columns = (
@@ -123,7 +123,7 @@ def unpruned_network(network: Network, unpruned: Unpruned = None) -> Network | N
     nodes: dict[str, Node] = {name: _node(node, dense.shapes.get(name)) for name, node in network.nodes.items()}
     projections: dict[str, Projection] = {}
     for name, p in network.projections.items():
-        twin = DENSE_TWIN.for_(p)(dense, network, name, nodes[p.source], nodes[p.target])
+        twin = DENSE_TWIN.for_(p)(dense, network, name, p, nodes[p.source], nodes[p.target])
         if twin is None:
             return None
         projections[name] = twin
@@ -131,20 +131,15 @@ def unpruned_network(network: Network, unpruned: Unpruned = None) -> Network | N
 
 
 @DENSE_TWIN.of(Synapses)
-def _every_synapse(
-    dense: DenseShapes, network: Network, name: str, source: Input | Population, target: Population
-) -> Synapses:
-    p = network.projections[name]
+def _every_synapse(dense: DenseShapes, network: Network, name: str, p: Synapses, source: Any, target: Any) -> Synapses:
     pre, post = np.repeat(np.arange(source.size), target.size), np.tile(np.arange(target.size), source.size)
     return Synapses(p.source, p.target, pre, post, full_weights(pre.size), _delay(p), p.weight_exp)
 
 
 @DENSE_TWIN.of(Convolution)
 def _every_kernel_place(
-    dense: DenseShapes, network: Network, name: str, source: Input | Population, target: Population
+    dense: DenseShapes, network: Network, name: str, p: Convolution, source: Any, target: Any
 ) -> Convolution | None:
-    p = network.projections[name]
-    assert isinstance(p, Convolution)
     changed = (source.shape, target.shape) != (network.shape_of(p.source), network.shape_of(p.target))
     if changed and name not in dense.kernels:
         return None

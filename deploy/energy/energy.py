@@ -16,9 +16,8 @@ from .baselines import baselines
 from .counts import count
 from .dense_shapes import Unpruned
 from .prices import PriceList, default_price_lists
-from .pricing import price_counts
+from .pricing import price_counts, static_share, step_time
 from .result import EnergyReport
-from .time import static_share, step_time
 
 
 def price(

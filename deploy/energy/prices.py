@@ -10,7 +10,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ..toml_files import Frozen, load_named, shipped_names
+from sdsnn.train.section import Section
+
+from ..toml_files import load_named, shipped_names
 
 # Every way an inference on a chip spends energy. A total that lacks one of these says 'partial'.
 TERMS: dict[str, str] = {
@@ -42,21 +44,21 @@ QUANTITIES: dict[str, str] = {
 Grade = Literal["measured", "board fit", "simulated", "inferred"]
 
 
-class Price(Frozen):
+class Price(Section):
     """Energy of one event in picojoules."""
 
     pj: float = Field(ge=0, allow_inf_nan=False)
     note: str = ""
 
 
-class DenseAnn(Frozen):
+class DenseAnn(Section):
     """Energy of one multiply-accumulate of a dense network, picojoules."""
 
     mac_fp32_pj: float = Field(ge=0, allow_inf_nan=False)
     mac_int8_pj: float = Field(ge=0, allow_inf_nan=False)
 
 
-class Times(Frozen):
+class Times(Section):
     """Time of one event in nanoseconds, done one after the other within a core."""
 
     synaptic_event: float = Field(ge=0)
@@ -66,7 +68,7 @@ class Times(Frozen):
     barrier_max: float = Field(ge=0)
 
 
-class PriceList(Frozen):
+class PriceList(Section):
     """One source's prices.
 
     chip: the chip the prices are of. role: 'chip' for prices of a neuromorphic chip, which make the range that is

@@ -1,12 +1,17 @@
-"""Counts of an inference times the prices of one list."""
+"""Counts of an inference times the prices of one list: energy, time of a step, and the static energy meanwhile."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..placement.types import Placement
 from .prices import QUANTITIES, TERMS, PriceList
-from .result import Priced, Row
+from .result import Priced, Row, StaticShare, StepTime
 from .types import Counts, Span
 
-PICO = 1e-12
+PICO, NANO = 1e-12, 1e-9
 
 
 def price_counts(counts: Counts, prices: PriceList, chip: str = "loihi2") -> Priced:
@@ -14,15 +19,12 @@ def price_counts(counts: Counts, prices: PriceList, chip: str = "loihi2") -> Pri
     unpriced = dict(prices.unpriced)
     rows: list[Row] = []
     terms = prices.terms
-    for kind, amount in counts.events_by_kind.items():
-        each = _event_price(kind, prices)
-        if each is not None:
-            rows.append(_row("synaptic_event", f"synaptic events ({kind})", Span(amount, amount), each, prices))
-    for kind, amount in counts.zeros_by_kind.items():
-        each = _event_price(kind, prices)
-        if each is not None:
-            # Nothing public says whether a chip spends an event on a zero that a dense list stores: none, or all.
-            rows.append(_row("synaptic_event", f"stored zeros crossed ({kind})", Span(0.0, amount), each, prices))
+    events = [(kind, "synaptic events", Span(n, n)) for kind, n in counts.events_by_kind.items()]
+    # Nothing public says whether a chip spends an event on a zero that a dense list stores: none, or all.
+    events += [(kind, "stored zeros crossed", Span(0.0, n)) for kind, n in counts.zeros_by_kind.items()]
+    for kind, label, amount in events:
+        if (each := _event_price(kind, prices)) is not None:
+            rows.append(_row("synaptic_event", f"{label} ({kind})", amount, each, prices))
     if "neuron_update_active" in terms:
         active = counts.total_active
         idle = Span(counts.total_updates - active.high, counts.total_updates - active.low)
@@ -43,9 +45,7 @@ def price_counts(counts: Counts, prices: PriceList, chip: str = "loihi2") -> Pri
         else:
             rows.append(_row(quantity, label, Span(number, number), None, prices))
     covered = {row.term for row in rows} | set(unpriced) | set(prices.included)
-    for term in TERMS:
-        if term not in covered:
-            unpriced[term] = "no price in this list"
+    unpriced |= {term: "no price in this list" for term in TERMS if term not in covered}
     total = sum((row.joules for row in rows), Span(0.0, 0.0))
     if "neuron_update_active" in terms and not counts.total_active.exact:
         # An update that is not active is inactive: the ends of the two rows do not add up independently.
@@ -91,3 +91,39 @@ def _wording(prices: PriceList, chip: str) -> str:
     if prices.chip == chip:
         return f"priced for {names.get(chip, chip)}"
     return f"{names.get(prices.chip, prices.chip)}-priced"
+
+
+def step_time(counts: Counts, prices: PriceList) -> StepTime:
+    """Bound the mean step time from below by the busiest core. Needs counts made with a placement."""
+    assert counts.load is not None
+    assert prices.times_ns is not None
+    times, load = prices.times_ns, counts.load
+    updates = load.active * times.neuron_update_active + (load.neurons - load.active) * times.neuron_update_inactive
+    each = (load.events * times.synaptic_event + updates) * NANO
+    busiest = int(np.argmax(each))
+    core = float(each[busiest])
+    if load.worst_events is not None:
+        # The busiest core may change from step to step; its events alone are another lower bound.
+        core = max(core, load.worst_events * times.synaptic_event * NANO)
+    return StepTime(
+        prices.name,
+        core,
+        Span(core + times.barrier_min * NANO, core + times.barrier_max * NANO),
+        busiest,
+        float(each.mean()),
+        load.worst_events is not None,
+    )
+
+
+def static_share(
+    counts: Counts, lists: Sequence[PriceList], placement: Placement, dt_s: float
+) -> Iterator[StaticShare]:
+    """Yield static energy at the step time of each list and in real time (steps of dt_s), if a power is published."""
+    power = placement.static_power
+    if power is None:
+        return
+    watts = power.value * placement.n_chips
+    runs = [(f"as fast as {t.name} allows", step_time(counts, t).span_s) for t in lists if t.times_ns]
+    runs.append((f"in real time, {dt_s * 1e3:g} ms steps", Span(dt_s, dt_s)))
+    for title, span in runs:
+        yield StaticShare(title, span, watts, span.times(watts * counts.n_steps), power.citation)

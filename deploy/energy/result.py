@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .prices import PriceList
-from .time import StaticShare, StepTime
 from .types import Counts, Span, format_joules
 
 
@@ -52,6 +51,34 @@ class Baseline:
     assumption: str
     operations: float
     joules: Mapping[str, Span]
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Mean time of one step by one list's times, seconds.
+
+    core_s: what the busiest core needs, its events and updates one after the other. span_s: with the least and the
+    greatest barrier time added. busiest: its number. mean_core_s: the mean over cores, so that their ratio shows how
+    uneven the work is. per_step: whether the busiest core was taken step by step (spikes recorded) or on the mean.
+    """
+
+    list_name: str
+    core_s: float
+    span_s: Span
+    busiest: int
+    mean_core_s: float
+    per_step: bool
+
+
+@dataclass(frozen=True)
+class StaticShare:
+    """Static energy of one inference, joules, at one step time; shown beside the totals and not added to them."""
+
+    title: str
+    step_s: Span
+    watts: float
+    joules: Span
+    source: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,6 @@ from sdsnn_core.errors import FileError, NetworkError, UnsupportedNode, one_line
 from sdsnn_core.files import write_json, write_text
 
 from ..report.report import make_report, write_report
-from ..report.test_split import read_test_split
 
 SAMPLES = 4
 
@@ -47,6 +46,7 @@ def make_bundle(run: str | Path, *, chip: str = "loihi2") -> Path:
 
 def _fill(folder: Path, bundle: Path, chip: str) -> None:
     from sdsnn.export.netx.writer import write_netx
+    from sdsnn.train.run.run_folder import RunFolder
 
     from ..engine import run
 
@@ -63,7 +63,7 @@ def _fill(folder: Path, bundle: Path, chip: str) -> None:
     except (NetworkError, UnsupportedNode) as error:
         lines.append(f"No network.net and no script: {one_line(error)}")
     else:
-        test = read_test_split(folder)
+        test = RunFolder(folder).test_split()
         output = next(iter(network.outputs.values())).source
         spikes = test.spikes[:SAMPLES]
         counts = run(network, spikes, record="counts").counts[output]

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .chip import RESOURCES
-from .cost import Piece, axon_sources, core_use, distinct, neuron_limit
+from .cost import Cores, Piece, axon_sources, core_use, distinct, neuron_limit
 from .cut import Cutter
-from .pack import Cores
 from .types import CONVOLUTION_SLOTS, AxonTable, Ints, Mesh, Placement
 
 
@@ -85,11 +84,7 @@ def _axon_table(cutter: Cutter, name: str, cores: Cores) -> AxonTable:
         for lists in (piece.lists[name] for piece in pieces if name in piece.lists):
             bits, is_sparse = lists.bits(together, cutter.layout)
             owned = np.zeros(lists.source.size, np.int64)
-            if lists.convolution:
-                _, owner = np.unique(lists.pattern, return_index=True)
-                owned[owner] = bits
-            else:
-                owned = bits
+            owned[np.unique(lists.pattern, return_index=True)[1]] = bits  # the first axon owns a shared list
             in_sparse = is_sparse[lists.pattern]
             stored = np.where(in_sparse, lists.synapses, lists.span[lists.pattern])
             parts.append((lists.source, lists.synapses, stored, owned, in_sparse.astype(np.int64)))

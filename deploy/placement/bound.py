@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,22 +38,18 @@ class Need(NamedTuple):
     convolution: bool
 
 
-NEEDS: Rules[Callable[[Network, str, ListFormat, SynapseFormat], Need]] = Rules("placement: least need")
+NEEDS: Rules[Callable[[Network, Any, ListFormat, SynapseFormat], Need]] = Rules("placement: least need")
 
 
 @NEEDS.of(Synapses)
-def _of_synapses(network: Network, name: str, form: ListFormat, layout: SynapseFormat) -> Need:
-    p = network.projections[name]
-    assert isinstance(p, Synapses)
+def _of_synapses(network: Network, p: Synapses, form: ListFormat, layout: SynapseFormat) -> Need:
     lengths = np.arange(1, layout.block + 1)
     cheapest = float((list_bits(lengths, form.synapse_bits, layout) / lengths).min())
     return Need(p.weight.size * cheapest, np.bincount(p.pre, minlength=network.size_of(p.source)) > 0, False)
 
 
 @NEEDS.of(Convolution)
-def _of_convolution(network: Network, name: str, form: ListFormat, layout: SynapseFormat) -> Need:
-    p = network.projections[name]
-    assert isinstance(p, Convolution)
+def _of_convolution(network: Network, p: Convolution, form: ListFormat, layout: SynapseFormat) -> Need:
     shape = network.shape_of(p.source)
     rows, columns = taps(shape, p.kernel.shape, p.window)
     places = np.outer((rows >= 0).sum(axis=1), (columns >= 0).sum(axis=1))  # source places that each kernel place meets
@@ -88,7 +84,7 @@ def lower_bounds(network: Network, chip: Chip, *, cores: int) -> dict[str, int]:
     bits = 0.0
     axons: dict[tuple[str, bool], Bools] = {}  # synapses of one source share its axon, convolutions do not
     for name, p in network.projections.items():
-        need = NEEDS.for_(p)(network, name, forms[name], chip.synapses)
+        need = NEEDS.for_(p)(network, p, forms[name], chip.synapses)
         bits += need.bits
         key = (p.source, need.convolution)
         axons[key] = axons.get(key, np.zeros_like(need.sources)) | need.sources

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, islice, pairwise, product, starmap
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from .synapse_lists import Lists, list_format
 from .types import Ints
 
 _TRIES = 400  # shapes of boxes tried for one population
+_SAME = 6  # of them with the same number of boxes
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,13 @@ class Box:
 
 
 def boxes(shape: Shape, size: tuple[int, int, int]) -> Iterator[Box]:
-    """Yield boxes of at most `size` that cover `shape`, their extents as even as they can be."""
+    """Return boxes of at most `size` that cover `shape`, their extents as even as they can be."""
 
     def cuts(extent: int, step: int) -> list[tuple[int, int]]:
         parts = -(-extent // step)
-        ends = [extent * i // parts for i in range(parts + 1)]
-        return list(pairwise(ends))
+        return list(pairwise(extent * i // parts for i in range(parts + 1)))
 
-    for c in cuts(shape[0], size[0]):
-        for y in cuts(shape[1], size[1]):
-            for x in cuts(shape[2], size[2]):
-                yield Box(c, y, x)
+    return starmap(Box, product(*map(cuts, shape, size)))
 
 
 Pattern = tuple[tuple[int, int], ...]  # (target relative to the first target, kernel place) along one axis
@@ -151,11 +148,11 @@ def interval(shape: Shape, first: int, last: int, by_place: bool) -> list[Box]:
     (a, skipped), (b, rest) = divmod(first, inner), divmod(last, inner)
     if a == b:
         return [box((a, a + 1), (skipped, rest))]
-    found = [box((a, a + 1), (skipped, inner))] if skipped else []
+    parts = [box((a, a + 1), (skipped, inner))] if skipped else []
     whole = a + (skipped > 0)
     if b > whole:
-        found.append(box((whole, b), (0, inner)))
-    return [*found, box((b, b + 1), (0, rest))] if rest else found
+        parts.append(box((whole, b), (0, inner)))
+    return [*parts, box((b, b + 1), (0, rest))] if rest else parts
 
 
 def box_sizes(shape: Shape, most: int) -> Iterator[tuple[int, int, int]]:
@@ -164,22 +161,12 @@ def box_sizes(shape: Shape, most: int) -> Iterator[tuple[int, int, int]]:
     def steps(extent: int) -> list[int]:
         return sorted({-(-extent // parts) for parts in range(1, extent + 1)})
 
-    found = []
-    for c in steps(shape[0]):
-        for y in steps(shape[1]):
-            for x in steps(shape[2]):
-                if c * y * x <= most:
-                    parts = -(-shape[0] // c) * (-(-shape[1] // y)) * (-(-shape[2] // x))
-                    found.append((parts, parts * (y + 2) * (x + 2), (c, y, x)))
-    found.sort()
-    tried: dict[int, int] = {}
-    for yielded, (_, _, size) in enumerate(item for item in found if _few(tried, item[0])):
-        if yielded == _TRIES:
-            break
-        yield size
+    ranked = []
+    for c, y, x in product(*map(steps, shape)):
+        if c * y * x <= most:
+            parts = -(-shape[0] // c) * (-(-shape[1] // y)) * (-(-shape[2] // x))
+            ranked.append((parts, parts * (y + 2) * (x + 2), (c, y, x)))
+    by_parts = groupby(sorted(ranked), key=lambda item: item[0])
+    few = (size for _, same in by_parts for *_, size in islice(same, _SAME))
+    yield from islice(few, _TRIES)
     yield 1, 1, 1
-
-
-def _few(tried: dict[int, int], parts: int) -> bool:
-    tried[parts] = tried.get(parts, 0) + 1
-    return tried[parts] <= 6

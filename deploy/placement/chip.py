@@ -10,7 +10,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ..toml_files import Frozen, load_named, shipped_names
+from sdsnn.train.section import Section
+
+from ..toml_files import load_named, shipped_names
 
 Grade = Literal["measured", "board fit", "simulated", "published limit", "inferred", "secondary"]
 # What placement counts per core. A limit that is absent was not published, and is not imposed.
@@ -39,7 +41,7 @@ WHOLE_CHIP: dict[str, str] = {
 }
 
 
-class Sourced(Frozen):
+class Sourced(Section):
     """What was published, where and when, and how far to trust it. note: what the reader must know."""
 
     source: str = Field(min_length=1)
@@ -109,7 +111,7 @@ class Layout(Sourced):
         return self
 
 
-class Chip(Frozen):
+class Chip(Section):
     """One chip.
 
     placeable: False where only limits of the whole chip are known. limits: per core, by resource (RESOURCES);

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdsnn_core.errors import SdsnnError
-from sdsnn_core.network import Population
 
 from .chip import RESOURCES, Chip
 from .synapse_lists import Lists
@@ -29,12 +28,15 @@ class DoesNotFit(SdsnnError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Neurons of one population that sit together on a core. neurons: (m,) flat indices; lists: by projection."""
+    """Neurons of one population that sit together on a core.
+
+    neurons: (m,) flat indices. lists: by projection. configs, thresholds: distinct settings of its neurons.
+    """
 
     population: str
     neurons: Ints
     lists: Mapping[str, Lists]
-    configs: frozenset[tuple[int, int]]
+    configs: frozenset[int]
     thresholds: frozenset[int]
 
     @property
@@ -43,28 +45,7 @@ class Piece:
         return max((item.form.max_delay for item in self.lists.values()), default=0)
 
 
-class Tables:
-    """Distinct neuron and threshold settings of a population, per neuron."""
-
-    def __init__(self, population: Population) -> None:
-        pairs = np.stack([population.per_neuron("current_decay"), population.per_neuron("voltage_decay")])
-        kinds, self._pair = np.unique(pairs, axis=1, return_inverse=True)
-        self._pairs = [(int(u), int(v)) for u, v in kinds.T.tolist()]
-        levels, self._level = np.unique(population.per_neuron("threshold"), return_inverse=True)
-        self._levels = [int(level) for level in levels.tolist()]
-        self._pair, self._level = self._pair.reshape(-1), self._level.reshape(-1)
-
-    def of(self, neurons: Ints) -> tuple[frozenset[tuple[int, int]], frozenset[int]]:
-        """Return the distinct (current decay, voltage decay) and thresholds of `neurons`."""
-        pairs, levels = _present(self._pair, self._pairs, neurons), _present(self._level, self._levels, neurons)
-        return frozenset(self._pairs[i] for i in pairs), frozenset(self._levels[i] for i in levels)
-
-
-def _present(kind: Ints, kinds: Sequence[object], neurons: Ints) -> list[int]:
-    if len(kinds) == 1:
-        return [0]
-    present: list[int] = np.flatnonzero(np.bincount(kind[neurons], minlength=len(kinds))).tolist()
-    return present
+Cores = list[list[Piece]]
 
 
 def core_use(pieces: Sequence[Piece], sources: Mapping[str, str], chip: Chip) -> dict[str, int]:

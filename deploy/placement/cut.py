@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 import numpy as np
 
-from sdsnn_core.network import Convolution, Network, Synapses
+from sdsnn_core.network import Convolution, Network, Population, Synapses
 from sdsnn_core.rules import Rules
 
 from .boxes import Box, BoxCounter, box_sizes, boxes, interval
 from .chip import Chip, SynapseFormat
-from .cost import DoesNotFit, Piece, Tables, core_use, excess, neuron_limit
+from .cost import DoesNotFit, Piece, core_use, excess, neuron_limit
 from .synapse_lists import Incoming, Lists, index_width
 from .types import Ints
 
@@ -45,7 +45,7 @@ class Cutter:
         assert chip.synapses is not None
         self.network, self.chip, self.layout = network, chip, chip.synapses
         self.sources = {name: p.source for name, p in network.projections.items()}
-        self.tables = {name: Tables(p) for name, p in network.populations.items()}
+        self.settings = {name: _settings(p) for name, p in network.populations.items()}
         self.counters: dict[str, Incoming | BoxCounter] = {}
         for name, p in network.projections.items():
             self.counters[name] = COUNTERS.for_(p)(network, p, self.layout)
@@ -95,8 +95,7 @@ class Cutter:
         resource = max(shares, key=lambda key: shares[key])
         limit = neuron_limit([piece], self.chip) if resource == "neurons" else self.chip.limit(resource)
         assert limit is not None
-        amount = self.use([piece])[resource]
-        hint = "a single neuron needs as much"
+        amount, hint = self.use([piece])[resource], "a single neuron needs as much"
         return DoesNotFit(piece.population, resource, amount, limit, self.chip.title, hint)
 
     # The longest piece that still fits.
@@ -136,12 +135,14 @@ class Cutter:
 
     def run(self, population: str, first: int, last: int) -> Piece:
         """Return neurons first..last-1 as a piece."""
-        lists: dict[str, Lists] = {}
+        lists = {name: counter.cut(first, last) for name, counter in self._incoming(population)}
+        return self._make(population, np.arange(first, last), lists)
+
+    def _incoming(self, population: str) -> Iterator[tuple[str, Incoming]]:
         for name, _ in self.network.incoming(population):
             counter = self.counters[name]
             assert isinstance(counter, Incoming)
-            lists[name] = counter.cut(first, last)
-        return self._make(population, np.arange(first, last), lists)
+            yield name, counter
 
     def longest_run(self, population: str, first: int, company: Sequence[Piece] = ()) -> Piece | None:
         """Return the longest run from neuron `first` that fits beside `company`; None if that is too short for a piece.
@@ -161,11 +162,9 @@ class Cutter:
         longest = most
         if limit := self.chip.limit("input_axons"):
             needed: dict[str, Ints] = {}
-            for name, p in self.network.incoming(population):
-                counter = self.counters[name]
-                assert isinstance(counter, Incoming)
-                axons = counter.axons(first, first + most)
-                needed[p.source] = np.maximum(needed[p.source], axons) if p.source in needed else axons
+            for name, counter in self._incoming(population):
+                source, axons = self.sources[name], counter.axons(first, first + most)
+                needed[source] = np.maximum(needed[source], axons) if source in needed else axons
             if needed:
                 longest = int(np.searchsorted(sum(needed.values()), limit, "right"))
         if limit := self.chip.limit("output_axons"):
@@ -209,20 +208,16 @@ class Cutter:
             middle = parts[len(parts) // 2]
             if not self.fits([self.box(population, middle)]):
                 continue
-            pieces = []
-            for box in parts:
-                piece = self.box(population, box)
-                if not self.fits([piece]):
-                    break
-                pieces.append(piece)
-            else:
-                return pieces
+            pieces = (self.box(population, box) for box in parts)
+            fitting = list(takewhile(lambda piece: self.fits([piece]), pieces))
+            if len(fitting) == len(parts):
+                return fitting
         raise self.refuse(self.box(population, Box((0, 1), (0, 1), (0, 1))))
 
     def units(self, population: str, by_place: bool) -> int:
-        """Return how many units `longest_interval` counts: rows of every channel, or places with all channels."""
-        shape = self.network.populations[population].shape
-        return shape[1] * shape[2] if by_place else shape[0] * shape[1]
+        """Return the number of units of `longest_interval`: rows of every channel, or places with all channels."""
+        channels, rows, columns = self.network.populations[population].shape
+        return rows * columns if by_place else channels * rows
 
     def longest_interval(
         self, population: str, first: int, by_place: bool, company: Sequence[Piece] = ()
@@ -245,9 +240,21 @@ class Cutter:
         return (n, pieces) if enough else (0, [])
 
     def _make(self, population: str, neurons: Ints, lists: Mapping[str, Lists]) -> Piece:
-        return Piece(population, neurons, lists, *self.tables[population].of(neurons))
+        configs, thresholds = (_distinct(each, neurons) for each in self.settings[population])
+        return Piece(population, neurons, lists, configs, thresholds)
 
-    def pieces(self) -> Iterator[list[Piece]]:
-        """Yield the pieces of each population, cut without regard to the others."""
-        for name in self.network.populations:
-            yield self.even_boxes(name) if self.boxed[name] else self.runs(name)
+    def pieces(self, population: str) -> list[Piece]:
+        """Cut one population without regard to the others."""
+        return self.even_boxes(population) if self.boxed[population] else self.runs(population)
+
+
+def _distinct(setting: Ints, neurons: Ints) -> frozenset[int]:
+    return frozenset(np.unique(setting[neurons] if setting.size > 1 else setting).tolist())
+
+
+def _settings(p: Population) -> tuple[Ints, Ints]:
+    """Return both decays as one number, and the threshold: (size,) int64, or (1,) where all neurons have the same."""
+    pair = p.per_neuron("current_decay").astype(np.int64) << 16 | p.per_neuron("voltage_decay")
+    each = pair, p.per_neuron("threshold").astype(np.int64)
+    pairs, thresholds = (values[:1] if (values == values[0]).all() else values for values in each)
+    return pairs, thresholds

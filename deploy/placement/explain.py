@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from sdsnn_core.network import Network
+import numpy as np
+import numpy.typing as npt
 
-from ..energy.dense_shapes import Unpruned, unpruned_network
-from .advice import Change, advise, without_limits
-from .chip import Chip
+from sdsnn_core.network import Convolution, Network, Projection, Synapses
+from sdsnn_core.rules import Rules
+
+from ..energy.dense_shapes import Unpruned, one_setting, unpruned_network
+from .chip import RESOURCES, Chip
 from .cost import DoesNotFit
 from .place import place
 from .types import Placement
+
+MANY = 3_000_000  # weights beyond which no variant is tried: each of them is a placement of its own
+
+
+@dataclass(frozen=True)
+class Change:
+    """A variant: its change, the cores and bits of synaptic memory it needs; cores None if it does not fit either."""
+
+    title: str
+    cores: int | None
+    bits: int | None
+    kind: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {"change": self.title, "cores": self.cores, "synapse_bits": self.bits}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +82,8 @@ def explain(
         network: the network to place.
         chip: a placeable chip.
         unpruned: the network before pruning, its shapes, or node -> units it had.
-        advice: also place variants: one thing changed in the network, and one limit lifted.
+        advice: also place variants: one thing changed in the network, and one limit lifted. None are tried with more
+            than MANY weights.
         tight_bound: compute the tighter of the two lower bounds.
 
     Raises:
@@ -80,6 +101,80 @@ def explain(
         dense = None if full is None else place(full, chip)
     except DoesNotFit as error:
         dense = str(error)
-    changes = advise(network, chip, placement) if advice else []
-    lifted = without_limits(network, chip) if advice else []
+    changes: list[Change] = []
+    lifted: list[Change] = []
+    if advice and sum(p.n_weights for p in network.projections.values()) <= MANY:
+        changes = [_try(title, changed, chip, "network") for title, changed in _variants(network, placement)]
+        changes.sort(key=lambda change: (change.cores is None, change.cores, change.bits))
+        lifted = [_try(f"no limit on {RESOURCES[key]}", network, freed, key) for key, freed in _lifted(network, chip)]
+        lifted.sort(key=lambda change: (change.cores is None, change.cores))
     return PlacementReport(chip, network, placement, refusal, changes, lifted, dense)
+
+
+def _lifted(network: Network, chip: Chip) -> Iterator[tuple[str, Chip]]:
+    """Yield (resource, the chip without its limit), neurons last."""
+    for resource in chip.limits:
+        if resource != "neurons":
+            limits = {name: limit for name, limit in chip.limits.items() if name != resource}
+            yield resource, chip.model_copy(update={"limits": limits})
+    neurons = sum(p.size for p in network.populations.values())
+    more = chip.limits["neurons"].model_copy(update={"value": float(max(64, neurons))})
+    delays = None if chip.delays is None else chip.delays.model_copy(update={"state_budget": 0})
+    yield "neurons", chip.model_copy(update={"limits": {**chip.limits, "neurons": more}, "delays": delays})
+
+
+def _try(title: str, network: Network, chip: Chip, kind: str) -> Change:
+    try:
+        placement = place(network, chip)
+    except DoesNotFit:
+        return Change(title, None, None, kind)
+    return Change(title, placement.n_cores, placement.synapse_bits, kind)
+
+
+def _variants(network: Network, placement: Placement | None) -> Iterator[tuple[str, Network]]:
+    """Yield the network with one thing changed, and the change in words."""
+    nodes, projections = network.nodes, network.projections
+
+    def heavy(name: str) -> int:
+        return projections[name].n_weights if placement is None else int(placement.axons[name].bits.sum())
+
+    heaviest = max(projections, key=heavy, default=None)
+    if heaviest is not None and projections[heaviest].n_weights > 1:
+        half = HALVED.for_(projections[heaviest])(projections[heaviest])
+        yield f"half of the weights of {heaviest} pruned as well", Network(nodes, {**projections, heaviest: half})
+    if any(p.delay.size and p.delay.max() for p in projections.values()):
+        none = np.zeros((), np.uint8)
+        yield "no delays", Network(nodes, {name: replace(p, delay=none) for name, p in projections.items()})
+    if any(p.n_weights for p in projections.values()):
+        coarse = {name: REWEIGHTED.for_(p)(p, _four_bits) for name, p in projections.items()}
+        yield "weights of 4 bits, sign included", Network(nodes, coarse)
+    if any(p.threshold.size > 1 or p.current_decay.size > 1 for p in network.populations.values()):
+        uniform = {name: one_setting(p) for name, p in network.populations.items()}
+        yield "one threshold and decay per population", Network({**nodes, **uniform}, projections)
+
+
+def _four_bits(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return weights in steps of 32, none of them 0: four bits with their sign."""
+    values = weights.astype(np.int64)
+    step = np.clip(np.rint(values / 32), -8, 7)
+    return np.where((step == 0) & (values != 0), np.sign(values), step) * 32
+
+
+HALVED: Rules[Callable[[Any], Projection]] = Rules("placement advice: half of the weights")
+REWEIGHTED: Rules[Callable[[Any, Callable[[Any], Any]], Projection]] = Rules("placement advice: other weights")
+REWEIGHTED.of(Synapses)(lambda p, change: replace(p, weight=change(p.weight)))
+REWEIGHTED.of(Convolution)(lambda p, change: replace(p, kernel=change(p.kernel)))
+
+
+@HALVED.of(Convolution)
+def _halved_kernel(p: Convolution) -> Convolution:
+    """Remove the weaker half of the weights, as magnitude pruning does."""
+    cut = np.median(np.abs(p.kernel[p.kernel != 0])) if p.n_weights else 0
+    return replace(p, kernel=np.where(np.abs(p.kernel) > cut, p.kernel, 0))
+
+
+@HALVED.of(Synapses)
+def _halved_synapses(p: Synapses) -> Synapses:
+    keep = np.sort(np.argsort(-np.abs(p.weight.astype(np.int64)), kind="stable")[: p.weight.size // 2])
+    delay = p.delay[keep] if p.delay.ndim else p.delay
+    return replace(p, pre=p.pre[keep], post=p.post[keep], weight=p.weight[keep], delay=delay)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .advice import MANY, Change
 from .chip import RESOURCES
-from .explain import PlacementReport
+from .explain import MANY, PlacementReport
 from .types import Placement
 
 if TYPE_CHECKING:
@@ -19,8 +18,7 @@ FORMAT = 1
 
 
 def placement_to_json(report: PlacementReport) -> dict[str, Any]:
-    """Return the report as data; keys are documented in docs/placement.md. core_idx and total_mpds are Loihi2Memory's
-    names."""
+    """Return the report as data, keys as in docs/placement.md; core_idx and total_mpds are Loihi2Memory's names."""
     chip, placement = report.chip, report.placement
     data: dict[str, Any] = {
         "format": FORMAT,
@@ -32,15 +30,15 @@ def placement_to_json(report: PlacementReport) -> dict[str, Any]:
             for name, item in chip.limits.items()
         },
         "unpruned": _unpruned(report.unpruned),
-        "changes": [_change(change) for change in report.changes],
-        "without_limit": [_change(change) for change in report.lifted],
+        "changes": [change.as_dict() for change in report.changes],
+        "without_limit": [change.as_dict() for change in report.lifted],
     }
     best, binding = report.best_change, report.binding
-    data["best_change"] = None if best is None else _change(best)
+    data["best_change"] = None if best is None else best.as_dict()
     data["binding"] = None if binding is None else {"resource": binding[0], "cores": binding[1]}
     if placement is None:
         return data
-    x, y = placement.mesh.place(np.arange(placement.n_cores))[1:]
+    on_chip, x, y = placement.mesh.place(np.arange(placement.n_cores))
     return {
         **data,
         "cores": placement.n_cores,
@@ -53,7 +51,7 @@ def placement_to_json(report: PlacementReport) -> dict[str, Any]:
         "load": dict(placement.load),
         "per_core": {
             "core_idx": list(range(placement.n_cores)),
-            "chip_idx": placement.mesh.place(np.arange(placement.n_cores))[0].tolist(),
+            "chip_idx": on_chip.tolist(),
             "tile_x": x.tolist(),
             "tile_y": y.tolist(),
             **{name: amount.tolist() for name, amount in placement.use.items()},
@@ -75,10 +73,6 @@ def placement_to_json(report: PlacementReport) -> dict[str, Any]:
         },
         "notes": list(placement.notes),
     }
-
-
-def _change(change: Change) -> dict[str, Any]:
-    return {"change": change.title, "cores": change.cores, "synapse_bits": change.bits}
 
 
 def _unpruned(unpruned: Placement | str | None) -> dict[str, Any] | None:
@@ -116,18 +110,11 @@ def placement_tables(report: PlacementReport, *, max_cores: int = 24) -> list[Ta
     nodes = _table("populations", ("population", "neurons", "cores", "synapses in", "sparse lists", "memory (KiB)"))
     for name, core_of in placement.core_of.items():
         tables = [placement.axons[key] for key, _ in report.network.incoming(name)]
-        axons, in_sparse, synapses, bits = (
-            (
-                sum(int(amount) for amount in amounts)
-                for amounts in zip(
-                    *((len(t), t.sparse.sum(), t.synapses.sum(), t.bits.sum()) for t in tables), strict=True
-                )
-            )
-            if tables
-            else (0, 0, 0, 0)
+        synapses, bits, in_sparse = (
+            sum(int(getattr(t, key).sum()) for t in tables) for key in ("synapses", "bits", "sparse")
         )
-        share = f"{in_sparse / axons:.0%}" if axons else "-"
-        pieces = str(placement.pieces[name])
+        axons = sum(map(len, tables))
+        share, pieces = f"{in_sparse / axons:.0%}" if axons else "-", str(placement.pieces[name])
         nodes.add_row(name, f"{core_of.size:,}", pieces, f"{synapses:,}", share, f"{bits / 8192:,.1f}")
     shown = min(max_cores, placement.n_cores)
     headings = ("core", "chip", "populations", "neurons", "input axons", "output axons", "memory")
@@ -181,7 +168,7 @@ def placement_lines(report: PlacementReport) -> list[str]:
         lines.append(f"unpruned network: {report.unpruned}")
     elif report.unpruned is not None:
         memory = report.unpruned.synapse_bits / 8192
-        now = "" if placement is None else f" (now {int(placement.use['synapse_bits'].sum()) / 8192:,.1f} KiB)"
+        now = "" if placement is None else f" (now {placement.synapse_bits / 8192:,.1f} KiB)"
         lines.append(
             f"unpruned network: {_counted(report.unpruned.n_cores, 'core')} on "
             f"{_counted(report.unpruned.n_chips, 'chip')}, {memory:,.1f} KiB of synaptic memory{now}"

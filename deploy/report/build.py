@@ -21,7 +21,7 @@ from ..placement.chip import Chip
 from ..placement.explain import PlacementReport, explain
 from ..placement.text import placement_to_json
 from ..placement.types import Placement
-from .metrics import neurobench, stored_connections, summary
+from .metrics import neurobench, summary
 from .run_data import RunData
 
 KIND, FORMAT = "sdsnn-report", 1
@@ -72,7 +72,7 @@ def before_after(run: RunData, energy: EnergyReport | None, placement: Placement
         for name, population in network.populations.items()
     ]
     full = None if dense is None else sum(dense_synapses(network, dense).values())
-    rows.append(("synapses", "synapses", full, stored_connections(network)))
+    rows.append(("synapses", "synapses", full, network.n_synapses()))
     if energy is not None:
         unpruned = energy.baselines[0]
         rows.append(("synaptic operations", "per inference", unpruned.operations, energy.counts.total_events))

@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from .svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, Frame, number, opening, ticks
+from .svg import BOTTOM, COLOURS, TOP, Frame, axes, line, number, opening, text, ticks
 
 
 def matrix(counts: npt.NDArray[np.int64]) -> str:
@@ -23,29 +23,22 @@ def matrix(counts: npt.NDArray[np.int64]) -> str:
     rows = counts.sum(axis=1, keepdims=True)
     share = counts / np.maximum(rows, 1)
     for i in range(n):
-        y = top + i * cell
-        parts.append(f'<text x="{left - 5:g}" y="{y + cell / 2 + 4:.1f}" text-anchor="end">{i}</text>')
-        x = left + i * cell + cell / 2
-        parts.append(f'<text x="{x:.1f}" y="{top - 5:g}" text-anchor="middle">{i}</text>')
+        y, x = top + i * cell, left + i * cell + cell / 2
+        parts += [text(left - 5, y + cell / 2 + 4, i, "end"), text(x, top - 5, i, "middle")]
         for j in range(n):
             opacity = 0.06 + 0.94 * share[i, j] if counts[i, j] else 0.03
             colour = "var(--series-1)" if i == j else "var(--series-2)"
+            x = left + j * cell
             parts.append(
-                f'<rect x="{left + j * cell:.1f}" y="{y:.1f}" width="{cell - 1:.1f}" height="{cell - 1:.1f}" '
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{cell - 1:.1f}" height="{cell - 1:.1f}" '
                 f'fill="{colour}" fill-opacity="{opacity:.2f}">'
                 f"<title>true {i}, predicted {j}: {counts[i, j]}</title></rect>"
             )
             if counts[i, j] and cell >= 18:
                 ink = "on" if share[i, j] > 0.55 else "ink"
-                parts.append(
-                    f'<text class="{ink}" x="{left + j * cell + cell / 2:.1f}" y="{y + cell / 2 + 4:.1f}" '
-                    f'text-anchor="middle">{counts[i, j]}</text>'
-                )
-    parts.append(f'<text class="label" x="{left:g}" y="11">predicted class</text>')
-    parts.append(
-        f'<text class="label" transform="translate(12 {top + n * cell / 2:g}) rotate(-90)" text-anchor="middle">'
-        "true class</text>"
-    )
+                parts.append(text(x + cell / 2, y + cell / 2 + 4, counts[i, j], "middle", ink))
+    parts.append(text(left, 11, "predicted class", kind="label"))
+    parts.append(text(12, top + n * cell / 2, "true class", "middle", "label", turned=True))
     return "".join(parts) + "</svg>"
 
 
@@ -65,23 +58,17 @@ def ranges(rows: Sequence[tuple[str, float, float, int]], x_label: str) -> str:
     parts = [opening(width, height, x_label)]
     for power in range(first, last + 1):
         x = at(10.0**power)
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP:g}" y2="{height - BOTTOM:g}"/>')
-        parts.append(
-            f'<text x="{x:.1f}" y="{height - BOTTOM + 16:g}" text-anchor="middle">{number(10.0**power)}</text>'
-        )
+        parts.append(line("grid", x, x, TOP, height - BOTTOM))
+        parts.append(text(x, height - BOTTOM + 16, number(10.0**power), "middle"))
     for i, (name, low, high, colour) in enumerate(kept):
         y = TOP + i * each + each / 2
         x, w = at(low), max(at(high) - at(low), 4.0)
-        parts.append(f'<text x="{left - 8:g}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>')
+        parts.append(text(left - 8, y + 4, name, "end"))
         parts.append(
             f'<rect x="{x - 2:.1f}" y="{y - 7:.1f}" width="{w:.1f}" height="14" rx="3" fill="{COLOURS[colour]}"/>'
         )
-        text = number_pair(low, high)
-        parts.append(f'<text x="{x + w + 5:.1f}" y="{y + 4:.1f}">{text}</text>')
-    parts.append(
-        f'<text class="label" x="{(left + width) / 2:g}" y="{height - 8:g}" text-anchor="middle">'
-        f"{escape(x_label)}</text>"
-    )
+        parts.append(text(x + w + 5, y + 4, number_pair(low, high)))
+    parts.append(text((left + width) / 2, height - 8, x_label, "middle", "label"))
     return "".join(parts) + "</svg>"
 
 
@@ -100,19 +87,12 @@ def front(
     pad = max((max(xs) - min(xs)) * 0.15, 0.1)
     lift = max((max(ys) - min(ys)) * 0.15, 0.01)
     frame = Frame(width, height, min(xs) - pad, max(xs) + pad, min(ys) - lift, max(ys) + lift)
-    parts = [opening(width, height, f"{y_label} against {x_label}")]
-    for value in ticks(frame.y0, frame.y1):
-        y = frame.y(value)
-        parts.append(f'<line class="grid" x1="{LEFT:g}" x2="{width - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 6:g}" y="{y + 4:.1f}" text-anchor="end">{number(round(value, 6))}</text>')
-    for value in ticks(frame.x0, frame.x1, 4):
-        x = frame.x(value)
-        parts.append(f'<text x="{x:.1f}" y="{height - BOTTOM + 16:g}" text-anchor="middle">{10**value:.3g}</text>')
-    parts.append(f'<path class="axis" d="M{LEFT:g} {TOP:g}V{height - BOTTOM:g}H{width - RIGHT:g}"/>')
+    x_ticks = {value: f"{10**value:.3g}" for value in ticks(frame.x0, frame.x1, 4)}
+    parts = [opening(width, height, f"{y_label} against {x_label}"), axes(frame, x_label, y_label, x_ticks)]
     colour_of: dict[int, str] = {}
     for best, colour in zip(fronts, itertools.cycle(COLOURS)):
-        line = "L".join(f"{frame.x(xs[i]):.1f} {frame.y(ys[i]):.1f}" for i in best)
-        parts.append(f'<path class="line" stroke="{colour}" d="M{line}"/>')
+        path = "L".join(f"{frame.x(xs[i]):.1f} {frame.y(ys[i]):.1f}" for i in best)
+        parts.append(f'<path class="line" stroke="{colour}" d="M{path}"/>')
         colour_of |= dict.fromkeys(best, colour)
     for i, (name, _, _) in enumerate(points):
         x, y = frame.x(xs[i]), frame.y(ys[i])
@@ -120,13 +100,5 @@ def front(
         anchor = "end" if x > width * 0.7 else "start"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"><title>{escape(name)}</title></circle>')
         shift, drop = (-9, -7) if anchor == "end" else (9, 15)  # a front rises to the right: beside it, not on it
-        parts.append(f'<text x="{x + shift:.1f}" y="{y + drop:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
-    parts.append(
-        f'<text class="label" x="{(LEFT + width - RIGHT) / 2:g}" y="{height - 8:g}" text-anchor="middle">'
-        f"{escape(x_label)}</text>"
-    )
-    parts.append(
-        f'<text class="label" transform="translate(13 {(TOP + height - BOTTOM) / 2:g}) rotate(-90)" '
-        f'text-anchor="middle">{escape(y_label)}</text>'
-    )
+        parts.append(text(x + shift, y + drop, name, anchor))
     return "".join(parts) + "</svg>"

@@ -49,22 +49,22 @@ def read_line(run: str | Path) -> Line:
         raise FileError(f"{path}: is not valid JSON ({error})") from None
     if not isinstance(data, dict) or data.get("kind") != KIND or data.get("format") != FORMAT:
         raise FileError(f"{path}: is not a report of format {FORMAT}; `sdsnn report {folder}` makes it")
-    found, energy = data["summary"], data["energy"]
+    numbers, energy = data["summary"], data["energy"]
     lists = [] if energy is None else energy["price_lists"]
     return Line(
         name=str(data["run"]),
-        accuracy=found["test_accuracy"],
-        sparsity=found["connection_sparsity"],
-        units=found["units_kept"],
-        synapses=found["synapses_kept"],
-        operations=found["synaptic_operations_per_inference"],
-        spikes=found["spikes_per_inference"],
-        cores=found["cores"],
+        accuracy=numbers["test_accuracy"],
+        sparsity=numbers["connection_sparsity"],
+        units=numbers["units_kept"],
+        synapses=numbers["synapses_kept"],
+        operations=numbers["synaptic_operations_per_inference"],
+        spikes=numbers["spikes_per_inference"],
+        cores=numbers["cores"],
         joules={item["name"]: Span(**item["joules"]) for item in lists},
         labels={item["name"]: f"{item['label']}, {item['wording']}" for item in lists},
-        verified=found["verified"],
+        verified=numbers["verified"],
         network_sha256=data["network_sha256"],
-        data=found.get("data"),
+        data=numbers.get("data"),
     )
 
 
@@ -80,8 +80,8 @@ def read_lines(runs: Sequence[str | Path]) -> list[Line]:
 
 def best_fronts(lines: Sequence[Line], prices: str) -> list[list[int]]:
     """Return a front for each data set, as they come: accuracies on other data do not compare."""
-    found = (_front_of(lines, prices, data) for data in dict.fromkeys(line.data for line in lines))
-    return [front for front in found if front]
+    fronts = (_front_of(lines, prices, data) for data in dict.fromkeys(line.data for line in lines))
+    return [front for front in fronts if front]
 
 
 def _front_of(lines: Sequence[Line], prices: str, data: str | None) -> list[int]:

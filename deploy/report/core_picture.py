@@ -14,7 +14,7 @@ from sdsnn_core.files import write_text
 
 from ..placement.chip import RESOURCES
 from ..placement.types import Mesh, Placement
-from .svg import opening
+from .svg import line, opening, text
 
 _CHIPS_SHOWN = 4
 
@@ -75,16 +75,14 @@ def core_map(placement: Placement) -> str:
                 f'<rect x="{at_x:.1f}" y="{at_y:.1f}" {size} fill="var(--heat)" '
                 f'fill-opacity="{0.2 + 0.8 * shares[k]:.2f}">'
                 f"<title>{escape(hint)}; {int(placement.use['neurons'][k])} neurons</title></rect>"
-                f'<text class="{"on" if shares[k] > 0.5 else "ink"} tiny" x="{at_x + cell / 2:.1f}" '
-                f'y="{at_y + high / 2 + 3:.1f}" text-anchor="middle">{k}</text>'
             )
+            ink = "on tiny" if shares[k] > 0.5 else "ink tiny"
+            parts.append(text(at_x + cell / 2, at_y + high / 2 + 3, k, "middle", ink))
         for x in range(0, n_columns + 1, wide):
-            at = 1.2 + x * cell
-            parts.append(f'<line class="tile" x1="{at:.1f}" x2="{at:.1f}" y1="{top:.1f}" y2="{bottom:.1f}"/>')
+            parts.append(line("tile", 1.2 + x * cell, 1.2 + x * cell, top, bottom))
         for y in range(0, n_rows + 1, tall):
-            at = top - 0.7 + y * high
-            parts.append(f'<line class="tile" x1="1" x2="{width - 3:g}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text x="2" y="{bottom + 14:.1f}">chip {chip}</text>')
+            parts.append(line("tile", 1, width - 3, top - 0.7 + y * high, top - 0.7 + y * high))
+        parts.append(text(2, bottom + 14, f"chip {chip}"))
     return "".join(parts) + "</svg>"
 
 

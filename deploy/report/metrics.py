@@ -10,21 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn.train.section import tomllib
 from sdsnn_core.activity import Activity
-from sdsnn_core.network import Convolution, Input, Network, Synapses
+from sdsnn_core.network import Convolution, Network, Synapses
 from sdsnn_core.rules import Rules
 
 from ..energy.baselines import dense_synapses
+from ..energy.counts import dense_kind
 from ..energy.dense_shapes import DenseShapes
 from ..energy.result import EnergyReport
 from ..placement.explain import PlacementReport
-from ..toml_files import toml_value
 from .run_data import RunData
-
-
-def stored_connections(network: Network) -> int:
-    """Number of point-to-point connections of a network, convolutions at every place where they land."""
-    return network.n_synapses()
 
 
 def summary(run: RunData, energy: EnergyReport | None, placement: PlacementReport | None) -> dict[str, Any]:
@@ -32,7 +28,7 @@ def summary(run: RunData, energy: EnergyReport | None, placement: PlacementRepor
     network, export, certificate = run.network, run.export or {}, run.certificate
     kept = dense = units = units_before = None
     if network is not None:
-        kept, units = stored_connections(network), sum(p.size for p in network.populations.values())
+        kept, units = network.n_synapses(), sum(p.size for p in network.populations.values())
         if run.before is not None:
             dense = sum(dense_synapses(network, run.before).values())
             units_before = sum(run.before.size_of(network, name) for name in network.populations)
@@ -74,10 +70,13 @@ def summary(run: RunData, energy: EnergyReport | None, placement: PlacementRepor
 
 def data_name(config: str | None) -> str | None:
     """Return `data.name` of a resolved configuration, and the directory of one's own data; None where unknown."""
-    name, directory = (toml_value(config, "data", key) for key in ("name", "directory"))
-    if name is None:
+    try:
+        data: Any = tomllib.loads(config or "").get("data")
+    except tomllib.TOMLDecodeError:
         return None
-    return f"{name} {directory}" if name == "folder" else str(name)
+    if not isinstance(data, dict) or "name" not in data:
+        return None
+    return f"folder {data.get('directory')}" if data["name"] == "folder" else str(data["name"])
 
 
 def wilson(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
@@ -88,19 +87,16 @@ def wilson(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
     return {"low": float(interval.low), "high": float(interval.high)}
 
 
-WEIGHT_SHAPE: Rules[Callable[[DenseShapes, Network, str], tuple[int, ...]]] = Rules("NeuroBench: stored weights")
+WEIGHT_SHAPE: Rules[Callable[[DenseShapes, Network, str, Any], tuple[int, ...]]] = Rules("NeuroBench: stored weights")
 
 
 @WEIGHT_SHAPE.of(Synapses)
-def _matrix(dense: DenseShapes, network: Network, name: str) -> tuple[int, ...]:
-    p = network.projections[name]
+def _matrix(dense: DenseShapes, network: Network, name: str, p: Synapses) -> tuple[int, ...]:
     return dense.size_of(network, p.source), dense.size_of(network, p.target)
 
 
 @WEIGHT_SHAPE.of(Convolution)
-def _kernel(dense: DenseShapes, network: Network, name: str) -> tuple[int, ...]:
-    p = network.projections[name]
-    assert isinstance(p, Convolution)
+def _kernel(dense: DenseShapes, network: Network, name: str, p: Convolution) -> tuple[int, ...]:
     return dense.kernels.get(name, (p.kernel.shape, p.groups))[0]
 
 
@@ -112,7 +108,7 @@ def footprint(network: Network) -> int:
 def weight_count(network: Network, before: DenseShapes | None) -> int:
     """Return the weights before pruning, each kernel place once, as NeuroBench counts them."""
     dense = before or DenseShapes()
-    return sum(math.prod(WEIGHT_SHAPE.for_(p)(dense, network, name)) for name, p in network.projections.items())
+    return sum(math.prod(WEIGHT_SHAPE.for_(p)(dense, network, name, p)) for name, p in network.projections.items())
 
 
 def neurobench(
@@ -138,9 +134,7 @@ def neurobench(
     dense = float(sum(dense_synapses(network, before).values()) * steps)
     operations = {"Effective_MACs": 0.0, "Effective_ACs": 0.0, "Dense": dense}
     for name, p in network.projections.items():
-        source = network.nodes[p.source]
-        graded = isinstance(source, Input) and source.max_value > 1
-        kind = "Effective_MACs" if graded else "Effective_ACs"
+        kind = "Effective_MACs" if dense_kind(network, p) == "graded" else "Effective_ACs"
         operations[kind] += float(activity.events[name].sum()) / activity.n_samples
     result["ActivationSparsity"] = 1 - fired / cells
     result["SynapticOperations"] = operations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
-from sdsnn_core.errors import FileError, NetworkError
+from sdsnn_core.errors import FileError, NetworkError, SdsnnError, one_line
 from sdsnn_core.network import Network
 
 from ..energy.dense_shapes import DenseShapes
-from .test_split import simulated
 
+CHUNK = 64  # samples that a data set makes at once
+RECORDED = 256 * 2**20  # bytes of recorded spikes, where the number of samples is not set
 PARTS = ("config.toml", "history.jsonl", "network.nir", "network.net")  # a folder with none of them is no run
 HASHED = (
     "config.toml", "environment.json", "history.jsonl", "best.pt", "network.nir", "network.net", "export.json",
@@ -76,7 +78,7 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
     else:
         absent["network.nir"] = "not recorded; `sdsnn export` writes it"
     export = _of_network(folder / "export.json", network, absent)
-    activity, confusion = simulated(folder, network, config, samples, absent)
+    activity, confusion = _simulated(folder, network, config, samples, absent)
     return RunData(
         path=folder,
         config=config,
@@ -102,6 +104,33 @@ def read_for_placement(path: Path) -> tuple[Network, DenseShapes | None]:
         return read_network(path), None
     network = read_network(path / "network.nir")
     return network, _before(network, _of_network(path / "export.json", network, {}), {})
+
+
+def _simulated(
+    folder: Path, network: Network | None, config: str | None, samples: int | None, absent: dict[str, str]
+) -> tuple[Activity | None, npt.NDArray[np.int64] | None]:
+    """Return (activity of some samples, confusion of all); a reason goes to `absent` where that cannot be done."""
+    if network is None or config is None or samples == 0:
+        lacks = "no network.nir" if network is None else "no config.toml" if config is None else "--samples 0"
+        absent["activity"] = f"not simulated: {lacks}"
+        return None, None
+    try:
+        from sdsnn.train.run.run_folder import RunFolder
+
+        from ..engine import run
+        from ..simulate.simulation import simulate_data
+
+        test = RunFolder(folder).test_split()
+        size = sum(network.size_of(name) for name in (*network.inputs, *network.populations))
+        most = samples or max(1, RECORDED // (size * test.spikes.shape[1]))
+        # A spread over the split rather than its head, in case it is sorted.
+        chosen = np.unique(np.linspace(0, len(test) - 1, min(most, len(test))).astype(np.int64))
+        chunks = (test.spikes[start : start + CHUNK] for start in range(0, len(test), CHUNK))
+        whole = simulate_data(network, itertools.chain.from_iterable(chunks), test.labels)
+        return run(network, test.spikes[chosen]), whole.confusion
+    except (SdsnnError, ImportError) as error:
+        absent["activity"] = f"not simulated: {one_line(error)}"
+        return None, None
 
 
 def _of_network(path: Path, network: Network | None, absent: dict[str, str]) -> dict[str, Any] | None:
@@ -163,6 +192,6 @@ def _history(path: Path, absent: dict[str, str]) -> list[dict[str, Any]]:
 def _sha256(path: Path) -> str:
     sha = hashlib.sha256()
     with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
+        while block := file.read(1 << 20):
             sha.update(block)
     return sha.hexdigest()

@@ -60,29 +60,30 @@ def opening(width: float, height: float, label: str) -> str:
     )
 
 
-def axes(frame: Frame, x_label: str, y_label: str, integer_x: bool = False) -> list[str]:
-    """Return grid lines, numbers, axes and their labels."""
-    bottom, left = frame.height - BOTTOM, LEFT
+def text(x: float, y: float, content: object, anchor: str = "start", kind: str = "", turned: bool = False) -> str:
+    """Return a text. anchor: start, middle or end. kind: class of the style sheet. turned: it runs upwards."""
+    place = f'transform="translate({x:.1f} {y:.1f}) rotate(-90)"' if turned else f'x="{x:.1f}" y="{y:.1f}"'
+    kind, anchor = f'class="{kind}" ' if kind else "", "" if anchor == "start" else f' text-anchor="{anchor}"'
+    return f"<text {kind}{place}{anchor}>{escape(str(content))}</text>"
+
+
+def line(kind: str, x1: float, x2: float, y1: float, y2: float) -> str:
+    """Return a straight line of a class of the style sheet."""
+    return f'<line class="{kind}" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>'
+
+
+def axes(frame: Frame, x_label: str, y_label: str, x_ticks: Mapping[float, str]) -> str:
+    """Return grid lines, numbers, axes and their labels. x_ticks: place -> number."""
+    bottom, right = frame.height - BOTTOM, frame.width - RIGHT
     parts = []
     for value in ticks(frame.y0, frame.y1):
         y = frame.y(value)
-        parts.append(f'<line class="grid" x1="{left:g}" x2="{frame.width - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{left - 6:g}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
-    for value in ticks(frame.x0, frame.x1):
-        if integer_x and value != int(value):
-            continue
-        x = frame.x(value)
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 16:g}" text-anchor="middle">{number(value)}</text>')
-    parts.append(f'<path class="axis" d="M{left:g} {TOP:g}V{bottom:g}H{frame.width - RIGHT:g}"/>')
-    middle_x, middle_y = (left + frame.width - RIGHT) / 2, (TOP + bottom) / 2
-    parts.append(
-        f'<text class="label" x="{middle_x:g}" y="{frame.height - 8:g}" text-anchor="middle">{escape(x_label)}</text>'
-    )
-    parts.append(
-        f'<text class="label" transform="translate(13 {middle_y:g}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y_label)}</text>"
-    )
-    return parts
+        parts += [line("grid", LEFT, right, y, y), text(LEFT - 6, y + 4, number(value), "end")]
+    parts += [text(frame.x(value), bottom + 16, shown, "middle") for value, shown in x_ticks.items()]
+    parts.append(f'<path class="axis" d="M{LEFT:g} {TOP:g}V{bottom:g}H{right:g}"/>')
+    parts.append(text((LEFT + right) / 2, frame.height - 8, x_label, "middle", "label"))
+    parts.append(text(13, (TOP + bottom) / 2, y_label, "middle", "label", turned=True))
+    return "".join(parts)
 
 
 def legend(names: Mapping[str, int]) -> str:
@@ -122,7 +123,7 @@ def line_chart(
         name: [None if at is None or v is None else (at, v * scale) for at, v in zip(x, values, strict=True)]
         for name, values in series.items()
     }
-    points = [point for line in lines.values() for point in line if point is not None]
+    points = [point for each in lines.values() for point in each if point is not None]
     if not points:
         return ""
     xs, ys = zip(*points, strict=True)
@@ -130,12 +131,13 @@ def line_chart(
     low, high = y_range or (min(0.0, *ys), max(ys))
     frame = Frame(520, 260, left, right if right > left else left + 1, low, high if high > low else low + 1)
     whole = all(value == int(value) for value in xs)
-    parts = [opening(frame.width, frame.height, f"{y_label} over {x_label}"), *axes(frame, x_label, y_label, whole)]
+    x_ticks = {value: number(value) for value in ticks(frame.x0, frame.x1) if not whole or value == int(value)}
+    parts = [opening(frame.width, frame.height, f"{y_label} over {x_label}"), axes(frame, x_label, y_label, x_ticks)]
     if mark is not None and left <= mark <= right:
         parts.append(f'<path class="mark" d="M{frame.x(mark):.1f} {TOP:g}V{frame.height - BOTTOM:g}"/>')
-    for i, (name, line) in enumerate(lines.items()):
+    for i, (name, points_of_line) in enumerate(lines.items()):
         path, pen = "", "M"
-        for point in line:
+        for point in points_of_line:
             path += "" if point is None else f"{pen}{frame.x(point[0]):.1f} {frame.y(point[1]):.1f}"
             pen = "M" if point is None else "L"
         parts.append(
@@ -159,17 +161,10 @@ def raster(layers: dict[str, tuple[int, Sequence[tuple[int, int]]]], n_steps: in
             f'<rect class="panel" x="{LEFT:g}" y="{top:.1f}" width="{width - LEFT - RIGHT:g}" height="{each:g}"/>'
         )
         parts.append(f'<path stroke="{COLOURS[i % len(COLOURS)]}" stroke-width="{min(high, 4):.2f}" d="{marks}"/>')
-        parts.append(
-            f'<text class="label" transform="translate(20 {top + each / 2:.1f}) rotate(-90)" text-anchor="middle">'
-            f"{escape(name)}</text>"
-        )
-        parts.append(f'<text x="{LEFT - 5:g}" y="{top + 10:.1f}" text-anchor="end">0</text>')
-        parts.append(f'<text x="{LEFT - 5:g}" y="{top + each:.1f}" text-anchor="end">{size - 1}</text>')
+        parts.append(text(20, top + each / 2, name, "middle", "label", turned=True))
+        parts += [text(LEFT - 5, top + 10, 0, "end"), text(LEFT - 5, top + each, size - 1, "end")]
     bottom = height - BOTTOM
-    for value in ticks(0, n_steps):
-        parts.append(f'<text x="{frame.x(value):.1f}" y="{bottom + 10:g}" text-anchor="middle">{number(value)}</text>')
+    parts += [text(frame.x(value), bottom + 10, number(value), "middle") for value in ticks(0, n_steps)]
     label = f"time (steps of {dt_s * 1e3:g} ms); vertical: neuron index"
-    parts.append(
-        f'<text class="label" x="{(LEFT + width - RIGHT) / 2:g}" y="{height - 8:g}" text-anchor="middle">{label}</text>'
-    )
+    parts.append(text((LEFT + width - RIGHT) / 2, height - 8, label, "middle", "label"))
     return "".join(parts) + "</svg>"

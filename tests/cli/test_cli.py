@@ -80,7 +80,7 @@ def test_version_and_completion() -> None:
         (["train", "digits", "--set", "seeds=1", "--set", "optimiser.epochs=0"], "seeds: unknown key"),
         (["train", "--resume", "nowhere"], "has no config.toml, so it is not a run of sdsnn"),
         (["export", "nowhere"], "has no config.toml, so it is not a run of sdsnn"),
-        (["demo", "--set", "data.n_step=3"], "data.n_step: unknown key; known there are"),
+        (["demo", "--set", "data.n_step=3"], "data.n_step: unknown key; expected one of"),
     ],
 )
 def test_mistakes_get_one_line_and_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:

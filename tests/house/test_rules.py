@@ -6,9 +6,9 @@ from typing import Any, get_args
 
 import pytest
 
-from sdsnn.deploy.energy import dense_shapes, placed
+from sdsnn.deploy.energy import counts, dense_shapes
 from sdsnn.deploy.engine import plan as engine
-from sdsnn.deploy.placement import advice, bound, cut, synapse_lists
+from sdsnn.deploy.placement import bound, cut, explain, synapse_lists
 from sdsnn.deploy.report import metrics
 from sdsnn.export.lava import processes
 from sdsnn.export.nir_format import dialect, writer
@@ -36,12 +36,12 @@ TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
     (engine.PROJECTIONS, PROJECTIONS),
     (dense_shapes.FAN_OUT, PROJECTIONS),
     (dense_shapes.DENSE_TWIN, PROJECTIONS),
-    (placed.DENSE_KINDS, PROJECTIONS),
+    (counts.DENSE_KINDS, PROJECTIONS),
     (synapse_lists.WEIGHTS, PROJECTIONS),
     (cut.COUNTERS, PROJECTIONS),
     (bound.NEEDS, PROJECTIONS),
-    (advice.HALVED, PROJECTIONS),
-    (advice.REWEIGHTED, PROJECTIONS),
+    (explain.HALVED, PROJECTIONS),
+    (explain.REWEIGHTED, PROJECTIONS),
     (metrics.WEIGHT_SHAPE, PROJECTIONS),
 ]
 

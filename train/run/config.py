@@ -1,29 +1,22 @@
-"""The configuration of a run: a TOML file, overrides from the command line, and every mistake told at once."""
+"""The configuration of a run: a TOML file, overrides from the command line, and all mistakes reported together."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.errors import ConfigError, FileError
 
 from ..data.datasets import DATA_SETS, locate
 from ..data.settings import DataConfig
-from ..section import Fraction, Section
+from ..section import Fraction, Section, explain, read_toml, toml_value, tomllib
 from .config_training import HardwareConfig, LogConfig, OptimiserConfig
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -194,37 +187,30 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     file cannot be read, and ConfigError with every unknown key and bad value in one message.
     """
     path = Path(source)
-    if not path.suffix and not path.exists():
+    if not path.exists():
+        if path.suffix:
+            recipes = ", ".join(shipped_recipes())
+            raise FileError(f"config {path}: no such file; give a TOML file or one of {recipes}")
         path = recipe_path(str(source))
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileError(
-            f"config {path}: no such file; give a TOML file or one of {', '.join(shipped_recipes())}"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"config {path}: cannot be read ({error})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise FileError(f"config {path}: not TOML ({error})") from None
+    tables = read_toml(path, f"config {path}")
     problems = []
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not all(key.strip().split(".")):
             problems.append(f"--set {item}: expected key=value, as in optimiser.epochs=60")
         else:
-            problems += _set(tables, key.strip().split("."), _value(text.strip()))
+            problems += _set(tables, key.strip().split("."), toml_value(text.strip()))
     return parse_config(tables, problems)
 
 
 def parse_config(tables: Mapping[str, Any], problems: Sequence[str] = ()) -> RunConfig:
     """Check plain tables and return the configuration. `problems`: what is known to be wrong already."""
-    found = list(problems)
     try:
-        config = TypeAdapter(RunConfig).validate_python(tables)
+        config = RunConfig.model_validate(tables)
     except ValidationError as error:
-        found += [_explain(item) for item in error.errors()]
-    if found:
-        raise ConfigError(found)
+        raise ConfigError([*problems, *explain(error, RunConfig)]) from None
+    if problems:
+        raise ConfigError(list(problems))
     return config
 
 
@@ -237,42 +223,3 @@ def _set(tables: dict[str, Any], keys: list[str], value: Any) -> list[str]:
         table = below
     table[keys[-1]] = value
     return []
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _explain(item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "value_error":  # a check of ours, which says what came by itself
-        return f"{where}: {item['ctx']['error']}"
-    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{where}: unknown key; known there are {', '.join(_known(item['loc'][:-1]))}"
-    try:
-        given = json.dumps(item["input"], default=str)
-    except ValueError:
-        given = repr(item["input"])
-    return f"{where}: got {given}, {item['msg'][0].lower()}{item['msg'][1:]}"
-
-
-def _known(location: Sequence[Any]) -> list[str]:
-    kind: Any = RunConfig
-    for part in location:
-        if isinstance(part, int):  # an item of a list: its own keys
-            continue
-        fields = kind.model_fields if hasattr(kind, "model_fields") else {}
-        if part not in fields:
-            break
-        inner = [
-            item
-            for item in (fields[part].annotation, *get_args(fields[part].annotation))
-            if isinstance(item, type) and (dataclasses.is_dataclass(item) or hasattr(item, "model_fields"))
-        ]
-        kind = inner[0] if inner else kind
-    if dataclasses.is_dataclass(kind):
-        return sorted(spec.name for spec in dataclasses.fields(kind))
-    return sorted(kind.model_fields)

@@ -273,9 +273,9 @@ def test_messages(tmp_path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_price_list(bad)
     message = str(caught.value)
-    assert "year: Input should be greater than or equal to 1950, got 3" in message
+    assert "year: expected a number greater than or equal to 1950, got 3" in message
     assert "grade" in message
-    assert "got 'guess'" in message
+    assert 'got "guess"' in message
     assert "source: Field required" in message
     with pytest.raises(ValueError, match="neuron_update_active and neuron_update_inactive go together"):
         free_list(neuron_update_active=1.0)

@@ -16,8 +16,7 @@ from sdsnn.deploy.placement.bound import lower_bounds
 from sdsnn.deploy.placement.chip import load_chip
 from sdsnn.deploy.placement.cost import DoesNotFit
 from sdsnn.deploy.placement.cut import Cutter
-from sdsnn.deploy.placement.pack import ways
-from sdsnn.deploy.placement.place import legal, place
+from sdsnn.deploy.placement.place import legal, place, ways
 from sdsnn.deploy.placement.tight_bound import tight_bounds
 from sdsnn.deploy.placement.types import Mesh
 from sdsnn_core.errors import NetworkError

@@ -36,10 +36,10 @@ def test_unknown_keys_and_bad_values_are_answered_together() -> None:
     message = str(caught.value)
     assert "\n" not in message
     for part in (
-        "optimiser.epoch: unknown key; known there are accumulate, batch_size, clip, epochs",
-        'data.n_steps: got "x", input should be a valid integer',
-        "nope: unknown key; known there are data, development, hardware, log, model",
-        "model.neuron.threshold: got -1, input should be greater than 0",
+        "optimiser.epoch: unknown key; expected one of accumulate, batch_size, clip, epochs",
+        'data.n_steps: expected a valid integer, unable to parse string as an integer, got "x"',
+        "nope: unknown key; expected one of data, development, hardware, log, model",
+        "model.neuron.threshold: expected a number greater than 0, got -1",
         "--set bad: expected key=value, as in optimiser.epochs=60",
     ):
         assert part in message
@@ -47,7 +47,7 @@ def test_unknown_keys_and_bad_values_are_answered_together() -> None:
 
 
 def test_development_keys_are_checked_too() -> None:
-    with pytest.raises(ConfigError, match=r"development\.modus: unknown key; known there are .*mode"):
+    with pytest.raises(ConfigError, match=r"development\.modus: unknown key; expected one of .*mode"):
         parse_config({"development": {"modus": "corrected"}})
 
 
@@ -60,8 +60,8 @@ def test_a_value_is_not_a_table() -> None:
     ("content", "message"),
     [
         (None, "no such file; give a TOML file or one of .*digits"),
-        (b"[data\n", "not TOML"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"[data\n", "is not valid TOML"),
+        (b"\xff\xfe", "is not a text file in UTF-8"),
     ],
 )
 def test_files_that_cannot_be_read(content: bytes | None, message: str, tmp_path: Path) -> None:

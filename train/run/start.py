@@ -1,0 +1,71 @@
+"""Begin a run or go on with one: configuration, processes, run folder; `sdsnn train` and `sdsnn.train` share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sdsnn_core.errors import ConfigError
+
+from ..data.load import load_data
+from ..development.literal import schedule_for
+from .config import RunConfig, deciding, load_config, with_directory
+from .processes import PeerFailed, Team, assemble
+from .run_folder import RunFolder
+from .trainer import Progress, TrainResult, train
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with the command that goes on."""
+
+
+class Start(NamedTuple):
+    """A run that can begin. resume: it goes on from its last complete epoch."""
+
+    config: RunConfig
+    folder: RunFolder
+    team: Team
+    resume: bool = False
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each development mechanism that cannot act in this run."""
+        return schedule_for(self.config.development, self.config.optimiser.epochs).idle()
+
+    def train(self, progress: Progress | None = None) -> TrainResult:
+        """Train to the end. Raises Interrupted on Ctrl-C."""
+        try:
+            return train(self.config, self.folder, resume=self.resume, progress=progress, team=self.team)
+        except KeyboardInterrupt:
+            if not self.team.leader:
+                raise PeerFailed(130) from None
+            raise Interrupted(f"interrupted; go on with: sdsnn train --resume {self.folder.path}") from None
+
+
+def begin(
+    config: RunConfig | str | Path,
+    folder: RunFolder | str | Path | None = None,
+    settings: Sequence[str] = (),
+    *,
+    download: bool = False,
+) -> Start:
+    """Make the run folder of a new run; parameters as in `sdsnn.train`. download: fetch the data if missing."""
+    resolved = config if isinstance(config, RunConfig) else with_directory(load_config(config, settings))
+    team = assemble(resolved.hardware)
+    if download:
+        team.machine_by_machine(lambda: load_data(resolved.data, resolved.seed, download=True))
+    if isinstance(folder, RunFolder):
+        return Start(resolved, folder, team)
+    name = "run" if config is resolved else Path(str(config)).stem
+    path = folder or Path("runs") / f"{name}-{resolved.seed}"
+    return Start(resolved, team.from_leader(lambda: RunFolder.create(path, resolved)), team)
+
+
+def go_on(path: str | Path, settings: Sequence[str] = ()) -> Start:
+    """Open the folder of a run to resume it. Raises ConfigError for settings that would change the result."""
+    folder = RunFolder.open(path)
+    resolved = load_config(folder.config_file, settings)
+    if deciding(resolved) != deciding(folder.config()):
+        keys = "hardware, log, threads, optimiser.accumulate and where data lies"
+        raise ConfigError([f"train --resume: --set may change {keys}"])
+    return Start(resolved, folder, assemble(resolved.hardware), resume=True)
