@@ -37,13 +37,21 @@ class Readable(Protocol):
 def read_toml(path: Readable, where: str) -> dict[str, Any]:
     """Return the parsed file. Raises FileError naming `where` if it is missing or is not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise FileError(f"{where}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise FileError(f"{where}: is not a text file in UTF-8") from None
+    return toml_tables(text, where)
+
+
+def toml_tables(text: str, where: str) -> dict[str, Any]:
+    """Return the parsed text. Raises FileError naming `where` if it is not TOML."""
+    try:
+        tables: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise FileError(f"{where}: is not valid TOML ({error})") from None
+    return tables
 
 
 def toml_value(text: str) -> Any:

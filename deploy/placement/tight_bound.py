@@ -83,7 +83,7 @@ def _least_shares(network: Network, chip: Chip) -> tuple[dict[str, Floats], dict
                 if in_order:
                     least = least_in_order(p, size, kinds, forms[name], layout, chip.limit("input_axons"))
                 else:  # the synapses themselves
-                    bits = np.bincount(p.post, minlength=size) * float(forms[name].synapse_bits)
+                    bits = np.bincount(p.post, minlength=size) * np.float64(forms[name].synapse_bits)
                     least = LeastCost(bits, np.zeros(size), np.zeros(len(kinds)))
                 overcharge += least.overcharge[:, None]
                 needs["synapse_bits"][i] += least.bits

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn.train.section import tomllib
+from sdsnn.train.section import toml_tables
 from sdsnn_core.activity import Activity
+from sdsnn_core.errors import FileError
 from sdsnn_core.network import Convolution, Network, Synapses
 from sdsnn_core.rules import Rules
 
@@ -71,8 +72,8 @@ def summary(run: RunData, energy: EnergyReport | None, placement: PlacementRepor
 def data_name(config: str | None) -> str | None:
     """Return `data.name` of a resolved configuration, and the directory of one's own data; None where unknown."""
     try:
-        data: Any = tomllib.loads(config or "").get("data")
-    except tomllib.TOMLDecodeError:
+        data = toml_tables(config or "", "config.toml").get("data")
+    except FileError:
         return None
     if not isinstance(data, dict) or "name" not in data:
         return None

@@ -15,7 +15,7 @@ from sdsnn_core.errors import ConfigError, FileError
 
 from ..data.datasets import DATA_SETS, locate
 from ..data.settings import DataConfig
-from ..section import Fraction, Section, explain, read_toml, toml_value, tomllib
+from ..section import Fraction, Section, explain, read_toml, toml_tables, toml_value
 from .config_training import HardwareConfig, LogConfig, OptimiserConfig
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -140,7 +140,7 @@ class RunConfig(Section):
 
 def parse_toml(text: str) -> RunConfig:
     """Return the configuration that `to_toml` wrote; keys that came later take their defaults."""
-    return parse_config(tomllib.loads(text))
+    return parse_config(toml_tables(text, "config"))
 
 
 def deciding(config: RunConfig) -> RunConfig:
