@@ -78,13 +78,6 @@ def _same_spikes(network: Network, activity: Activity, counts: Counts, dense: De
         kind = dense_kind(network, network.projections[name])
         by_kind[kind] = by_kind.get(kind, 0.0) + amount
     removed = sum(dense.size_of(network, name) - p.size for name, p in network.populations.items())
-    return Counts(
-        n_steps=counts.n_steps,
-        n_samples=counts.n_samples,
-        events=events,
-        events_by_kind=by_kind,
-        active=counts.active,
-        updates={**counts.updates, "removed units": float(removed * activity.n_steps)},
-        spikes=counts.spikes,
-        population_spikes=counts.population_spikes,
-    )
+    updates = {**counts.updates, "removed units": float(removed * activity.n_steps)}
+    of_spikes = counts.spikes, counts.population_spikes
+    return Counts(counts.n_steps, counts.n_samples, events, by_kind, counts.active, updates, *of_spikes)

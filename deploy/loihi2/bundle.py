@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from sdsnn_core.errors import FileError, NetworkError, UnsupportedNode, one_line
 from sdsnn_core.files import write_json, write_text
 
 from ..report.report import make_report, write_report
+from .child import SCRIPT
 
 SAMPLES = 4
 
@@ -68,8 +68,7 @@ def _fill(folder: Path, bundle: Path, chip: str) -> None:
         spikes = test.spikes[:SAMPLES]
         counts = run(network, spikes, record="counts").counts[output]
         np.savez_compressed(bundle / "samples.npz", spikes=spikes, counts=counts, labels=test.labels[:SAMPLES])
-        text = (resources.files("sdsnn.deploy") / "templates" / "run_on_loihi.txt").read_text(encoding="utf-8")
-        write_text(bundle / "run_on_loihi.py", text)
+        shutil.copyfile(SCRIPT, bundle / "run_on_loihi.py")
         lines.append(
             "python run_on_loihi.py: on Loihi 2 (lava-dl and Intel's extension); with --cpu: Lava's simulator."
         )

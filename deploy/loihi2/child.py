@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+SCRIPT = Path(__file__).parents[1] / "templates" / "run_on_loihi.txt"
 # The numbers of each probe, as lava-dl's benchmark tutorials read them. Powers in watts, times in microseconds.
 READ: dict[str, tuple[str, ...]] = {
     "Loihi2Power": (
@@ -30,9 +33,6 @@ def run_sample(payload: Mapping[str, Any]) -> dict[str, Any]:
     ensure_lava()
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2HwCfg
-    from lava.proc.embedded_io.spike import NxToPyAdapter, PyToNxAdapter
-    from lava.proc.io.sink import RingBuffer as Sink
-    from lava.proc.io.source import RingBuffer as Source
 
     from sdsnn.export.lava.processes import connect, neurons
     from sdsnn.export.nir_format.reader import read_nir
@@ -41,14 +41,12 @@ def run_sample(payload: Mapping[str, Any]) -> dict[str, Any]:
     network, x = read_nir(folder / "network.nir"), np.load(folder / "input.npy")
     (port,), output = network.inputs, next(iter(network.outputs.values())).source
     n_steps, size = x.shape[0], network.size_of(output)
-    source, into = Source(data=x.T.astype(np.int32)), PyToNxAdapter(shape=(x.shape[1],), num_message_bits=0)
-    out_of, sink = NxToPyAdapter(shape=(size,), num_message_bits=0), Sink(shape=(size,), buffer=n_steps)
+    # The script of the bundle stands alone, so what both do lies there.
+    sends, takes, sink = runpy.run_path(str(SCRIPT))["ends"](x, (size,), cpu=False)
     processes: dict[str, Any] = {name: neurons(population) for name, population in network.populations.items()}
-    source.s_out.connect(into.inp)
-    processes[port] = _Port(into.out)
+    processes[port] = SimpleNamespace(s_out=sends)  # `connect` expects a process with this port
     connect(network, processes)
-    processes[output].s_out.connect(out_of.inp)
-    out_of.out.connect(sink.a_in)
+    processes[output].s_out.connect(takes)
     probes = make_probes(n_steps)
     config = Loihi2HwCfg(select_tag="fixed_pt", callback_fxs=list(probes.values()))
     runner = processes[output]
@@ -60,13 +58,6 @@ def run_sample(payload: Mapping[str, Any]) -> dict[str, Any]:
     np.save(folder / "output.npy", spikes)
     (folder / "probes.json").write_text(json.dumps(read_probes(probes)))
     return {"steps": n_steps}
-
-
-class _Port:
-    """Stands where a process with spikes is expected: the adapter's port has another name."""
-
-    def __init__(self, s_out: Any) -> None:
-        self.s_out = s_out
 
 
 def make_probes(n_steps: int) -> dict[str, Any]:

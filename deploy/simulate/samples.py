@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +51,11 @@ def open_samples(path: str | Path) -> Samples:
     if path.is_dir():
         return _run_split(path) if (path / "config.toml").is_file() else _folder(path)
     if not path.is_file():
-        raise FileError(f"data {path}: no such file or folder; allowed is {FORMS}")
+        raise FileError(f"data {path}: expected {FORMS}, got no such file or folder")
     if path.suffix == ".npy":
         return _array(path)
     if path.suffix != ".npz":
-        raise FileError(f"data {path}: the ending is {path.suffix!r}, allowed is {FORMS}")
+        raise FileError(f"data {path}: expected {FORMS}, got a file that ends in {path.suffix or 'nothing'}")
     try:
         with zipfile.ZipFile(path) as file:
             names = {name.removesuffix(".npy") for name in file.namelist()}
@@ -67,8 +67,8 @@ def open_samples(path: str | Path) -> Samples:
         return Samples(member, len(member), _labels(path, names, len(member)))
     if "events" in names:
         return _events(path, names)
-    found = ", ".join(sorted(names)) or "none"
-    raise FileError(f"data {path}: got arrays {found}, allowed is spikes (or x), or events with offsets")
+    got = ", ".join(sorted(names)) or "none"
+    raise FileError(f"data {path}: expected arrays spikes (or x), or events with offsets, got {got}")
 
 
 def _array(path: Path) -> Samples:
@@ -79,7 +79,7 @@ def _array(path: Path) -> Samples:
     if array.dtype.names is not None:
         return Samples([np.asarray(array)], 1)
     if array.ndim < 3:
-        raise FileError(f"data {path}: got {array.dtype} {array.shape}, allowed (samples, steps, *shape) or events")
+        raise FileError(f"data {path}: expected (samples, steps, *shape) or events, got {array.dtype} {array.shape}")
     return Samples(array, len(array))
 
 
@@ -89,7 +89,7 @@ def _labels(path: Path, names: set[str], count: int) -> npt.NDArray[np.int64] | 
         return None
     labels = _arrays(path, key)[key]
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise FileError(f"data {path}: {key} is {labels.dtype} {labels.shape}, allowed are integers ({count},)")
+        raise FileError(f"data {path}: {key}: expected integers ({count},), got {labels.dtype} {labels.shape}")
     return np.asarray(labels, np.int64)
 
 
@@ -103,47 +103,46 @@ def _arrays(path: Path, *keys: str) -> dict[str, npt.NDArray[Any]]:
 
 def _events(path: Path, names: set[str]) -> Samples:
     if "offsets" not in names:
-        raise FileError(f"data {path}: has events but no offsets (samples + 1,), which say where each sample begins")
+        raise FileError(f"data {path}: expected offsets (samples + 1,) with events, got events but no offsets")
     events, offsets = _arrays(path, "events", "offsets").values()
     if events.dtype.names is None or not {"t", "x"} <= set(events.dtype.names):
-        raise FileError(f"data {path}: events has dtype {events.dtype}, allowed are fields t, x and maybe y, p")
-    rising = (
-        offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1 and bool((np.diff(offsets) >= 0).all())
-    )
-    if not rising or offsets[0] != 0 or offsets[-1] != len(events):
+        raise FileError(f"data {path}: events: expected fields t, x and maybe y, p, got {events.dtype}")
+    whole = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
+    if not whole or (np.diff(offsets) < 0).any() or (offsets[0], offsets[-1]) != (0, len(events)):
         raise FileError(f"data {path}: offsets must rise from 0 to the {len(events)} events")
     return Samples(np.split(events, offsets[1:-1]), len(offsets) - 1, _labels(path, names, len(offsets) - 1))
 
 
-def _recording(path: Path) -> npt.NDArray[Any]:
-    """Read a recording as training does: the time of events counts from the first."""
-    recording = read_recording(path)
-    return recording if recording.dtype.names is None else from_first(recording)
+@final
+@dataclass(frozen=True)
+class _Lazy:
+    """Samples that a function yields, from the first each time."""
+
+    read: Callable[[], Iterator[Any]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.read()
 
 
 def _folder(path: Path) -> Samples:
-    found = find_recordings(path)
+    recordings = find_recordings(path)
 
-    class _Files:
-        def __iter__(self) -> Iterator[Any]:
-            return map(_recording, found.files)
+    def read() -> Iterator[Any]:
+        for recording in map(read_recording, recordings.files):
+            yield recording if recording.dtype.names is None else from_first(recording)
 
-    labels = None if found.labels is None else np.array(found.labels, np.int64)
-    return Samples(_Files(), len(found.files), labels, tuple(found.classes))
+    labels = None if recordings.labels is None else np.array(recordings.labels, np.int64)
+    return Samples(_Lazy(read), len(recordings.files), labels, tuple(recordings.classes))
 
 
 def _run_split(path: Path) -> Samples:
-    """Return the test split of a run. Its spikes may be made when they are asked for, so they are taken in parts."""
+    """Return the test split of a run. Its spikes may be made while they are read, so they are read in parts."""
     from sdsnn.train.run.run_folder import RunFolder
 
     test = RunFolder.open(path).test_split()
-
-    class _Split:
-        def __iter__(self) -> Iterator[Any]:
-            for start in range(0, len(test), 16):
-                yield from test.spikes[start : start + 16]
-
-    return Samples(_Split(), len(test), np.asarray(test.labels, np.int64))
+    parts = range(0, len(test), 16)
+    read = _Lazy(lambda: (x for start in parts for x in test.spikes[start : start + 16]))
+    return Samples(read, len(test), np.asarray(test.labels, np.int64))
 
 
 @final
@@ -168,8 +167,8 @@ class Member:
                 if dtype.kind not in "buif" or len(shape) < 3 or by_column:
                     order = " in column order" if by_column else ""
                     raise FileError(
-                        f"data {self._path}: {self._key} is {dtype} {shape}{order}, allowed are whole numbers "
-                        "(samples, steps, *shape) in row order"
+                        f"data {self._path}: {self._key}: expected whole numbers (samples, steps, *shape) in row "
+                        f"order, got {dtype} {shape}{order}"
                     )
                 yield stream, shape, dtype
         except FileError:

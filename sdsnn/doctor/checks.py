@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from sdsnn.deploy.loihi2.probe import missing_modules
 from sdsnn_core.files import version_of
 from sdsnn_core.lava.compat import pip_command
 
@@ -44,9 +44,6 @@ OPTIONAL = {
     "aedat": ("aedat", "no AEDAT 4 recordings, the format of CIFAR10-DVS"),
     "development tools": ("dev", "no tests and no linters"),
 }
-# Modules that Intel's extension lava-loihi adds to lava-nc 0.10.0: lava/magma/compiler/compiler.py:21,
-# lava/utils/loihi.py.
-LOIHI_MODULES = ("lava.magma.compiler.subcompilers.nc.ncproc_compiler", "lava.utils.loihi2_profiler")
 
 
 def requirements(extra: str = "") -> dict[str, SpecifierSet]:
@@ -88,10 +85,10 @@ def _package(name: str, allowed: SpecifierSet, result: Probe | None) -> Finding:
 
 def check_optional(*, gpu: bool) -> Iterator[Finding]:
     """Check what no command requires: Loihi hardware, the compiler of SLAYER's CUDA kernels, the optional packages."""
-    if all(map(_is_importable, LOIHI_MODULES)):
+    if not missing_modules():
         yield Finding("Loihi hardware", "works", "the extension lava-loihi is installed; no board was tried")
     else:
-        costs = "no runs on the chip, no measured energy; Intel gives the extension to members of INRC only"
+        costs = "no runs on the chip, no measured energy; only members of Intel's research community get the extension"
         yield Finding("Loihi hardware", "absent", "the extension lava-loihi is not installed", costs)
     kernels = "SLAYER's CUDA kernels"
     if gpu and (absent := [tool for tool in ("ninja", "nvcc", "g++") if not _has_program(tool)]):
@@ -108,13 +105,6 @@ def check_optional(*, gpu: bool) -> Iterator[Finding]:
         else:
             detail = ", ".join(f"{name} {version_of(name)}" for name in ranges)
             yield Finding(part, "works", detail.removeprefix(f"{part} "))
-
-
-def _is_importable(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # a parent package
-        return False
 
 
 def _has_program(name: str) -> bool:

@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from typer.testing import CliRunner
 
 from sdsnn.cli.app import app
+from sdsnn.deploy.loihi2.probe import EXTENSION
 from sdsnn.doctor import checks as doctor_checks
 from sdsnn.doctor import diagnosis
 from sdsnn.doctor import lava as doctor_lava
@@ -197,7 +198,7 @@ def test_the_extension_for_the_chip_is_recognised(tmp_path: Path) -> None:
         return answer.stdout.strip()
 
     assert state() == "absent"
-    for module in doctor_checks.LOIHI_MODULES:
+    for module in EXTENSION:
         file = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("")
