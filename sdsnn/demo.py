@@ -32,17 +32,9 @@ class Demo:
 
     @property
     def files(self) -> list[str]:
-        """Paths of the files worth looking at."""
-        names = (
-            "report.html",
-            "report.json",
-            "network.nir",
-            "certificate.json",
-            "history.jsonl",
-            "config.toml",
-            "best.pt",
-        )
-        return [str(self.folder / name) for name in names]
+        """Paths of the main files."""
+        names = "report.html report.json network.nir certificate.json history.jsonl config.toml best.pt"
+        return [str(self.folder / name) for name in names.split()]
 
     def numbers(self) -> dict[str, Any]:
         """Return the report's headline numbers, where they lie and how long they took."""

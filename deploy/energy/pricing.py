@@ -38,11 +38,9 @@ def price_counts(counts: Counts, prices: PriceList, chip: str = "loihi2") -> Pri
         "barrier": ("barriers", float(counts.n_steps)),
     }
     for quantity, (label, number) in measured.items():
-        if quantity not in terms:
-            continue
-        if number is None:
+        if quantity in terms and number is None:
             unpriced[QUANTITIES[quantity]] = "needs a placement: the cores that a spike goes to"
-        else:
+        elif quantity in terms and number is not None:
             rows.append(_row(quantity, label, Span(number, number), None, prices))
     covered = {row.term for row in rows} | set(unpriced) | set(prices.included)
     unpriced |= {term: "no price in this list" for term in TERMS if term not in covered}
@@ -79,9 +77,7 @@ def _event_price(kind: str, prices: PriceList) -> Span | None:
 
 def _row(quantity: str, label: str, amount: Span, each: Span | None, prices: PriceList) -> Row:
     known = prices.terms.get(quantity)
-    if each is None:
-        assert known is not None
-        each = Span(known.pj, known.pj)
+    each = each or Span(prices.terms[quantity].pj, prices.terms[quantity].pj)
     joules = Span(amount.low * each.low * PICO, amount.high * each.high * PICO)
     return Row(QUANTITIES[quantity], label, amount, each, joules, known.note if known else "")
 

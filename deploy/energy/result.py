@@ -103,26 +103,29 @@ class EnergyReport:
         return next(item for item in self.priced if item.prices.name == name)
 
     @property
+    def of_chips(self) -> list[Priced]:
+        """The pricings by lists made for a neuromorphic chip."""
+        return [item for item in self.priced if item.prices.role == "chip"]
+
+    @property
     def range_j(self) -> Span | None:
         """Joules over all lists made for a neuromorphic chip, least to greatest; None if there is none."""
-        chip = [item.total for item in self.priced if item.prices.role == "chip"]
+        chip = [item.total for item in self.of_chips]
         return Span(min(t.low for t in chip), max(t.high for t in chip)) if chip else None
 
     @property
     def label(self) -> str:
         """'complete' if every chip list priced every term, else 'partial'."""
-        chip = [item for item in self.priced if item.prices.role == "chip"]
-        return "partial" if any(item.unpriced for item in chip) or not chip else "complete"
+        return "partial" if any(item.unpriced for item in self.of_chips) or not self.of_chips else "complete"
 
     @property
     def wording(self) -> str:
         """How to call the joules of the range, for example 'Loihi-1-priced'."""
-        return ", ".join(sorted({item.wording for item in self.priced if item.prices.role == "chip"}))
+        return ", ".join(sorted({item.wording for item in self.of_chips}))
 
     def headline(self) -> str:
         """Return the range in one line, with its wording, label and sources."""
         if self.range_j is None:
             return "energy: no price list of a neuromorphic chip was given"
-        chip = [item for item in self.priced if item.prices.role == "chip"]
-        names = " to ".join(f"{item.prices.title} [{item.prices.grade}]" for item in chip)
+        names = " to ".join(f"{item.prices.title} [{item.prices.grade}]" for item in self.of_chips)
         return f"{format_joules(self.range_j)} per inference, {self.label}, {self.wording}: {names}"

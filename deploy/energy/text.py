@@ -63,11 +63,8 @@ def counts_to_json(counts: Counts) -> dict[str, Any]:
         "active_updates": asdict(counts.total_active),
         "active_updates_by_population": {name: asdict(s) for name, s in counts.active.items()},
         "spikes": dict(counts.spikes),
-        "packets": counts.packets,
-        "packets_from_input": counts.packets_from_input,
-        "packets_between_chips": counts.packets_between_chips,
-        "hops_east_west": counts.hops_east_west,
-        "hops_north_south": counts.hops_north_south,
+        **{key: getattr(counts, key) for key in ("packets", "packets_from_input", "packets_between_chips")},
+        **{key: getattr(counts, key) for key in ("hops_east_west", "hops_north_south")},
         "per_core": None
         if load is None
         else {

@@ -17,11 +17,11 @@ EXTENSION = (
 
 
 def missing_modules() -> list[str]:
-    """Return the modules of the extension that cannot be found; Lava itself must be importable."""
-    return [name for name in EXTENSION if not _found(name)]
+    """Return the modules of the extension that are missing; Lava itself must be importable."""
+    return [name for name in EXTENSION if not _importable(name)]
 
 
-def _found(name: str) -> bool:
+def _importable(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except ImportError:  # a parent package is missing

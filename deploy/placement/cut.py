@@ -64,9 +64,7 @@ class Cutter:
 
     def most(self, population: str) -> int:
         """Return the neurons of `population` that one core could take if nothing but neurons counted."""
-        limit = self.chip.limit("neurons")
-        assert limit is not None
-        return min(limit, self.network.size_of(population))
+        return min(self.chip.neurons(0), self.network.size_of(population))
 
     def fits(self, pieces: Sequence[Piece]) -> bool:
         """True if one core takes all of `pieces`."""

@@ -60,14 +60,8 @@ def list_format(projection: Projection, layout: SynapseFormat) -> ListFormat:
     else:
         needed, signs = max(abs(low), abs(high)).bit_length(), "excitatory" if high > 0 else "inhibitory"
     wide = [bits for bits in layout.weight_bits if bits >= needed]
-    return ListFormat(
-        wide[0] if wide else layout.weight_bits[-1],
-        max_delay.bit_length(),
-        layout.tag_bits,
-        signs,
-        bool(wide),
-        max_delay,
-    )
+    bits = wide[0] if wide else layout.weight_bits[-1]
+    return ListFormat(bits, max_delay.bit_length(), layout.tag_bits, signs, bool(wide), max_delay)
 
 
 def list_bits(n: npt.ArrayLike, bits_per_synapse: int, layout: SynapseFormat) -> Ints:

@@ -60,9 +60,8 @@ def tight_bounds(network: Network, chip: Chip, *, cores: int) -> dict[str, int]:
 
 def _least_shares(network: Network, chip: Chip) -> tuple[dict[str, Floats], dict[str, float]]:
     """Return resource -> (kinds, neurons) least share of a core for each neuron, and the share needed once."""
-    layout, neurons = chip.synapses, chip.limit("neurons")
+    layout, neurons = chip.synapses, chip.neurons(0)
     assert layout is not None
-    assert neurons is not None
     forms = {name: list_format(p, layout) for name, p in network.projections.items()}
     rooms = neuron_rooms(network, chip, forms)
     many = sum(p.n_weights for p in network.projections.values()) > DETAIL

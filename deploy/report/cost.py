@@ -36,16 +36,8 @@ def placement_section(run: RunData, placement: PlacementReport | None) -> str:
     rows: list[list[Cell]] = []
     for name, use in placed.use.items():
         limit = placed.limits[name]
-        share = "\N{EN DASH}" if not limit else f"{limit:,}"
-        rows.append(
-            [
-                RESOURCES[name],
-                f"{use.mean():,.0f}",
-                f"{int(use.max()):,}",
-                share,
-                f"{use.max() / limit:.1%}" if limit else "",
-            ]
-        )
+        of_limit = (f"{limit:,}", f"{use.max() / limit:.1%}") if limit else ("\N{EN DASH}", "")
+        rows.append([RESOURCES[name], f"{use.mean():,.0f}", f"{int(use.max()):,}", *of_limit])
     text += table(["per core", "mean", "highest", "limit", "highest use"], rows, numeric=(1, 2, 3, 4))
     if not all(placed.limits.values()):
         text += '<p class="muted">\N{EN DASH} no limit was published, and none is imposed.</p>'
@@ -110,13 +102,9 @@ def _time(energy: EnergyReport) -> str:
     parts = []
     if energy.step_times:
         rows: list[list[Cell]] = [
-            [
-                t.list_name,
-                number_pair(t.span_s.low * 1e6, t.span_s.high * 1e6),
-                str(t.busiest),
-                f"{t.core_s / max(t.mean_core_s, 1e-30):.2f}",
-            ]
+            [t.list_name, number_pair(t.span_s.low * 1e6, t.span_s.high * 1e6), str(t.busiest), f"{uneven:.2f}"]
             for t in energy.step_times
+            for uneven in [t.core_s / max(t.mean_core_s, 1e-30)]
         ]
         headings = ["prices", "step with barrier (\N{MICRO SIGN}s)", "busiest core", "busiest / mean core"]
         parts.append("<h3>Time of a step, lower bound from the busiest core</h3>")
@@ -134,25 +122,21 @@ def _counts(energy: EnergyReport) -> str:
     counts = energy.counts
     active = counts.total_active
     share = number_pair(100 * active.low / counts.total_updates, 100 * active.high / counts.total_updates)
-    rows: list[list[Cell]] = [
-        ["steps", amount(counts.n_steps)],
-        ["synaptic events", amount(counts.total_events)],
-    ]
-    for kind, value in counts.events_by_kind.items():
-        rows.append([f"of them {kind}", amount(value)])
+    rows: list[list[Cell]] = [["steps", amount(counts.n_steps)], ["synaptic events", amount(counts.total_events)]]
+    rows += [[f"of them {kind}", amount(value)] for kind, value in counts.events_by_kind.items()]
     if counts.zeros_by_kind:
         rows.append(["stored zeros crossed, at most", amount(round(counts.total_zeros, 1))])
     rows += [
         ["neuron updates", amount(counts.total_updates)],
         ["of them active", f"{share} %"],
         ["spikes of neurons", amount(counts.population_spikes)],
-        ["packets", "needs a placement" if counts.packets is None else amount(counts.packets)],
-        ["hops east-west", "needs a placement" if counts.hops_east_west is None else amount(counts.hops_east_west)],
-        [
-            "hops north-south",
-            "needs a placement" if counts.hops_north_south is None else amount(counts.hops_north_south),
-        ],
     ]
+    placed = {
+        "packets": counts.packets,
+        "hops east-west": counts.hops_east_west,
+        "hops north-south": counts.hops_north_south,
+    }
+    rows += [[name, "needs a placement" if n is None else amount(n)] for name, n in placed.items()]
     if counts.load is not None:
         rows.append(["events of the busiest core, per step", amount(round(float(counts.load.events.max()), 1))])
     return table(["per inference, mean over samples", "count"], rows, numeric=(1,))

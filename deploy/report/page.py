@@ -119,6 +119,7 @@ def _structure(report: dict[str, Any]) -> str:
         return missing("history", report["absent"].get("history.jsonl", ""))
     layers, chosen = numbers["layers"], report["summary"]["epoch"]
     absent = [None if share is None else 100 * share for share in numbers["connection_sparsity"]]
+    alive, synapses = ({name: layer[key] for name, layer in layers.items()} for key in ("alive_units", "synapses"))
     accuracies = {"training": numbers["train_accuracy"], "validation": numbers["validation_accuracy"]}
 
     known = sorted(v for v in numbers["validation_accuracy"] if v is not None)
@@ -132,16 +133,8 @@ def _structure(report: dict[str, Any]) -> str:
     plots = [
         over_epochs(accuracies, "accuracy (%)", "Accuracy.", scale=100, y_range=(0, 100)),
         over_epochs({"loss": numbers["loss"]}, "loss (mean per sample)", "Training loss."),
-        over_epochs(
-            {name: layer["alive_units"] for name, layer in layers.items()},
-            "units alive (neurons or channels)",
-            "Units alive in each layer.",
-        ),
-        over_epochs(
-            {name: layer["synapses"] for name, layer in layers.items()},
-            "synapses present",
-            "Synapses present in each layer, a convolution's kernel once.",
-        ),
+        over_epochs(alive, "units alive (neurons or channels)", "Units alive in each layer."),
+        over_epochs(synapses, "synapses present", "Synapses present in each layer, a convolution's kernel once."),
         over_epochs(
             {"operations": numbers["synaptic_operations"]},
             "synaptic operations (per inference)",
@@ -185,21 +178,15 @@ def _certificate(run: RunData) -> str:
     rows: list[list[Cell]] = []
     for item in certificate.get("comparisons") or []:
         failed = item.get("failed")
-        rows.append(
-            [
-                str(item.get("backend")),
-                amount(item.get("bins")),
-                str(failed) if failed else amount(item.get("mismatches")),
-                "" if not item.get("first") else str(item["first"]),
-            ]
-        )
+        mismatches = str(failed) if failed else amount(item.get("mismatches"))
+        rows.append([str(item.get("backend")), amount(item.get("bins")), mismatches, str(item.get("first") or "")])
     text = (
         f"<p>{word}: {escape(str(certificate.get('n_samples')))} test samples of "
         f"{escape(str(certificate.get('n_steps')))} steps, each form compared "
         "with the reference simulator bin by bin.</p>"
     )
-    network, given = (escape(str(certificate.get(key))) for key in ("network_sha256", "input_sha256"))
-    digest = f"<p class='muted'>network <code>{network}</code><br>input <code>{given}</code></p>"
+    network, spikes = (escape(str(certificate.get(key))) for key in ("network_sha256", "input_sha256"))
+    digest = f"<p class='muted'>network <code>{network}</code><br>input <code>{spikes}</code></p>"
     return text + table(["form", "bins compared", "mismatches", "first"], rows, numeric=(1, 2)) + digest
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -15,8 +16,26 @@ from sdsnn.deploy.loihi2.probe import missing_modules
 from sdsnn_core.files import version_of
 from sdsnn_core.lava.compat import pip_command
 
-from .finding import Finding
 from .probe import Probe, probe
+
+
+class Finding(NamedTuple):
+    """State of one part of the installation.
+
+    Attributes:
+        part: Name of the package or ability.
+        state: 'works'; 'missing' (required, not installed); 'broken' (installed, fails); 'absent' (optional).
+        detail: Version and what was seen.
+        costs: What does not work without the part.
+        command: Shell command that installs it, or ''.
+    """
+
+    part: str
+    state: Literal["works", "missing", "broken", "absent"]
+    detail: str
+    costs: str = ""
+    command: str = ""
+
 
 # Required distribution -> module to import, what does not work without it. The version ranges are sdsnn's metadata.
 PACKAGES = {

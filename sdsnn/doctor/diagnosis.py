@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from sdsnn_core.files import version_of
 
-from .checks import check_optional, check_packages
-from .finding import Finding
+from .checks import Finding, check_optional, check_packages
 from .lava import check_lava
 
 

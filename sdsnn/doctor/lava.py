@@ -9,7 +9,7 @@ from sdsnn_core.files import version_of
 from sdsnn_core.lava.compat import LAVA_VERSIONS, install_command, missing
 from sdsnn_core.lava.shims import SHIMS
 
-from .finding import Finding
+from .checks import Finding
 
 LIMIT_S = 180.0
 SLAYER, NO_TRAINING = "SLAYER", "no training, so no demo"

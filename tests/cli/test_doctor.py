@@ -19,8 +19,8 @@ from sdsnn.doctor import checks as doctor_checks
 from sdsnn.doctor import diagnosis
 from sdsnn.doctor import lava as doctor_lava
 from sdsnn.doctor import probe as doctor_probe
+from sdsnn.doctor.checks import Finding
 from sdsnn.doctor.diagnosis import Diagnosis, examine
-from sdsnn.doctor.finding import Finding
 from sdsnn_core.errors import BackendError
 from sdsnn_core.lava import child as lava_child
 from sdsnn_core.lava.compat import lava_available

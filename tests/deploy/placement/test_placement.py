@@ -11,12 +11,11 @@ from placement_recount import assert_legal, layers, small_chip
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from sdsnn.deploy.placement.assemble import finish
 from sdsnn.deploy.placement.bound import lower_bounds
 from sdsnn.deploy.placement.chip import load_chip
 from sdsnn.deploy.placement.cost import DoesNotFit
 from sdsnn.deploy.placement.cut import Cutter
-from sdsnn.deploy.placement.place import legal, place, ways
+from sdsnn.deploy.placement.place import finish, legal, place, ways
 from sdsnn.deploy.placement.tight_bound import tight_bounds
 from sdsnn.deploy.placement.types import Mesh
 from sdsnn_core.errors import NetworkError

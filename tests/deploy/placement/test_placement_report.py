@@ -61,7 +61,7 @@ def test_a_refusal_is_reported_with_what_would_help() -> None:
     assert "expected at most 4,096 per core, got 5,000" in str(report.refusal)
     data = placement_to_json(report)
     assert not data["fits"]
-    assert data["best_change"]["cores"] == 1  # half of the weights gone, half of the axons gone
+    assert data["best_change"]["cores"] == 1  # half of the weights and axons pruned
 
 
 def test_unpruned_network_is_full() -> None:
@@ -90,11 +90,11 @@ def test_unpruned_convolution_from_what_export_tells() -> None:
             "d": Convolution("a", "b", second, padding=(1, 1)),
         },
     )
-    told = {
+    export = {
         "nodes": {"input": {"shape": [1, 7, 7]}, "a": {"shape": [3, 4, 4]}, "b": {"shape": [2, 4, 4]}},
         "projections": {"c": {"kernel": [3, 1, 3, 3], "groups": 1}, "d": {"kernel": [2, 3, 3, 3], "groups": 1}},
     }
-    before = DenseShapes.of_export(told)
+    before = DenseShapes.of_export(export)
     full = unpruned_network(now, before)
     assert full is not None
     for name, p in full.projections.items():

@@ -116,8 +116,8 @@ def test_command(tmp_path: Path) -> None:
     for text in ("a *", "90.00%", "80.00%", "1 uJ (partial,"):
         assert text in answer.stdout
     assert "<h1>sdsnn comparison of 2 runs</h1>" in (tmp_path / "page.html").read_text()
-    told = runner.invoke(app, ["compare", *runs, "--json"])
-    assert json.loads(told.stdout)["fronts"] == [{"data": "digits", "runs": ["a"]}]
+    answer = runner.invoke(app, ["compare", *runs, "--json"])
+    assert json.loads(answer.stdout)["fronts"] == [{"data": "digits", "runs": ["a"]}]
     wrong = runner.invoke(app, ["compare", *runs, "--prices", "mine"])
     assert wrong.exit_code == 2
     assert "--prices: expected one of davies2018, " in wrong.stderr
