@@ -52,6 +52,9 @@ class Silent:
         """Do nothing."""
 
 
+STATES = ("spike_state", "current_state", "voltage_state")  # buffers of SLAYER's blocks
+
+
 class Trainer:
     """One run: model, optimiser and development, and how far they have come; in each process of a team."""
 
@@ -185,6 +188,10 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to a saved state. Raises ConfigError if it belongs to another configuration."""
+        for module in self.model.modules():  # a recurrent block keeps the last batch; a checkpoint holds one sample
+            for name in STATES:
+                if isinstance(kept := getattr(module, name, None), torch.Tensor):
+                    setattr(module, name, torch.zeros_like(kept[:1]))
         restore(state, self.config, model=self.model, optimiser=self.optimiser, developer=self.developer)
         self.accuracy = state["accuracy"]
         self.epochs_done = int(state["epochs_done"])
@@ -196,9 +203,8 @@ def _without_state(tensors: dict[str, Any]) -> dict[str, Any]:
 
     Recurrent blocks keep the last batch in buffers; it is put to rest before every batch and belongs to no result.
     """
-    names = ("spike_state", "current_state", "voltage_state")
     return {
-        name: torch.zeros_like(value[:1]) if name.rpartition(".")[2] in names else value
+        name: torch.zeros_like(value[:1]) if name.rpartition(".")[2] in STATES else value
         for name, value in tensors.items()
     }
 

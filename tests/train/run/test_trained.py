@@ -61,7 +61,7 @@ def test_check_and_verify_work_when_the_data_have_moved_and_export_names_them(
 ) -> None:
     folder, _ = run
     assert [finding for finding in check_path(folder.path) if finding.severity == "error"] == []
-    certificate = verify_file(folder.network_file, run=folder.path, lava=False)
+    certificate, _ = verify_file(folder.network_file, run=folder.path, lava=False)
     assert certificate.verified
     assert "slayer" in [comparison.backend for comparison in certificate.comparisons]
     with pytest.raises(FileError, match=r"^data folder: .*data does not exist"):
