@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -67,8 +68,11 @@ def test_the_help_of_every_command_ends_with_two_examples_that_parse(name: str) 
 def test_version_and_completion() -> None:
     answer = CliRunner().invoke(app, ["--version"])
     assert answer.output == f"sdsnn {metadata.version('sdsnn')}\n"
-    shown = sdsnn("--show-completion", "bash")
-    assert "_SDSNN_COMPLETE" in shown.stdout
+    environment = {**os.environ, "_SDSNN_COMPLETE": "source_bash"}
+    command = [str(Path(sys.executable).with_name("sdsnn"))]
+    script = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert "complete" in script.stdout
+    assert "sdsnn" in script.stdout
 
 
 @pytest.mark.parametrize(

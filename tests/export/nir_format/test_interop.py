@@ -194,8 +194,8 @@ def test_sinabs_cannot_have_what_it_has_no_layer_for(tmp_path: Path, rng: Any) -
         (one(initial_voltage=-3), r"population 'a' initial_voltage: expected 0 .*, got -3..-3"),
         (one(threshold=NEVER_FIRES), r"population 'a' threshold: expected values below .*, got 131072..131072"),
         (one(delay=2), r"projection 'w': expected no delays, got some: sinabs has none"),
-        (recurrent(rng), r"projection 'loop': got a loop"),
-        (uneven(), r"population 'a': got values that differ within an image"),
+        (recurrent(rng), r"projection 'loop': expected no loop"),
+        (uneven(), r"population 'a': expected one for all its neurons"),
     ):
         with pytest.raises(UnsupportedNode, match=words):
             write_sinabs(network, tmp_path / "a.nir")
