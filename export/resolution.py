@@ -1,7 +1,7 @@
 """Finer states: the same weights and thresholds in smaller units, so that rounding the decays matters less.
 
 Fixed point and NIR's floats differ only in that integer decays round towards zero. With every weight, threshold, bias
-and initial voltage times 2**bits a state unit is worth 2**-bits as much, and the difference shrinks with it, until
+and initial voltage times 2**bits a state unit stands for 2**-bits as much, and the difference shrinks with it, until
 states reach their 24 bits. SLAYER follows with `s_scale` times 2**bits, bit for bit.
 """
 

@@ -54,15 +54,15 @@ class Compaction:
     bytes: tuple[int, int]
 
     def counts(self) -> dict[str, int]:
-        """Return totals: units and synapses of the original, and what is left, with bytes of their weights.
+        """Return totals: units and synapses before and after, with bytes of their weights.
 
         The original is a masked network, so its synapses are those without the incoming ones of removed units; those
         left are without the outgoing ones too.
         """
-        found = {}
+        totals = {}
         for name, pairs in (("units", self.units.values()), ("synapses", self.synapses.values())):
-            found[f"{name}_masked"], found[f"{name}_compacted"] = (sum(pair[i] for pair in pairs) for i in (0, 1))
-        return found | {"bytes_masked": self.bytes[0], "bytes_compacted": self.bytes[1]}
+            totals[f"{name}_masked"], totals[f"{name}_compacted"] = (sum(pair[i] for pair in pairs) for i in (0, 1))
+        return totals | {"bytes_masked": self.bytes[0], "bytes_compacted": self.bytes[1]}
 
 
 def compact(network: Network) -> Compaction:
@@ -85,13 +85,13 @@ def compact(network: Network) -> Compaction:
     synapses = all_synapses(network)
     fires = can_fire(network, synapses)
     kept = _kept(network, synapses, fires)
-    gone = {name for name, units in kept.items() if not units.any()}
-    stay = {name: p for name, p in network.projections.items() if not {p.source, p.target} & gone}
+    removed = {name for name, units in kept.items() if not units.any()}
+    stay = {name: p for name, p in network.projections.items() if not {p.source, p.target} & removed}
     by_channel = {end for p in stay.values() if BY_CHANNEL.for_(p) for end in (p.source, p.target)}
     nodes: dict[str, Node] = {
         name: SHRINK_NODE.for_(node)(node, kept.get(name, _NO_UNITS), name in by_channel)
         for name, node in network.nodes.items()
-        if name not in gone
+        if name not in removed
     }
     cut = _Cut({name: network.shape_of(name) for name in kept}, kept, fires)
     projections: dict[str, Projection] = {name: SHRINK.for_(p)(p, cut) for name, p in stay.items()}

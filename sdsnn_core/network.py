@@ -101,6 +101,9 @@ class Network:
             except NetworkError as error:
                 raise NetworkError(f"projection {name!r}: {error}") from None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Network, (dict(self.nodes), dict(self.projections), self.dt_s, dict(self.provenance))
+
     def _check_projection(self, projection: Projection) -> None:
         source, target = self.nodes.get(projection.source), self.nodes.get(projection.target)
         if not isinstance(source, Input | Population):

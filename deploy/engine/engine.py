@@ -17,7 +17,7 @@ from sdsnn_core.network import Network, Shape
 from . import tables as tb
 from .inputs import gather
 from .plan import Builder, Layout
-from .streaming import Batches
+from .streaming import batches
 from .workspace import Workspace
 
 MEMORY_LIMIT = 4 * 2**30  # default limit of the bytes of input, results and buffers of a run
@@ -235,14 +235,12 @@ class Engine:
                     raise NetworkError(f"stream: expected single samples, got {n} at once")
                 yield arrays[name][0]
 
-        batches = Batches(
-            node.size,
-            limit,
-            BATCH * threads,
-            lambda steps: self.workspace.sample_bytes(steps, keep, states, counts),
-            lambda steps, n: min(threads, n) * self.workspace.work_bytes(steps),
-        )
-        for x in batches.of(singles(), n_steps):
+        def need(n: int, steps: int) -> int:
+            # A sample waits and is then copied into the padded input, so its input counts twice.
+            each = self.workspace.sample_bytes(steps, keep, states, counts) + node.size * steps
+            return n * each + min(threads, n) * self.workspace.work_bytes(steps)
+
+        for x in batches(singles(), n_steps, need, limit, BATCH * threads):
             yield self.run(
                 {name: x}, n_steps, memory_limit=limit, n_threads=n_threads, record=record, record_state=record_state
             )

@@ -13,6 +13,8 @@ from sdsnn_core.activity import prepare_inputs
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network, Shape
 
+from .streaming import padded
+
 
 def as_numpy(values: Any) -> npt.NDArray[Any]:
     """Return a numpy array of an array, a nested list or a torch tensor of any device, without importing torch."""
@@ -89,12 +91,7 @@ def events_to_dense(
 
 
 def _events(
-    network: Network,
-    name: str,
-    values: Any,
-    n_steps: int | None,
-    bin_width: float | None,
-    sensor_shape: Shape | None,
+    network: Network, name: str, values: Any, n_steps: int | None, bin_width: float | None, sensor_shape: Shape | None
 ) -> npt.NDArray[np.uint8]:
     """Bin one sample's events, or several samples', for input `name`: (samples, steps, size)."""
     node = network.inputs[name]
@@ -107,10 +104,7 @@ def _events(
         events_to_dense(sample, node.shape, bin_width, n_steps, max_value=node.max_value, sensor_shape=sensor_shape)
         for sample in samples
     ]
-    result = np.zeros((len(binned), max(map(len, binned)), node.size), np.uint8)
-    for row, sample in zip(result, binned, strict=True):
-        row[: len(sample)] = sample
-    return result
+    return padded(binned)
 
 
 def gather(

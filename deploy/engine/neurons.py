@@ -59,14 +59,9 @@ def advance(node: Any, plan: Any, work: Any, at: Any) -> Any:
         else:
             q = p + first
             for i in range(tb.ALIGN):
-                each_u, each_v, limit, constant = (
-                    plan.keep_u[q + i],
-                    plan.keep_v[q + i],
-                    plan.threshold[q + i],
-                    plan.bias[q + i],
-                )
+                k = q + i
                 u[b + i], v[b + i], spike[first + i] = _neuron(
-                    u[b + i], v[b + i], ring[a + i], each_u, each_v, limit, constant
+                    u[b + i], v[b + i], ring[a + i], plan.keep_u[k], plan.keep_v[k], plan.threshold[k], plan.bias[k]
                 )
                 ring[a + i] = np.int32(0)
         if rest == tb.AT_ZERO:
@@ -93,7 +88,7 @@ def collect(node: Any, work: Any, end: Any) -> Any:
 @inlined
 def read_input(node: Any, row: Any, x: Any, work: Any, end: Any) -> Any:
     """List the bins of x[row : row + size] that are not 0, from work.event[end] on; return the end, or -1."""
-    size, allowed, graded = node[tb.N_SIZE], node[tb.N_MAX], node[tb.N_GRADED]
+    size, most, graded = node[tb.N_SIZE], node[tb.N_MAX], node[tb.N_GRADED]
     for at in range(0, size, WORD):
         if at + WORD <= size:
             word = nonzero(x, row + at)
@@ -104,7 +99,7 @@ def read_input(node: Any, row: Any, x: Any, work: Any, end: Any) -> Any:
         while word:
             i = at + lowest(word)
             word &= word - np.uint64(1)
-            if x[row + i] > allowed:
+            if x[row + i] > most:
                 return -1
             work.event[end] = i
             if graded:

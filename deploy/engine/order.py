@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-from sdsnn_core.network import Network, Population
+from graphlib import TopologicalSorter
+
+import numpy as np
+from scipy import sparse
+
+from sdsnn_core.network import Network
 
 
 def components(network: Network) -> list[list[str]]:
     """Return the populations in groups, each connected in a circle, every group after those that feed it.
 
     A group of one population without a projection to itself is a feed-forward stretch: it can run over many steps
-    at once. The others need a loop over steps. (Tarjan 1972, without recursion, on the reversed graph.)
+    at once. The others need a loop over steps.
     """
-    feeders = {name: [] for name in network.populations}  # type: dict[str, list[str]]
-    for projection in network.projections.values():
-        if isinstance(network.nodes[projection.source], Population):
-            feeders[projection.target].append(projection.source)
-    groups: list[list[str]] = []
-    number: dict[str, int] = {}
-    low: dict[str, int] = {}
-    open_nodes: list[str] = []
-    is_open: set[str] = set()
-    for root in feeders:
-        if root in number:
-            continue
-        path = [(root, iter(feeders[root]))]
-        number[root] = low[root] = len(number)
-        open_nodes.append(root)
-        is_open.add(root)
-        while path:
-            name, rest = path[-1]
-            for feeder in rest:
-                if feeder not in number:
-                    number[feeder] = low[feeder] = len(number)
-                    open_nodes.append(feeder)
-                    is_open.add(feeder)
-                    path.append((feeder, iter(feeders[feeder])))
-                    break
-                if feeder in is_open:
-                    low[name] = min(low[name], number[feeder])
-            else:
-                path.pop()
-                if path:
-                    low[path[-1][0]] = min(low[path[-1][0]], low[name])
-                if low[name] == number[name]:
-                    group: list[str] = []
-                    while not group or group[-1] != name:
-                        group.append(open_nodes.pop())
-                        is_open.discard(group[-1])
-                    groups.append(group[::-1])
-    return groups
+    names = list(network.populations)
+    edges = [(names.index(p.source), names.index(p.target)) for p in network.projections.values() if p.source in names]
+    ends = np.array(edges, int).reshape(-1, 2).T
+    graph = sparse.coo_matrix((np.ones(len(edges)), tuple(ends)), (len(names), len(names)))
+    group = sparse.csgraph.connected_components(graph, connection="strong")[1].tolist()
+    feeders: dict[int, set[int]] = {each: set() for each in group}
+    for source, target in edges:
+        feeders[group[target]] |= {group[source]} - {group[target]}
+    order = TopologicalSorter(feeders).static_order()
+    return [[name for name, own in zip(names, group, strict=True) if own == each] for each in order]

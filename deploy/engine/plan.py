@@ -9,15 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.activity import fan_out
-from sdsnn_core.network import (
-    DECAY_UNITY,
-    Convolution,
-    Input,
-    Network,
-    Population,
-    Projection,
-    Synapses,
-)
+from sdsnn_core.network import DECAY_UNITY, Convolution, Input, Network, Population, Projection, Synapses
 from sdsnn_core.rules import Rules
 
 from . import geometry

@@ -45,11 +45,8 @@ def recurrent_state(blocks: Sequence[Any]) -> Traps:
     """Recurrent blocks start from the state of the last batch; netx starts from zero."""
     for where, block in _each(blocks):
         if _keeps_state(block):
-            yield (
-                where,
-                "keeps its state between forward passes",
-                "sdsnn.train.slayer.block_spikes.reset_state before every batch",
-            )
+            what = "keeps its state between forward passes"
+            yield where, what, "sdsnn.train.slayer.block_spikes.reset_state before every batch"
 
 
 def count_log(blocks: Sequence[Any]) -> Traps:

@@ -23,22 +23,17 @@ def odd_weights(network: Network) -> Traps:
         weights = projection.kernel if isinstance(projection, Convolution) else projection.weight
         odd = int((weights & 1).sum())
         if odd and weights.min() < 0 < weights.max():
-            yield (
-                f"projection {name!r}",
-                f"{odd} of {weights.size} weights are odd; 8 bits with a sign hold even ones",
-                "quantise in steps of 2/64 (SLAYER's quantize_8bit, sdsnn import)",
-            )
+            what = f"{odd} of {weights.size} weights are odd; 8 bits with a sign hold even ones"
+            yield f"projection {name!r}", what, "quantise in steps of 2/64 (SLAYER's quantize_8bit, sdsnn import)"
 
 
 def bias_step(network: Network) -> Traps:
     """A chip integrates a bias one step before its input arrives; an initial voltage undoes that."""
     for name, population in network.populations.items():
         if population.bias.any() and not population.initial_voltage.any() and (population.voltage_decay < 4096).any():
-            yield (
-                f"population {name!r}",
-                "a bias without the initial voltage that undoes its first step",
-                "sdsnn_core.network.Population(initial_voltage=...), as lowering sets it; or no norm",
-            )
+            what = "a bias without the initial voltage that undoes its first step"
+            help_ = "sdsnn_core.network.Population(initial_voltage=...), as lowering sets it; or no norm"
+            yield f"population {name!r}", what, help_
 
 
 def start_range(network: Network) -> Traps:
@@ -46,11 +41,8 @@ def start_range(network: Network) -> Traps:
     for name, population in network.populations.items():
         largest = int(np.abs(population.initial_voltage).max())
         if largest >= STATE_LIMIT:
-            yield (
-                f"population {name!r}",
-                f"an initial voltage of {largest}; a chip holds up to {STATE_LIMIT - 1}",
-                "a smaller bias or a larger voltage decay",
-            )
+            what = f"an initial voltage of {largest}; a chip holds up to {STATE_LIMIT - 1}"
+            yield f"population {name!r}", what, "a smaller bias or a larger voltage decay"
 
 
 def bias_delay(network: Network) -> Traps:
@@ -58,22 +50,16 @@ def bias_delay(network: Network) -> Traps:
     for name, projection in network.projections.items():
         source = network.nodes[projection.source]
         if isinstance(source, Population) and source.bias.any() and projection.delay.any():
-            yield (
-                f"projection {name!r}",
-                f"delays behind {projection.source!r}, which has a bias: SLAYER and a chip part in the first steps",
-                "delay=False, or no norm",
-            )
+            what = f"delays behind {projection.source!r}, which has a bias: SLAYER and a chip part in the first steps"
+            yield f"projection {name!r}", what, "delay=False, or no norm"
 
 
 def readout(network: Network) -> Traps:
     """A population that never fires is read by its voltage; as a spiking layer it is silent."""
     for name, population in network.populations.items():
         if (population.threshold == NEVER_FIRES).any():
-            yield (
-                f"population {name!r}",
-                f"a threshold of {NEVER_FIRES} (17 bits hold {NEVER_FIRES - 1}): it never spikes",
-                "read its voltage; do not count its spikes",
-            )
+            what = f"a threshold of {NEVER_FIRES} (17 bits hold {NEVER_FIRES - 1}): it never spikes"
+            yield f"population {name!r}", what, "read its voltage; do not count its spikes"
 
 
 def groups(network: Network) -> Traps:
@@ -83,11 +69,8 @@ def groups(network: Network) -> Traps:
             continue
         size = max(network.shape_of(projection.source)[1:])
         if projection.groups >= GROUPS_LIMIT or size >= GROUPS_LIMIT:
-            yield (
-                f"projection {name!r}",
-                f"{projection.groups} groups, images up to {size} wide; stock Lava holds both in int8",
-                "run it through sdsnn, which patches that",
-            )
+            what = f"{projection.groups} groups, images up to {size} wide; stock Lava holds both in int8"
+            yield f"projection {name!r}", what, "run it through sdsnn, which patches that"
 
 
 def overflow(network: Network) -> Traps:
@@ -97,11 +80,11 @@ def overflow(network: Network) -> Traps:
     for name in network.populations:
         reach = int(drive(network, synapses, firing, name).max())
         if reach >= STATE_LIMIT:
-            yield (
-                f"population {name!r}",
-                f"all spikes at once make a current of {reach}; it wraps at {STATE_LIMIT}",
-                "smaller weights or less fan-in; the reference, the engine and Lava wrap alike, SLAYER and NIR do not",
+            what = f"all spikes at once make a current of {reach}; it wraps at {STATE_LIMIT}"
+            help_ = (
+                "smaller weights or less fan-in; the reference, the engine and Lava wrap alike, SLAYER and NIR do not"
             )
+            yield f"population {name!r}", what, help_
 
 
 def never_fires(network: Network) -> Traps:
@@ -110,11 +93,9 @@ def never_fires(network: Network) -> Traps:
     for name, population in network.populations.items():
         silent = int((~fires[name]).sum())
         if silent and not (population.threshold == NEVER_FIRES).any():
-            yield (
-                f"population {name!r}",
-                f"{silent} of {population.size} neurons can never reach their threshold",
-                "sdsnn export removes dead units; otherwise lower the threshold or calibrate the import",
-            )
+            what = f"{silent} of {population.size} neurons can never reach their threshold"
+            help_ = "sdsnn export removes dead units; otherwise lower the threshold or calibrate the import"
+            yield f"population {name!r}", what, help_
 
 
 def sparse_flag(network: Network) -> Traps:
@@ -124,11 +105,9 @@ def sparse_flag(network: Network) -> Traps:
             continue
         entries = network.size_of(projection.source) * network.size_of(projection.target)
         if entries >= 2**16 and projection.n_weights < SPARSE_DENSITY * entries:
-            yield (
-                f"projection {name!r}",
-                f"{projection.n_weights} of {entries} weights; a .net file and netx hold all of them",
-                "netx.hdf5.Network(..., sparse_fc_layer=True), for all layers or none; run_lava chooses by layer",
-            )
+            what = f"{projection.n_weights} of {entries} weights; a .net file and netx hold all of them"
+            help_ = "netx.hdf5.Network(..., sparse_fc_layer=True), for all layers or none; run_lava chooses by layer"
+            yield f"projection {name!r}", what, help_
 
 
 NETWORK_RULES: Final = (

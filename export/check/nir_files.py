@@ -31,22 +31,16 @@ def leak(graph: Any) -> Traps:
     """v_leak is refused by most readers, and norse adds it to the synapse too."""
     for name, node in graph.nodes.items():
         if np.any(np.asarray(getattr(node, "v_leak", 0.0))):
-            yield (
-                f"node {name!r}",
-                "v_leak is not 0: snnTorch, spikingjelly, sinabs and lava-dl refuse it, norse applies it twice",
-                "no bias, or only our own reader",
-            )
+            what = "v_leak is not 0: snnTorch, spikingjelly, sinabs and lava-dl refuse it, norse applies it twice"
+            yield f"node {name!r}", what, "no bias, or only our own reader"
 
 
 def grouped(graph: Any) -> Traps:
     """Grouped convolutions fail NIR's own type inference and most readers."""
     for name, node in graph.nodes.items():
         if int(np.asarray(getattr(node, "groups", 1)).reshape(-1)[0]) > 1:
-            yield (
-                f"node {name!r}",
-                f"{node.groups} groups, which most readers refuse",
-                "write the kernel out, as sdsnn does",
-            )
+            what = f"{node.groups} groups, which most readers refuse"
+            yield f"node {name!r}", what, "write the kernel out, as sdsnn does"
 
 
 def square(graph: Any) -> Traps:
@@ -54,11 +48,8 @@ def square(graph: Any) -> Traps:
     for name, node in graph.nodes.items():
         shape = np.shape(getattr(node, "weight", 0.0))
         if len(shape) == 4 and shape[2] != shape[3]:
-            yield (
-                f"node {name!r}",
-                f"a kernel of {shape[2]}x{shape[3]}, for which NIR infers a wrong shape",
-                "type_check=False",
-            )
+            what = f"a kernel of {shape[2]}x{shape[3]}, for which NIR infers a wrong shape"
+            yield f"node {name!r}", what, "type_check=False"
 
 
 def disputed(graph: Any) -> Traps:

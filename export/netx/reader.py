@@ -17,27 +17,12 @@ import numpy as np
 
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.geometry import pair
-from sdsnn_core.network import (
-    BIAS_EXP_MAX,
-    BIAS_MAX,
-    DECAY_UNITY,
-    NEVER_FIRES,
-    WEIGHT_EXP_MAX,
-    WEIGHT_MAX,
-    WEIGHT_MIN,
-    Convolution,
-    Input,
-    Network,
-    Node,
-    Output,
-    Population,
-    Projection,
-    Shape,
-    Synapses,
-)
+from sdsnn_core.network import DECAY_UNITY, NEVER_FIRES, Network, Node, Projection, Shape
+from sdsnn_core.nodes import Input, Output, Population
+from sdsnn_core.projections import Convolution, Synapses
 
 from ..check.rule import refuse
-from ..nir_format.dialect import Int64Array, in_form, smallest_form, with_exponent
+from ..nir_format.dialect import Int64Array, bias_mantissas, in_form, smallest_form, weight_mantissas
 from .fields import delay_matrix, integers, layers_of, neuron_integers, open_netx, plain, spread, text
 from .format import BIAS_EXP, METADATA, METADATA_VERSION
 from .traps import NETX_RULES
@@ -148,17 +133,15 @@ class _Reader:
         if "bias" in group:
             bias = integers(group, "bias", where)
             state = spread(bias, shape, f"{where} bias") << BIAS_EXP
-        split = with_exponent(state, -BIAS_MAX, BIAS_MAX, BIAS_EXP_MAX, int(hint["bias_exp"]) if hint else BIAS_EXP)
-        if split is None:
-            raise NetworkError(f"{where} bias: expected up to {BIAS_MAX}, got {np.abs(state).max() >> BIAS_EXP}")
-        values["bias"] = split[0]
+        preferred = int(hint["bias_exp"]) if hint else BIAS_EXP
+        values["bias"], exponent = bias_mantissas(state, f"{where} bias in state units", preferred)
         if hint is None:
             stored = {key: smallest_form(value) for key, value in values.items()}
         else:
             stored = {key: in_form(value, tuple(hint["forms"][key])) for key, value in values.items()}
             start = np.asarray(self.starts[name][()]) if name in self.starts else np.zeros((), np.int64)
             stored["initial_voltage"] = np.broadcast_to(start, tuple(hint["forms"]["initial_voltage"]))
-        self.nodes[name] = Population(shape, **stored, bias_exp=split[1])
+        self.nodes[name] = Population(shape, **stored, bias_exp=exponent)
         self.before, self.shape = name, shape
 
     def _convolution(
@@ -223,13 +206,7 @@ class _Reader:
 
     def _split(self, weight: Int64Array, where: str, projection: str) -> tuple[Int64Array, int]:
         preferred = int(self.hints["projections"][projection]["weight_exp"]) if self.hints else 0
-        split = with_exponent(weight, WEIGHT_MIN, WEIGHT_MAX, WEIGHT_EXP_MAX, preferred)
-        if split is None:
-            raise NetworkError(
-                f"{where} weight: expected {WEIGHT_MIN}..{WEIGHT_MAX} times one power of two, got "
-                f"{weight.min()}..{weight.max()}"
-            )
-        return split
+        return weight_mantissas(weight, where, preferred)
 
     def _synapses(
         self, projection: str, source: str, target: str, weight: Int64Array, delay: Int64Array, where: str

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import DECAY_UNITY, Convolution, Network, Output, Population, Projection, Shape, Synapses
+from sdsnn_core.nodes import BIAS_EXP_MAX, BIAS_MAX, WEIGHT_EXP_MAX, WEIGHT_MAX, WEIGHT_MIN
 from sdsnn_core.rules import Rules
 
 FloatArray = npt.NDArray[np.float64]
@@ -216,20 +217,23 @@ def in_form(values: Int64Array, form: tuple[int, ...]) -> Int64Array:
     return reduced if (np.broadcast_to(reduced, values.shape) == values).all() else smallest_form(values)
 
 
-def with_exponent(
-    values: Int64Array, low: int, high: int, largest: int, preferred: int
-) -> tuple[Int64Array, int] | None:
-    """Split `values` into mantissas in low..high times 2**exponent, exactly; None if no exponent up to `largest` does.
+def weight_mantissas(values: Int64Array, where: str, preferred: int) -> tuple[Int64Array, int]:
+    """Split weights into mantissas and one exponent: the preferred one if it does, else the smallest that does."""
+    return _mantissas(values, f"{where} weight", (WEIGHT_MIN, WEIGHT_MAX, WEIGHT_EXP_MAX), preferred)
 
-    The preferred exponent is taken if it does, else the smallest that does.
-    """
+
+def bias_mantissas(values: Int64Array, where: str, preferred: int) -> tuple[Int64Array, int]:
+    """Split biases in state units likewise."""
+    return _mantissas(values, where, (-BIAS_MAX, BIAS_MAX, BIAS_EXP_MAX), preferred)
+
+
+def _mantissas(values: Int64Array, where: str, limits: tuple[int, int, int], preferred: int) -> tuple[Int64Array, int]:
+    low, high, largest = limits
     for exponent in (preferred, *range(largest + 1)):
         mantissa = values >> exponent
-        if (mantissa << exponent == values).all() and (
-            not values.size or (mantissa.min() >= low and mantissa.max() <= high)
-        ):
+        if (mantissa << exponent == values).all() and low <= mantissa.min(initial=0) <= mantissa.max(initial=0) <= high:
             return mantissa, exponent
-    return None
+    raise NetworkError(f"{where}: expected {low}..{high} times one power of two, got {values.min()}..{values.max()}")
 
 
 def check_size(projection: str, n_entries: int, max_bytes: int, who: str = "NIR") -> None:

@@ -8,14 +8,7 @@ from typing import Any
 import numpy as np
 
 from sdsnn_core.errors import NetworkError, UnsupportedNode
-from sdsnn_core.network import (
-    Input,
-    Network,
-    Node,
-    Output,
-    Projection,
-    Shape,
-)
+from sdsnn_core.network import Input, Network, Node, Output, Projection, Shape
 from sdsnn_core.nodes import legal_name
 
 from .graph import WEIGHTS, Graph, nir_shape
@@ -101,15 +94,7 @@ def _plain_projection(
     part = (delay_node, weight_node)
     if graph.kinds[weight_node] == "Conv2d" and not _is_matrix(graph.nodes[weight_node], shapes[source]):
         return convolution_of(
-            graph,
-            names[source],
-            names[target],
-            part,
-            shapes[source],
-            dt,
-            one_delay=None,
-            groups=1,
-            weight_exp=0,
+            graph, names[source], names[target], part, shapes[source], dt, one_delay=None, groups=1, weight_exp=0
         )
     sizes = (int(np.prod(shapes[source])), int(np.prod(shapes[target])))
     return synapses_of(graph, names[source], names[target], [part], sizes, dt, one_delay=None, weight_exp=0)

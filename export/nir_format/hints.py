@@ -11,19 +11,9 @@ from typing import Any
 import numpy as np
 
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError, one_line
-from sdsnn_core.network import (
-    Convolution,
-    Input,
-    Network,
-    Node,
-    Output,
-    Projection,
-)
+from sdsnn_core.network import Convolution, Input, Network, Node, Output, Projection
 
-from .dialect import (
-    METADATA_KEY,
-    METADATA_VERSION,
-)
+from .dialect import METADATA_KEY, METADATA_VERSION
 from .graph import Graph, nir_shape, text_of
 from .parts import bias_of, convolution_of, population_of, synapses_of
 

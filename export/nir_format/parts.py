@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -11,29 +10,19 @@ import numpy.typing as npt
 
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.geometry import Window, padding_pair, pair
-from sdsnn_core.network import (
-    BIAS_EXP_MAX,
-    BIAS_MAX,
-    DECAY_UNITY,
-    WEIGHT_EXP_MAX,
-    WEIGHT_MAX,
-    WEIGHT_MIN,
-    Convolution,
-    Population,
-    Shape,
-    Synapses,
-)
+from sdsnn_core.network import DECAY_UNITY, Convolution, Population, Shape, Synapses
 
 from .dialect import (
     LSB,
     METADATA_KEY,
     Int64Array,
+    bias_mantissas,
     delay_steps,
     in_form,
     population_integers,
     smallest_form,
     weight_integers,
-    with_exponent,
+    weight_mantissas,
 )
 from .graph import Graph
 
@@ -44,32 +33,18 @@ def population_of(
     """Build a population from a CubaLIF node; extra: (size,) state units of bias that arrive by its Affine nodes."""
     integers = {key: value.reshape(shape) for key, value in population_integers(node, dt, where).items()}
     state = integers.pop("bias") + extra.reshape(shape)
-    split = with_exponent(state, -BIAS_MAX, BIAS_MAX, BIAS_EXP_MAX, int(hints["bias_exp"]) if hints else 6)
-    if split is None:
-        raise NetworkError(
-            f"{where} v_leak: expected biases up to {BIAS_MAX} times a power of two up to 2**{BIAS_EXP_MAX}, got "
-            f"{state.min()}..{state.max()} in 1/4096"
-        )
-    integers["bias"] = split[0]
+    integers["bias"], exponent = bias_mantissas(
+        state, f"{where} v_leak in 1/4096", int(hints["bias_exp"]) if hints else 6
+    )
     own = node.metadata.get(METADATA_KEY, {}) if hints else {}
     start = np.asarray(own["initial_voltage"]) if "initial_voltage" in own else np.zeros((), np.int64)
     if hints is None:
-        return Population(shape, **{k: smallest_form(v) for k, v in integers.items()}, bias_exp=split[1])
+        return Population(shape, **{k: smallest_form(v) for k, v in integers.items()}, bias_exp=exponent)
     forms = {key: tuple(form) for key, form in hints["forms"].items()}
     form = forms["initial_voltage"]
     start = np.broadcast_to(start, form) if start.size == 1 and not start.ndim else start.reshape(form)
     values = {key: in_form(value, forms[key]) for key, value in integers.items()}
-    return Population(shape, **values, bias_exp=split[1], initial_voltage=start)
-
-
-def _mantissas(values: Int64Array, where: str, preferred: int) -> tuple[Int64Array, int]:
-    split = with_exponent(values, WEIGHT_MIN, WEIGHT_MAX, WEIGHT_EXP_MAX, preferred)
-    if split is None:
-        raise NetworkError(
-            f"{where} weight: expected k/64 with k in {WEIGHT_MIN}..{WEIGHT_MAX}, times one power of two up to "
-            f"2**{WEIGHT_EXP_MAX}, got {values.min()}/64..{values.max()}/64"
-        )
-    return split
+    return Population(shape, **values, bias_exp=exponent, initial_voltage=start)
 
 
 Weights = tuple[Int64Array, Int64Array, npt.NDArray[Any]]  # pre, post, float weights
@@ -117,34 +92,22 @@ def bias_of(node: Any, population: Any, dt: float, shape: Shape, where: str) -> 
     return np.broadcast_to(whole, shape).reshape(-1).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class _Wires:
-    """Synapses of one projection before they are split into mantissa and exponent; weights in 1/64."""
-
-    pre: Int64Array
-    post: Int64Array
-    weight: Int64Array
-    delay: Int64Array
-
-
-def _wires(graph: Graph, parts: list[tuple[str | None, str]], n_pre: int, n_post: int, dt: float) -> _Wires:
-    """Collect the synapses of the given (delay node, weight node) pairs, in order of (pre, post)."""
-    found = []
+def _wires(graph: Graph, parts: list[tuple[str | None, str]], n_pre: int, n_post: int, dt: float) -> list[Int64Array]:
+    """Return pre, post, weight in 1/64 and delay of the (delay node, weight node) pairs, in order of (pre, post)."""
+    wires = []
     for delay_node, weight_node in parts:
         where = f"node {weight_node!r}"
         pre, post, floats = WIRES[graph.kinds[weight_node]](graph.nodes[weight_node], n_post, n_pre, where)
-        weight = weight_integers(floats, where)
-        delay = np.zeros(n_pre, np.int64)
-        if delay_node is not None:
-            delay = delays_of(graph, delay_node, n_pre, dt)
-        found.append((pre, post, weight, delay[pre]))
-    pre, post, weight, delay = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.lexsort((post, pre))
-    return _Wires(pre[order], post[order], weight[order], delay[order])
+        wires.append((pre, post, weight_integers(floats, where), delays_of(graph, delay_node, n_pre, dt)[pre]))
+    columns = [np.concatenate(column) for column in zip(*wires, strict=True)]
+    order = np.lexsort((columns[1], columns[0]))
+    return [column[order] for column in columns]
 
 
-def delays_of(graph: Graph, name: str, n_pre: int, dt: float) -> Int64Array:
-    """Return the steps of a Delay node, (n_pre,) int64."""
+def delays_of(graph: Graph, name: str | None, n_pre: int, dt: float) -> Int64Array:
+    """Return the steps of a Delay node, (n_pre,) int64; 0 for None."""
+    if name is None:
+        return np.zeros(n_pre, np.int64)
     steps = delay_steps(graph.nodes[name], dt, f"node {name!r}").reshape(-1)
     if steps.size not in (1, n_pre):
         raise NetworkError(f"node {name!r} delay: expected 1 or {n_pre}, got {steps.size} values")
@@ -163,15 +126,13 @@ def synapses_of(
     weight_exp: int,
 ) -> Synapses:
     """Build Synapses; one_delay: True stores one value if it is one, False one per synapse, None the smaller."""
-    wires = _wires(graph, parts, *sizes, dt)
-    weight, exponent = _mantissas(wires.weight, f"node {parts[0][1]!r}", weight_exp)
-    delay: Int64Array = wires.delay
+    pre, post, weights, delay = _wires(graph, parts, *sizes, dt)
+    weight, exponent = weight_mantissas(weights, f"node {parts[0][1]!r}", weight_exp)
     if one_delay is not False and len(parts) == 1:
-        node = parts[0][0]
-        everywhere = np.zeros(1, np.int64) if node is None else delays_of(graph, node, sizes[0], dt)
+        everywhere = delays_of(graph, parts[0][0], sizes[0], dt)
         if (everywhere == everywhere[0]).all():
             delay = np.asarray(everywhere[0])
-    return Synapses(source, target, wires.pre, wires.post, weight, delay, exponent)
+    return Synapses(source, target, pre, post, weight, delay, exponent)
 
 
 def window_of(node: Any, where: str) -> Window:
@@ -195,31 +156,17 @@ def convolution_of(
     """Build a Convolution; groups: how many the ungrouped kernel was made from, if its floats still say so."""
     delay_node, name = part
     node, where = graph.nodes[name], f"node {name!r}"
-    kernel, exponent = _mantissas(weight_integers(node.weight, where), where, weight_exp)
+    kernel, exponent = weight_mantissas(weight_integers(node.weight, where), where, weight_exp)
     in_file = int(np.asarray(node.groups).reshape(-1)[0])
     if in_file == 1 and groups > 1:
         kernel, in_file = _grouped(kernel, groups)
-    delay: Int64Array = np.zeros((), np.int64)
-    if delay_node is not None:
-        size = int(np.prod(source_shape))
-        whole = delays_of(graph, delay_node, size, dt).reshape(source_shape[0], -1)
-        if (whole != whole[:, :1]).any():
-            raise NetworkError(f"node {delay_node!r} delay: expected one per channel, got several")
-        delay = whole[:, 0]
-    same = not delay.ndim or (delay == delay[0]).all()
-    if one_delay is not False and same:
-        delay = np.asarray(delay.reshape(-1)[0])
-    elif one_delay is False and not delay.ndim:
-        delay = np.zeros(source_shape[0], np.int64)
-    return Convolution(
-        source,
-        target,
-        kernel,
-        *window_of(node, where)[:3],
-        in_file,
-        delay,
-        exponent,
-    )
+    whole = delays_of(graph, delay_node, int(np.prod(source_shape)), dt).reshape(source_shape[0], -1)
+    if (whole != whole[:, :1]).any():
+        raise NetworkError(f"node {delay_node!r} delay: expected one per channel, got several")
+    delay = whole[:, 0]
+    if one_delay is not False and (delay == delay[0]).all():
+        delay = np.asarray(delay[0])
+    return Convolution(source, target, kernel, *window_of(node, where)[:3], in_file, delay, exponent)
 
 
 def _grouped(kernel: Int64Array, groups: int) -> tuple[Int64Array, int]:

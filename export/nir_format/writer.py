@@ -119,12 +119,7 @@ class _Plan:
             for i, d in enumerate(steps)
         ]
 
-    def _part(
-        self,
-        node: str,
-        delay: npt.NDArray[np.integer[Any]],
-        only: npt.NDArray[np.bool_] | None,
-    ) -> _Part:
+    def _part(self, node: str, delay: npt.NDArray[np.integer[Any]], only: npt.NDArray[np.bool_] | None) -> _Part:
         if not delay.any():
             return _Part(node, None, None, only)
         return _Part(node, self._fresh(f"{node}.delay"), delay, only)

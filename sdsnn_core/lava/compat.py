@@ -1,6 +1,6 @@
 """The only place that touches Lava's import: makes lava-nc 0.10.0 and lava-dl 0.6.0 work on Python 3.10 to 3.13.
 
-Both packages are archived and declare Python 3.10, numpy < 2 and torch < 2.4. The six shims of `lava_shims.py` lift
+Both packages are archived and declare Python 3.10, numpy < 2 and torch < 2.4. The six shims of `shims.py` lift
 that; the functions here apply those that are needed, each at its moment. Nothing outside `lava.*` stays patched.
 
 Other modules import Lava inside functions, through `import_slayer`, `import_netx` or `import_lava`. Lava starts its
@@ -56,15 +56,14 @@ def install_command() -> str:
 
 def missing() -> list[str]:
     """Return the distributions that Lava needs and that are not installed; imports nothing of them."""
-    absent = []
-    for module, distribution in _MODULES.items():
+
+    def absent(module: str) -> bool:
         try:
-            found = importlib.util.find_spec(module) is not None
+            return importlib.util.find_spec(module) is None
         except ModuleNotFoundError:  # of a parent package
-            found = False
-        if not found:
-            absent.append(distribution)
-    return absent
+            return True
+
+    return [distribution for module, distribution in _MODULES.items() if absent(module)]
 
 
 def lava_available() -> bool:
@@ -104,7 +103,7 @@ def _fork_allowed() -> Iterator[None]:
         return
     if method != "fork":
         raise BackendError(
-            f"lava: got multiprocessing start method {method!r}, allowed 'fork', which Lava sets when it is imported;"
+            f"lava: expected multiprocessing start method 'fork', which Lava sets when it is imported, got {method!r};"
             " import Lava before you set another, or run it in a child process (sdsnn_core.lava.child)"
         )
     multiprocessing.set_start_method(None, force=True)

@@ -1,4 +1,4 @@
-"""Two small jobs that show whether Lava works here; `sdsnn doctor` gives each a child process (`lava_child.py`)."""
+"""Two small jobs that show whether Lava works here; `sdsnn doctor` gives each a child process (`child.py`)."""
 
 from __future__ import annotations
 

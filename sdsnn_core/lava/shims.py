@@ -1,6 +1,6 @@
 """The repairs of the archived Lava: six shims, each with the line it answers and the test whether it is needed.
 
-`lava_compat.py` applies them. Two come before an import, the others patch modules of Lava after it. Nothing outside
+`compat.py` applies them. Two come before an import, the others patch modules of Lava after it. Nothing outside
 `lava.*` stays patched.
 """
 
@@ -216,47 +216,18 @@ def _set_architecture() -> None:
     jitconfig.TORCH_CUDA_ARCH_LIST = _architecture(capability)
 
 
+# fmt: off
 SHIMS = (
-    Shim(
-        "hashable ByteEncoder",
-        "lava-nc 0.10.0: lava/magma/compiler/var_model.py:210-238",
-        "magma",
-        _needs_hash,
-        _import_var_model,
-    ),
-    Shim(
-        "no object detection",
-        "lava-dl 0.6.0: lava/lib/dl/slayer/__init__.py:15",
-        "dl",
-        _lacks_vision,
-        _leave_out_object_detection,
-    ),
-    Shim(
-        "scalar input weight",
-        "lava-dl 0.6.0: lava/lib/dl/netx/hdf5.py:280,285",
-        "netx",
-        _refuses_int_of_array,
-        _repair_netx_input,
-    ),
-    Shim(
-        "reshape port",
-        "lava-nc 0.10.0: lava/magma/core/process/ports/ports.py:920,931",
-        "core",
-        _refuses_newshape,
-        _repair_reshape_port,
-    ),
-    Shim(
-        "wide convolution",
-        "lava-nc 0.10.0: lava/proc/conv/models.py:25-29",
-        "core",
-        _has_narrow_convolution,
-        _widen_convolution,
-    ),
-    Shim(
-        "GPU architecture",
-        "lava-dl 0.6.0: lava/lib/dl/slayer/jitconfig.py:15-18",
-        "slayer",
-        _has_wrong_architecture,
-        _set_architecture,
-    ),
+    Shim("hashable ByteEncoder", "lava-nc 0.10.0: lava/magma/compiler/var_model.py:210-238",
+         "magma", _needs_hash, _import_var_model),
+    Shim("no object detection", "lava-dl 0.6.0: lava/lib/dl/slayer/__init__.py:15",
+         "dl", _lacks_vision, _leave_out_object_detection),
+    Shim("scalar input weight", "lava-dl 0.6.0: lava/lib/dl/netx/hdf5.py:280,285",
+         "netx", _refuses_int_of_array, _repair_netx_input),
+    Shim("reshape port", "lava-nc 0.10.0: lava/magma/core/process/ports/ports.py:920,931",
+         "core", _refuses_newshape, _repair_reshape_port),
+    Shim("wide convolution", "lava-nc 0.10.0: lava/proc/conv/models.py:25-29",
+         "core", _has_narrow_convolution, _widen_convolution),
+    Shim("GPU architecture", "lava-dl 0.6.0: lava/lib/dl/slayer/jitconfig.py:15-18",
+         "slayer", _has_wrong_architecture, _set_architecture),
 )

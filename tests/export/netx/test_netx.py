@@ -308,7 +308,10 @@ def change(path, **datasets):
         ({"weight": np.array([[2, 2, 2]])}, r"layer 1 weight: expected inputs of shape \(2,\), got a matrix for 3"),
         ({"delay": np.array([63.0])}, r"layer 1 delay: expected 0..62, got 63..63"),
         ({"delay": np.zeros(5)}, r"layer 1 delay: expected shape .* got \(5,\)"),
-        ({"bias": np.array([5001])}, r"layer 1 bias: expected up to 4095, got 5001"),
+        (
+            {"bias": np.array([5001])},
+            r"layer 1 bias in state units: expected -4095..4095 times one power of two, got 320064..320064",
+        ),
         (
             {"type": np.array([b"dense_rec"]), "weight_rec": np.ones((1, 1)), "delay": 1},
             r"layer 1: expected no delays at a recurr",

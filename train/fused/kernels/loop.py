@@ -42,22 +42,10 @@ def _check(first: int, last: int, z: Any, r: Any, a: Any, b: Any) -> None:
 def loop_forward(
     first: int, last: int, z: Any, feedback: Any, keeps: Any, states: Any, constants: Any, results: Any
 ) -> Any:
-    """Run samples first..last over all steps.
+    """Run samples first..last over all steps; return 0 if no value left the range where this is SLAYER's arithmetic.
 
-    Args:
-        first, last: samples.
-        z: (steps, samples, units) float32 currents of the input.
-        feedback: Feedback.
-        keeps: Keeps, int32, one entry per unit.
-        states: States, int32 (samples, units).
-        constants: Constants.
-        results: Results.
-
-    Returns:
-        0, or another int32 if a value left the range where this is SLAYER's arithmetic.
-
-    Raises:
-        ValueError: arrays do not fit together.
+    z: (steps, samples, units) float32 currents of the input. keeps: int32, one entry per unit. states: int32 (samples,
+    units). Raises ValueError where arrays do not fit together.
     """
     r, gate, voltage, spikes = feedback.weights, feedback.gate, results.voltage, results.spikes
     _check(first, last, z, r, spikes, voltage)

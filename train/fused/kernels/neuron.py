@@ -32,19 +32,11 @@ from sdsnn_core.compiled import compiled, contracted
 
 BLOCK = 2048  # neurons at a time: a step's values are 8 KiB per array
 STATE_LIMIT = 2**24
-_F0 = np.float32(0.0)
-_F1 = np.float32(1.0)
-_HALF = np.float32(0.5)
-_I0 = np.int32(0)
-_TWELVE = np.int32(12)
-_LOW = np.int32(4095)
-_SIGN = np.int32(31)
-_LIMIT = np.int32(STATE_LIMIT)
-_LIMIT_BITS = np.int32(25)
-_DRIVE_LIMIT = np.float32(2**25)
+_F0, _F1, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
+_I0, _TWELVE, _LOW, _SIGN = np.int32(0), np.int32(12), np.int32(4095), np.int32(31)
+_LIMIT, _LIMIT_BITS, _DRIVE_LIMIT = np.int32(STATE_LIMIT), np.int32(25), np.float32(2**25)
 _FLOOR = np.float32(-126.0)  # float32 is about to underflow
-_BIAS = np.int32(127)
-_MANTISSA = np.int32(23)
+_BIAS, _MANTISSA = np.int32(127), np.int32(23)
 # Taylor's ln(2)^k / k!: |r| <= 1/2, so the first term left out is below 1.2e-7 of the result.
 _E1, _E2, _E3, _E4, _E5, _E6 = (np.float32(math.log(2) ** k / math.factorial(k)) for k in range(1, 7))
 
@@ -63,12 +55,9 @@ class Constants(NamedTuple):
 
     @classmethod
     def of(cls, scale: int, threshold: float, width: float, height: float) -> Constants:
-        """Return the constants of a neuron.
+        """Return the constants of a neuron: s_scale, threshold + threshold_eps, and the surrogate gradient's size.
 
-        Args:
-            scale: SLAYER's s_scale.
-            threshold: with SLAYER's threshold_eps.
-            width, height: of the surrogate gradient, as SLAYER gives them to Spike.apply as tau_rho and scale_rho.
+        width, height: as SLAYER gives them to Spike.apply as tau_rho and scale_rho.
         """
         scaled = threshold * scale
         reset = np.float32(scaled if scaled > 0 else math.inf)  # SLAYER resets at a positive threshold only
@@ -193,22 +182,10 @@ def _spread(values: Any, first: int, out: Any) -> None:
 def chunk_forward(
     first: int, last: int, z: Any, keeps: Any, states: Any, constants: Any, voltage: Any, spikes: Any
 ) -> Any:
-    """Run neurons first..last over all steps of z (steps, neurons), from `states` and into them.
+    """Run neurons first..last over all steps of the currents z (steps, neurons) float32, from `states` and into them.
 
-    Args:
-        first, last: neurons.
-        z: float32 synaptic currents.
-        keeps: Keeps, int32.
-        states: States, int32.
-        constants: Constants.
-        voltage: result before reset, z's shape or empty where it is not wanted.
-        spikes: result, z's shape.
-
-    Returns:
-        0, or another int32 if a value left the range where this is SLAYER's arithmetic.
-
-    Raises:
-        ValueError: arrays do not fit together.
+    keeps, states: int32. voltage (before reset; or empty) and spikes: results, z's shape. Returns 0 if no value left
+    the range where this is SLAYER's arithmetic. Raises ValueError where arrays do not fit together.
     """
     steps = z.shape[0]
     _check(first, last, z.shape, keeps, states, voltage.shape if voltage.size else z.shape, spikes.shape)

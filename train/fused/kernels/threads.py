@@ -27,19 +27,11 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def run_rows(kernel: Callable[..., Any], n_rows: int, work: int, *arguments: Any) -> list[Any]:
-    """Call kernel(first, last, *arguments) so that every row of range(n_rows) is covered once.
+    """Call kernel(first, last, *arguments) so that every row of range(n_rows) is covered once; return all results.
 
     Uses as many threads as torch does. They are our own, because numba's default layer must not be entered by two
-    threads at once, and GNU OpenMP not after a fork.
-
-    Args:
-        kernel: a compiled function that releases the GIL.
-        n_rows: neurons, images or samples.
-        work: operations in all, so that no thread starts for less than it costs.
-        arguments: what the kernel takes after the rows.
-
-    Returns:
-        What every call returned.
+    threads at once, and GNU OpenMP not after a fork. work: operations in all, so that no thread starts for less than it
+    costs.
     """
     threads = min(torch.get_num_threads(), -(-n_rows // SHARE), 1 + work // SMALLEST)
     if threads <= 1:

@@ -74,13 +74,10 @@ _fire: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Fire.apply  # torch does 
 def fire(
     z: Tensor, decays: tuple[Tensor, Tensor], states: tuple[Tensor, Tensor], constants: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the spikes of currents, and the last step's current and voltage before reset.
+    """Return the spikes of currents z (batch, channels, ..., steps), and the last step's states before reset.
 
-    Args:
-        z: currents (batch, channels, ..., steps) float32.
-        decays: of current and voltage, rounded: one, or one per channel.
-        states: current and voltage (batch, channels, ...) before the first step, SLAYER's units.
-        constants: kernels.neuron.Constants.
+    decays: of current and voltage, rounded: one, or one per channel. states: current and voltage (batch, channels, ...)
+    before the first step, in SLAYER's units. constants: kernels.neuron.Constants.
     """
     ours = [state.movedim(1, -1) for state in states]
     spikes, current, voltage = _fire(time_major(z), decays, ours, constants, torch.is_grad_enabled())
