@@ -217,17 +217,19 @@ def in_form(values: Int64Array, form: tuple[int, ...]) -> Int64Array:
     return reduced if (np.broadcast_to(reduced, values.shape) == values).all() else smallest_form(values)
 
 
-def weight_mantissas(values: Int64Array, where: str, preferred: int) -> tuple[Int64Array, int]:
+def weight_mantissas(values: Int64Array, where: str, preferred: int, unit: str = "") -> tuple[Int64Array, int]:
     """Split weights into mantissas and one exponent: the preferred one if it does, else the smallest that does."""
-    return _mantissas(values, f"{where} weight", (WEIGHT_MIN, WEIGHT_MAX, WEIGHT_EXP_MAX), preferred)
+    return _mantissas(values, f"{where} weight", (WEIGHT_MIN, WEIGHT_MAX, WEIGHT_EXP_MAX), preferred, unit)
 
 
-def bias_mantissas(values: Int64Array, where: str, preferred: int) -> tuple[Int64Array, int]:
+def bias_mantissas(values: Int64Array, where: str, preferred: int, unit: str = "") -> tuple[Int64Array, int]:
     """Split biases in state units likewise."""
-    return _mantissas(values, where, (-BIAS_MAX, BIAS_MAX, BIAS_EXP_MAX), preferred)
+    return _mantissas(values, where, (-BIAS_MAX, BIAS_MAX, BIAS_EXP_MAX), preferred, unit)
 
 
-def _mantissas(values: Int64Array, where: str, limits: tuple[int, int, int], preferred: int) -> tuple[Int64Array, int]:
+def _mantissas(
+    values: Int64Array, where: str, limits: tuple[int, int, int], preferred: int, unit: str
+) -> tuple[Int64Array, int]:
     low, high, largest = limits
     for exponent in (preferred, *range(largest + 1)):
         mantissa = values >> exponent

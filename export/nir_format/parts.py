@@ -34,7 +34,7 @@ def population_of(
     integers = {key: value.reshape(shape) for key, value in population_integers(node, dt, where).items()}
     state = integers.pop("bias") + extra.reshape(shape)
     integers["bias"], exponent = bias_mantissas(
-        state, f"{where} v_leak in 1/4096", int(hints["bias_exp"]) if hints else 6
+        state, f"{where} v_leak", int(hints["bias_exp"]) if hints else 6, "/4096"
     )
     own = node.metadata.get(METADATA_KEY, {}) if hints else {}
     start = np.asarray(own["initial_voltage"]) if "initial_voltage" in own else np.zeros((), np.int64)
@@ -127,7 +127,7 @@ def synapses_of(
 ) -> Synapses:
     """Build Synapses; one_delay: True stores one value if it is one, False one per synapse, None the smaller."""
     pre, post, weights, delay = _wires(graph, parts, *sizes, dt)
-    weight, exponent = weight_mantissas(weights, f"node {parts[0][1]!r}", weight_exp)
+    weight, exponent = weight_mantissas(weights, f"node {parts[0][1]!r}", weight_exp, "/64")
     if one_delay is not False and len(parts) == 1:
         everywhere = delays_of(graph, parts[0][0], sizes[0], dt)
         if (everywhere == everywhere[0]).all():
@@ -156,7 +156,7 @@ def convolution_of(
     """Build a Convolution; groups: how many the ungrouped kernel was made from, if its floats still say so."""
     delay_node, name = part
     node, where = graph.nodes[name], f"node {name!r}"
-    kernel, exponent = weight_mantissas(weight_integers(node.weight, where), where, weight_exp)
+    kernel, exponent = weight_mantissas(weight_integers(node.weight, where), where, weight_exp, "/64")
     in_file = int(np.asarray(node.groups).reshape(-1)[0])
     if in_file == 1 and groups > 1:
         kernel, in_file = _grouped(kernel, groups)

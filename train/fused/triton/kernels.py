@@ -8,12 +8,13 @@ TRITON_INTERPRET=1 in the environment the same code runs on a CPU, slowly. Impor
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 triton: Any = importlib.import_module("triton")  # has no types
 tl: Any = importlib.import_module("triton.language")
 BLOCK = 128
-_compiled: Any = triton.jit
+_compiled: Callable[[Callable[..., Any]], Any] = triton.jit
 if TYPE_CHECKING:
     constexpr: TypeAlias = Any
     Arg: TypeAlias = Any
