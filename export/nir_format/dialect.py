@@ -235,7 +235,10 @@ def _mantissas(
         mantissa = values >> exponent
         if (mantissa << exponent == values).all() and low <= mantissa.min(initial=0) <= mantissa.max(initial=0) <= high:
             return mantissa, exponent
-    raise NetworkError(f"{where}: expected {low}..{high} times one power of two, got {values.min()}..{values.max()}")
+    raise NetworkError(
+        f"{where}: expected {f'k{unit} with k in ' if unit else ''}{low}..{high} times one power of two, got "
+        f"{values.min()}{unit}..{values.max()}{unit}"
+    )
 
 
 def check_size(projection: str, n_entries: int, max_bytes: int, who: str = "NIR") -> None:
