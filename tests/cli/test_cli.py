@@ -78,7 +78,7 @@ def test_version_and_completion() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "digit"], "recipe 'digit': not shipped; shipped are"),
+        (["train", "digit"], "got 'digit'"),
         (["train", "missing.toml"], "no such file"),
         (["train"], "give either a CONFIG or --resume RUN"),
         (["train", "digits", "--set", "seeds=1", "--set", "optimiser.epochs=0"], "seeds: unknown key"),

@@ -76,7 +76,7 @@ DATA_SETS = {
     ),
     "folder": Entry(
         "folder:folder", "your own events or arrays", (),
-        "data.directory: train.npz and test.npz with `spikes` and `labels`, or <class>/<file> of events (docs/data.md)",
+        "train.npz and test.npz with `spikes` and `labels`, or <class>/<file> of events (docs/data.md)",
     ),
 }  # fmt: skip
 assert tuple(DATA_SETS) == NAMES
@@ -115,8 +115,8 @@ def locate(config: DataConfig) -> Path:
 
 
 def missing(config: DataConfig, directory: Path, what: str) -> FileError:
-    """Return the error of a data set that is not there: what is missing where, what to get and from where."""
+    """Return the error of a missing data set: what is missing where, what to get and from where."""
     return FileError(
-        f"data {config.name}: {directory} {what}; needed: {DATA_SETS[config.name].get}; "
-        "name its place with data.directory or its parent with SDSNN_DATA"
+        f"data {config.name}: expected {DATA_SETS[config.name].get}, got {directory}, which {what}; "
+        "set data.directory, or SDSNN_DATA to its parent"
     )

@@ -82,11 +82,11 @@ def bins_of(events: Events, sensor: Sensor, config: DataConfig, source: str) -> 
     for name, values, size in (("x", x, sensor.width), ("y", y, sensor.height), ("p", p, sensor.polarities)):
         if len(values) and (values.min() < 0 or values.max() >= size):
             raise FileError(
-                f"data {source}: {name} in {values.min()}..{values.max()}, allowed are 0..{size - 1} of its sensor"
+                f"data {source}: expected {name} in 0..{size - 1} of its sensor, got {values.min()}..{values.max()}"
             )
     step = np.floor(t / config.step_us).astype(np.int64)
     if len(step) and step.min() < 0:
-        raise FileError(f"data {source}: has events before time 0 ({t.min()} us)")
+        raise FileError(f"data {source}: expected times from 0 us, got {t.min()} us")
     shape = sensor.shape(config.downsample)
     rows = (p * shape[1] + y // config.downsample) * shape[2] if len(shape) == 3 else zero
     channel = rows + x // config.downsample
@@ -130,11 +130,13 @@ def cached(
 ) -> EventBins:
     """Return the recordings as bins, from the cache or binned now.
 
-    signature: what tells these files from others (names, sizes, times of change).
+    signature: of the files: names, sizes, times of change.
     """
     shape = sensor.shape(config.downsample)
     if config.n_steps * math.prod(shape) > np.iinfo(np.uint32).max:
-        raise FileError(f"data {config.name}: {config.n_steps} steps of {math.prod(shape)} channels are too many bins")
+        raise FileError(
+            f"data {config.name}: expected at most 2^32 - 1 bins, got {config.n_steps} steps of {math.prod(shape)}"
+        )
     about = {
         "format": _FORMAT,
         "data": config.name,

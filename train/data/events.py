@@ -32,7 +32,7 @@ def event_set(config: DataConfig, bins: EventBins, n_classes: int, parts: tuple[
         return vary(bins.make(parts[0][chosen]), config, rng)
 
     if varies(config) and len(bins.shape) != 3:
-        raise FileError(f"data {config.name}: has no rows and columns to vary; allowed is 0 for {KEYS}")
+        raise FileError(f"data {config.name}: expected 0 for {KEYS}, which need rows and columns, got other values")
     train, validation, test = (
         Split(LazySpikes(part, bins.n_steps, bins.shape, bins.make), bins.labels[part]) for part in parts
     )
@@ -81,7 +81,7 @@ def _read_gesture(path: Path) -> Events:
     """Read (n, 4) numbers: x, y, polarity, time in milliseconds."""
     table = load_array(path)
     if table.ndim != 2 or table.shape[1] != 4 or table.dtype.kind not in "iuf":
-        raise FileError(f"data {path}: shape {table.shape} and dtype {table.dtype}, needed is (n, 4): x, y, p, t in ms")
+        raise FileError(f"data {path}: expected (n, 4) numbers x, y, p, t in ms, got {table.dtype} {table.shape}")
     events = np.zeros(len(table), EVENT_TYPE)
     for column, name in enumerate(("x", "y", "p")):
         events[name] = table[:, column]
@@ -115,10 +115,14 @@ def _heidelberg(config: DataConfig, seed: int, download: bool, names: tuple[str,
             files.append(file)
             absent = [key for key in ("spikes/times", "spikes/units", "labels") if key not in file]
             if absent:
-                raise FileError(f"data {path}: has no {', '.join(absent)}")
+                raise FileError(
+                    f"data {path}: expected spikes/times, spikes/units and labels, got no {', '.join(absent)}"
+                )
             labels = np.asarray(file["labels"]).astype(np.int64)
             if not len(labels) or labels.min() < 0 or labels.max() >= n_classes:
-                raise FileError(f"data {path}: needed are labels in 0..{n_classes - 1} for at least one recording")
+                raise FileError(
+                    f"data {path}: expected recordings with labels in 0..{n_classes - 1}, got others or none"
+                )
             counts.append(len(labels))
             recordings += [
                 Recording(f"{path} [{index}]", int(label), functools.partial(_read_heidelberg, file, index))
@@ -172,7 +176,7 @@ def _class_files(folder: Path, suffix: str, classes: Sequence[str]) -> list[tupl
     for label, name in enumerate(classes):
         files = sorted((folder / name).glob(f"*{suffix}"))
         if not files:
-            raise FileError(f"data {folder / name}: has no *{suffix} files; needed is one folder for each class")
+            raise FileError(f"data {folder / name}: expected *{suffix} files in a folder for each class, got none")
         found += [(path, label) for path in files]
     return found
 

@@ -15,7 +15,7 @@ from .datasets import locate, missing
 from .event_cache import Recording, Sensor, cached
 from .events import event_set, file_signature, split_of
 from .load import Bins, DataSet, Indices, Split, split_indices
-from .recordings import ENDINGS, read_recording, recordings_in
+from .recordings import ENDINGS, class_folders, read_recording, recordings_in
 from .settings import DataConfig
 from .spike_files import read_spikes
 
@@ -27,7 +27,7 @@ def folder(config: DataConfig, seed: int, download: bool) -> DataSet:
     <class>/<file>, perhaps below train/ and test/. Without a test part the seed makes one.
     """
     if config.directory is None:
-        raise FileError("data folder: got no data.directory, needed is the folder of your recordings (docs/data.md)")
+        raise FileError("data folder: expected data.directory, the folder of your recordings (docs/data.md), got none")
     directory = locate(config)
     if not directory.is_dir():
         raise missing(config, directory, "does not exist")
@@ -39,9 +39,8 @@ def _arrays(config: DataConfig, directory: Path, seed: int) -> DataSet:
     loaded = [_read(path) for path in files]
     shapes = {spikes.shape[1:] for spikes, _ in loaded}
     if len(shapes) > 1:
-        raise FileError(
-            f"data {directory}: train.npz and test.npz have samples of shapes {sorted(shapes)}; needed: one"
-        )
+        got = " and ".join(map(str, sorted(shapes)))
+        raise FileError(f"data {directory}: expected samples of one shape in train.npz and test.npz, got {got}")
     spikes, labels = (np.concatenate(parts) for parts in zip(*loaded, strict=True))
     if len(files) == 1:
         parts = split_indices(labels, config.validation_fraction, config.test_fraction, seed)
@@ -50,7 +49,7 @@ def _arrays(config: DataConfig, directory: Path, seed: int) -> DataSet:
         train, validation, _ = split_indices(labels[:n_train], config.validation_fraction, 0.0, seed)
         parts = (train, validation, np.arange(n_train, len(labels)))
     if config.noise or varies(config):
-        raise FileError(f"data folder: arrays are taken as they are; allowed is 0 for data.noise, {KEYS}")
+        raise FileError(f"data folder: expected 0 for data.noise, {KEYS}, which do not act on arrays, got other values")
     train_split, validation_split, test_split = (Split(spikes[part], labels[part]) for part in parts)
     largest = max(int(spikes.max()), 1)
     return DataSet(
@@ -62,43 +61,37 @@ def _arrays(config: DataConfig, directory: Path, seed: int) -> DataSet:
 def _read(path: Path) -> tuple[Bins, npt.NDArray[np.int64]]:
     spikes, labels = read_spikes(path)
     if labels is None:
-        raise FileError(f"data {path}: has no labels; needed are `spikes` and `labels`")
+        raise FileError(f"data {path}: expected `spikes` and `labels`, got no labels")
     if spikes.ndim not in (3, 5) or not spikes.size:
         raise FileError(
-            f"data {path}: spikes of shape {spikes.shape}; "
-            "needed is (n, steps, channels) or (n, steps, channels, height, width)"
+            f"data {path}: expected spikes (n, steps, channels) or (n, steps, channels, height, width), "
+            f"got {spikes.shape}"
         )
     bins = spikes.astype(np.uint8)
     if not np.array_equal(bins, spikes):
-        raise FileError(f"data {path}: spikes in {spikes.min()}..{spikes.max()}; needed are whole numbers in 0..255")
+        raise FileError(f"data {path}: expected whole numbers of spikes in 0..255, got {spikes.min()}..{spikes.max()}")
     if labels.min() < 0:
-        raise FileError(f"data {path}: a label of {labels.min()}; allowed are 0, 1, 2, ...")
+        raise FileError(f"data {path}: expected labels 0, 1, 2, ..., got {labels.min()}")
     return bins, labels
 
 
 def _events(config: DataConfig, directory: Path, seed: int) -> DataSet:
     if config.sensor is None or min(config.sensor) < 1:
-        raise FileError("data folder: events need data.sensor = [width, height, polarities], each at least 1")
+        raise FileError("data folder: expected data.sensor = [width, height, polarities], each at least 1, for events")
     split = (directory / "train").is_dir() and (directory / "test").is_dir()
     tops = [directory / "train", directory / "test"] if split else [directory]
-    classes = sorted(path.name for path in tops[0].iterdir() if path.is_dir() and not path.name.startswith("."))
+    classes = class_folders(tops[0])
     if not classes:
         raise missing(config, tops[0], "has neither train.npz nor a folder for each class")
     recordings, counts = [], []
     for top in tops:
-        odd = sorted({path.name for path in top.iterdir() if path.is_dir()} - set(classes))
-        if odd:
-            raise FileError(f"data {top}: has classes {', '.join(odd)}, which {tops[0]} has not")
-        files = [
-            (path, label)
-            for label, name in enumerate(classes)
-            if (top / name).is_dir()
-            for path in recordings_in(top / name)
-        ]
+        files = [(path, label) for label, name in enumerate(class_folders(top)) for path in recordings_in(top / name)]
         counts.append(len(files))
         recordings += [Recording(str(path), label, functools.partial(read_recording, path)) for path, label in files]
     if not recordings:
-        raise FileError(f"data {directory}: its folders hold no files of events; allowed are {', '.join(ENDINGS)}")
+        raise FileError(
+            f"data {directory}: expected files of events ({', '.join(ENDINGS)}) in its class folders, got none"
+        )
     sensor = Sensor(*config.sensor, from_first=True)
     bins = cached(config, sensor, recordings, file_signature(directory, [r.source for r in recordings]))
     if split:

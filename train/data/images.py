@@ -117,19 +117,19 @@ def _openml(
 
 
 def _check(directory: Path, images: Images, labels: Images, pixel_shape: tuple[int, ...]) -> tuple[Images, Labels]:
-    """Return images (n, channels, height, width) uint8 and labels (n,) int64, or raise FileError saying what is off."""
+    """Return images (n, channels, height, width) uint8 and labels (n,) int64, or raise FileError."""
     if images.shape[1:] != pixel_shape or images.dtype != np.uint8:
         raise FileError(
-            f"data {directory}: images of shape {images.shape} and dtype {images.dtype}, "
-            f"needed is (n, {', '.join(map(str, pixel_shape))}) uint8"
+            f"data {directory}: expected images of shape (n, {', '.join(map(str, pixel_shape))}) uint8, "
+            f"got {images.shape} {images.dtype}"
         )
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not len(labels):
         raise FileError(
-            f"data {directory}: labels of shape {labels.shape} and dtype {labels.dtype}, "
-            f"needed is one integer for each of {len(images)} images"
+            f"data {directory}: expected one integer label for each of {len(images)} images, "
+            f"got shape {labels.shape} {labels.dtype}"
         )
     if labels.min() < 0 or labels.max() > 9:
-        raise FileError(f"data {directory}: labels in {labels.min()}..{labels.max()}, allowed are 0..9")
+        raise FileError(f"data {directory}: expected labels in 0..9, got {labels.min()}..{labels.max()}")
     channels_first = images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1)
     return channels_first, labels.astype(np.int64)
 
@@ -139,7 +139,7 @@ def _read_npz(path: Path) -> list[Images]:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             absent = [key for key in _KEYS if key not in archive.files]
             if absent:
-                raise FileError(f"data {path}: has {', '.join(archive.files)}; needed are {', '.join(_KEYS)}")
+                raise FileError(f"data {path}: expected {', '.join(_KEYS)}, got {', '.join(archive.files)}")
             return [archive[key] for key in _KEYS]
     except FileError:
         raise
@@ -165,11 +165,13 @@ def _read_idx(path: Path | None) -> Images:
     except (OSError, EOFError) as error:
         raise FileError(f"data {path}: cannot be read ({error})") from None
     if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise FileError(f"data {path}: not an IDX file of unsigned bytes")
+        raise FileError(f"data {path}: expected an IDX file of unsigned bytes, got another file")
     sizes = np.frombuffer(content, ">u4", content[3], 4) if len(content) >= 4 + 4 * content[3] else np.zeros(0)
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * len(sizes))
     if not len(sizes) or int(np.prod(sizes)) != len(values):
-        raise FileError(f"data {path}: cut off, {len(values)} bytes of data where {sizes.tolist()} are announced")
+        raise FileError(
+            f"data {path}: expected {' x '.join(map(str, sizes))} bytes, got {len(values)}; the file is cut off"
+        )
     return values.reshape([int(size) for size in sizes])
 
 

@@ -113,8 +113,8 @@ def load_data(config: DataConfig, seed: int, *, download: bool = False) -> DataS
     empty = [name for name in ("train", "validation", "test") if not len(getattr(data, name))]
     if empty:
         raise FileError(
-            f"data {config.name}: no recordings are left for {', '.join(empty)}; "
-            "needed are more of each class, or another data.validation_fraction or data.test_fraction"
+            f"data {config.name}: expected at least one sample in each split, got none for {', '.join(empty)}; "
+            "add samples of each class, or change data.validation_fraction or data.test_fraction"
         )
     for name in ("train", "validation", "test"):
         labels = getattr(data, name).labels

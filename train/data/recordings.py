@@ -25,7 +25,7 @@ class Recordings(NamedTuple):
 
     Attributes:
         files: in order.
-        labels: index into `classes` of each, or the number that names its folder; None without class folders.
+        labels: index into `classes` of each; None without class folders.
         classes: names of the class folders.
     """
 
@@ -35,32 +35,46 @@ class Recordings(NamedTuple):
 
 
 def find_recordings(folder: Path) -> Recordings:
-    """Find <class>/<file> or plain files. Classes that are numbers are their own labels, others count in name order.
+    """Find <class>/<file>, labelled as `class_folders` orders the classes, or plain files.
 
     Raises:
         FileError: there are no recordings, or files lie both beside and within class folders.
     """
     plain = recordings_in(folder)
-    inside = {path.name: recordings_in(path) for path in sorted(folder.iterdir()) if path.is_dir()}
-    inside = {name: files for name, files in inside.items() if files}
-    if plain and inside:
-        raise FileError(
-            f"data {folder}: expected plain files or class folders, got recordings beside the folder {min(inside)!r}"
-        )
+    classes = class_folders(folder)
+    labelled = [(path, label) for label, name in enumerate(classes) for path in recordings_in(folder / name)]
+    if plain and labelled:
+        name = labelled[0][0].parent.name
+        raise FileError(f"data {folder}: expected plain files or class folders, got files beside the folder {name!r}")
     if plain:
         return Recordings(plain, None, [])
-    if not inside:
+    if not labelled:
         raise FileError(f"data {folder}: expected files or class folders of {', '.join(ENDINGS)}, got no recordings")
-    numbered = all(name.isdecimal() for name in inside)
-    classes = sorted(inside, key=int) if numbered else sorted(inside)
-    label = {name: int(name) if numbered else index for index, name in enumerate(classes)}
-    files = [(path, label[name]) for name in classes for path in inside[name]]
-    return Recordings([path for path, _ in files], [index for _, index in files], classes)
+    return Recordings([path for path, _ in labelled], [label for _, label in labelled], classes)
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Return the names of the class folders. A class's label is its index; training and simulation both ask here.
+
+    The order is that of the names as text, for numbers too: 0, 1, 10, 2. A folder `test` beside `train` has the classes
+    of `train`. Raises FileError for a class in `test` that `train` does not have.
+    """
+    names = _folders(folder)
+    train = folder.resolve().parent / "train"
+    known = _folders(train) if folder.resolve().name == "test" and train.is_dir() else []
+    extra = sorted(set(names) - set(known)) if known else []
+    if extra:
+        raise FileError(f"data {folder}: expected the classes of {train}, got also {', '.join(extra)}")
+    return known or names
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def recordings_in(folder: Path) -> list[Path]:
-    """Return the files of a folder that can be recordings, sorted."""
-    return sorted(path for path in folder.iterdir() if path.suffix in ENDINGS and path.is_file())
+    """Return the files of a folder that can be recordings, sorted; none of a folder that does not exist."""
+    return sorted(path for path in folder.glob("*") if path.suffix in ENDINGS and path.is_file())
 
 
 def read_recording(path: Path) -> npt.NDArray[Any]:
@@ -109,7 +123,7 @@ def read_bin(path: Path) -> Events:
     except OSError as error:
         raise FileError(f"data {path}: cannot be read ({one_line(error)})") from None
     if raw.size % 5:
-        raise FileError(f"data {path}: {raw.size} bytes, which are not whole events of 5; the file is damaged")
+        raise FileError(f"data {path}: expected whole events of 5 bytes, got {raw.size} bytes; the file is damaged")
     byte = raw.reshape(-1, 5).astype(np.int64)
     events = np.empty(len(byte), EVENT_TYPE)
     events["x"], events["y"], events["p"] = byte[:, 0], byte[:, 1], byte[:, 2] >> 7

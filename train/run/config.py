@@ -32,7 +32,7 @@ class NeuronConfig(Section):
 
 
 class NeuronChanges(Section):
-    """What the neurons of one layer have different from `model.neuron`."""
+    """Keys of `model.neuron` that one layer changes."""
 
     threshold: float | None = Field(None, gt=0, le=2047)
     current_decay: Fraction | None = None
@@ -69,12 +69,11 @@ class LayerConfig(Section):
     def _fits_its_kind(self) -> LayerConfig:
         needed, allowed = _LAYER_NEEDS[self.kind], _LAYER_MAY[self.kind]
         given = [name for name in type(self).model_fields if name != "kind" and getattr(self, name) is not None]
-        problems = [f"a {self.kind} layer needs {name}" for name in needed if name not in given]
-        odd = [name for name in given if name not in (*needed, *allowed)]
-        if odd:
-            problems.append(
-                f"a {self.kind} layer has no {', '.join(odd)}; allowed are {', '.join((*needed, *allowed))}"
-            )
+        problems = [f"expected {name} of a {self.kind} layer, got none" for name in needed if name not in given]
+        extra = [name for name in given if name not in (*needed, *allowed)]
+        if extra:
+            expected = ", ".join((*needed, *allowed)) or "no key"
+            problems.append(f"expected {expected} of a {self.kind} layer, got {', '.join(extra)}")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -101,7 +100,7 @@ class ModelConfig(Section):
     def _layers_or_hidden(cls, tables: Any) -> Any:
         if isinstance(tables, Mapping) and tables.get("layers"):
             if tables.get("hidden"):
-                raise ValueError("got both hidden and layers; allowed is one of them")
+                raise ValueError("expected hidden or layers, got both")
             return {**tables, "hidden": ()}
         return tables
 
@@ -144,10 +143,9 @@ def parse_toml(text: str) -> RunConfig:
 
 
 def deciding(config: RunConfig) -> RunConfig:
-    """Return the configuration without what changes no result, or its rounding only.
+    """Return the configuration without the keys that change no result, or its rounding only.
 
-    That is where files lie, threads and logs, on how many devices of which kind, and in how many parts a batch is
-    computed. A run may go on with other values of these.
+    These are places of files, threads, logs, devices and parts of a batch. A resumed run may change them.
     """
     data = config.data.model_copy(update={"directory": None, "cache": None, "workers": 1})
     optimiser = config.optimiser.model_copy(update={"accumulate": 1})
@@ -161,17 +159,17 @@ def with_directory(config: RunConfig) -> RunConfig:
     data = config.data
     if data.directory is not None or data.name not in DATA_SETS or not DATA_SETS[data.name].folders:
         return config
-    found = locate(data)
-    if not found.is_dir():
+    path = locate(data)
+    if not path.is_dir():
         return config
-    return config.model_copy(update={"data": data.model_copy(update={"directory": str(found.resolve())})})
+    return config.model_copy(update={"data": data.model_copy(update={"directory": str(path.resolve())})})
 
 
 def recipe_path(name: str) -> Path:
     """Return the path of a shipped recipe. Raises FileError naming those that exist."""
     path = RECIPES / f"{name}.toml"
     if not path.is_file():
-        raise FileError(f"recipe {name!r}: not shipped; shipped are {', '.join(shipped_recipes())}")
+        raise FileError(f"recipe: expected one of {', '.join(shipped_recipes())}, got {name!r}")
     return path
 
 
@@ -219,7 +217,7 @@ def _set(tables: dict[str, Any], keys: list[str], value: Any) -> list[str]:
     for depth, key in enumerate(keys[:-1]):
         below = table.setdefault(key, {})
         if not isinstance(below, dict):
-            return [f"--set {'.'.join(keys)}: {'.'.join(keys[: depth + 1])} is a value, not a table"]
+            return [f"--set {'.'.join(keys)}: expected a table at {'.'.join(keys[: depth + 1])}, got a value"]
         table = below
     table[keys[-1]] = value
     return []

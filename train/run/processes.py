@@ -1,7 +1,7 @@
-"""The processes that train together: this one alone, or as many as Lightning Fabric makes or finds.
+"""The processes that train together: this one alone, or as many as Lightning Fabric starts or finds.
 
-Every process holds the whole model and computes its parts of each batch; what they add up (gradients, counts) is the
-same number on all of them, so that they take the same steps and the same structural decisions. Only the leader writes.
+Every process holds the whole model and computes its parts of each batch. What is all-reduced (gradients, counts) is the
+same number on every rank, so all ranks take the same steps and the same structural decisions. Only rank 0 writes files.
 """
 
 from __future__ import annotations
@@ -30,92 +30,86 @@ class PeerFailed(SystemExit):
     """Another process failed and reports the error; this one exits with status 2 and no message."""
 
 
-class Team:
-    """One process on the CPU. rank, size: of this process among all. local_rank: among those of its machine."""
+class ProcessGroup:
+    """One process on the CPU. rank, world_size: of this process among all. local_rank: among those of its machine."""
 
     rank = 0
     local_rank = 0
-    size = 1
+    world_size = 1
     device = torch.device("cpu")
-
-    @property
-    def leader(self) -> bool:
-        """Whether this is the process that writes files and talks."""
-        return self.rank == 0
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context of forward passes in training."""
         return nullcontext()
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors, of one dtype, by their sums over all processes. The sum of two is exactly commutative."""
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors, of one dtype, by their sums over all ranks. The sum of two is exactly commutative."""
 
-    def from_leader(self, make: Callable[[], T]) -> T:
-        """Return what `make` returns in the leader, where alone it is called; where it raises, all processes end."""
+    def from_rank_0(self, make: Callable[[], T]) -> T:
+        """Call `make` on rank 0 only and broadcast its result; if it raises, all processes end."""
         return make()
 
-    def machine_by_machine(self, work: Callable[[], T]) -> T:
-        """Do the same work everywhere, on each machine in one process first: it fills caches, the others read them."""
+    def local_rank_0_first(self, work: Callable[[], T]) -> T:
+        """Do the same work on every rank, on local rank 0 first: it fills caches that the others read."""
         return work()
 
-    def agree(self, value: object, what: str) -> None:
-        """Raise BackendError unless `value` equals the leader's in every process."""
+    def check_equal(self, value: object, what: str) -> None:
+        """Raise BackendError on every rank whose `value` differs from that of rank 0."""
 
 
-class FabricTeam(Team):
+class FabricGroup(ProcessGroup):
     """The processes of a launched Lightning Fabric."""
 
     def __init__(self, fabric: Any) -> None:
         self._fabric = fabric
         self.rank, self.local_rank = fabric.global_rank, fabric.local_rank
-        self.size, self.device = fabric.world_size, fabric.device
+        self.world_size, self.device = fabric.world_size, fabric.device
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return Fabric's context of the chosen precision."""
         context: AbstractContextManager[Any] = self._fabric.autocast()
         return context
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Add all of them up in one message."""
-        if self.size == 1 or not tensors:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
+        """Sum all of them in one message."""
+        if self.world_size == 1 or not tensors:
             return
         flat = torch.cat([tensor.detach().reshape(-1).to(self.device) for tensor in tensors])
-        with self._talking():
+        with self._communication():
             flat = self._fabric.all_reduce(flat, reduce_op="sum")
         for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view(tensor.shape))
 
-    def from_leader(self, make: Callable[[], T]) -> T:
-        """Send what the leader made, through memory: the others need not see its files."""
-        made = self._all_or_none(make if self.leader else lambda: None)
-        result: T = self._broadcast(made)
+    def from_rank_0(self, make: Callable[[], T]) -> T:
+        """Broadcast through memory: the other ranks need not see the files of rank 0."""
+        result: T = self._broadcast(self._all_or_none(make if self.rank == 0 else lambda: None))
         return result
 
-    def machine_by_machine(self, work: Callable[[], T]) -> T:
-        """Let the first process of every machine go before the others."""
+    def local_rank_0_first(self, work: Callable[[], T]) -> T:
+        """Do the work on the local ranks 0, then on the others."""
         first = self._all_or_none(work if self.local_rank == 0 else lambda: None)
         other = self._all_or_none(work if self.local_rank != 0 else lambda: None)
-        result: Any = first if self.local_rank == 0 else other
-        return result  # type: ignore[no-any-return]
+        result: T = first if self.local_rank == 0 else other
+        return result
 
-    def agree(self, value: object, what: str) -> None:
-        """Compare with what the leader sends."""
+    def check_equal(self, value: object, what: str) -> None:
+        """Compare with the broadcast value of rank 0."""
         expected = self._broadcast(value)
 
         def compare() -> None:
             if value != expected:
-                raise BackendError(f"process {self.rank}: has come to other {what} than process 0")
+                raise BackendError(f"process {self.rank}: expected the {what} of process 0, got others")
 
         self._all_or_none(compare)
 
     def _broadcast(self, value: Any) -> Any:
-        if self.size == 1:
+        if self.world_size == 1:
             return value
-        with self._talking():
+        with self._communication():
             return self._fabric.broadcast(value)
 
     @contextmanager
-    def _talking(self) -> Iterator[None]:
+    def _communication(self) -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:  # torch raises it when another process has ended
@@ -124,29 +118,29 @@ class FabricTeam(Team):
             ) from None
 
     def _all_or_none(self, work: Callable[[], Any]) -> Any:
-        """Do the work; an error of any process ends all: it is raised where it happened, the others end quietly."""
-        failed: SdsnnError | None = None
+        """Do the work; an error on any rank ends all: it is raised where it happened, the others exit without words."""
+        failure: SdsnnError | None = None
         result = None
         try:
             result = work()
         except SdsnnError as error:
-            failed = error
-        if self.size > 1:
-            others: list[bool] = [False] * self.size
-            with self._talking():
-                torch.distributed.all_gather_object(others, failed is not None)
-            if failed is None and any(others):
+            failure = error
+        if self.world_size > 1:
+            failures = [False] * self.world_size
+            with self._communication():
+                torch.distributed.all_gather_object(failures, failure is not None)
+            if failure is None and any(failures):
                 raise PeerFailed(2)
-        if failed is not None:
-            raise failed
+        if failure is not None:
+            raise failure
         return result
 
 
-def assemble(config: HardwareConfig) -> Team:
-    """Return the processes of a run, launched: on this machine Fabric starts those that torchrun has not.
+def init_process_group(config: HardwareConfig) -> ProcessGroup:
+    """Start the processes of a run that torchrun has not started, and return their group.
 
-    Fabric starts a process by running the program's own command again, which must come here too. Raises ConfigError
-    for devices that are not there, MissingDependency without Fabric, BackendError if the processes do not meet.
+    Fabric starts a process by running the program's own command again, which must call this function too. Raises
+    ConfigError for missing devices, MissingDependency without Fabric, BackendError if the processes do not connect.
     """
     accelerator = config.accelerator
     if accelerator == "auto":
@@ -156,34 +150,25 @@ def assemble(config: HardwareConfig) -> Team:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     if accelerator == "cpu" and devices == nodes == 1 and config.precision == "32-true":
-        return Team()
-    if accelerator == "cuda" and torch.cuda.device_count() < devices:
-        seen = torch.cuda.device_count()
-        raise ConfigError([f"hardware: got {devices} devices with accelerator 'cuda', torch sees {seen} GPUs here"])
+        return ProcessGroup()
+    if accelerator == "cuda" and (n_gpus := torch.cuda.device_count()) < devices:
+        raise ConfigError([f"hardware: got {devices} devices with accelerator 'cuda', torch sees {n_gpus} GPUs here"])
     try:
         from lightning_fabric import Fabric
     except ImportError:
         raise MissingDependency(FABRIC) from None
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its banner is no news to us
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # no banner
     try:
         fabric = Fabric(
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=nodes,
-            precision=config.precision,
+            accelerator=accelerator, devices=devices, num_nodes=nodes, precision=config.precision,
             strategy="ddp" if devices * nodes > 1 else "auto",
-        )
+        )  # fmt: skip
         fabric.launch()
     except (RuntimeError, ValueError, OSError) as error:
         raise BackendError(
-            f"hardware: {devices} processes on each of {nodes} machines did not meet ({one_line(error)})"
+            f"hardware: {devices} processes on each of {nodes} machines did not connect ({one_line(error)})"
         ) from None
     if fabric.world_size > 1:
-        atexit.register(_part)
-    return FabricTeam(fabric)
-
-
-def _part() -> None:
-    """Close the connections before the interpreter goes: their threads would abort it."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+        # Close the connections before the interpreter ends: their threads would abort it.
+        atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
+    return FabricGroup(fabric)

@@ -26,55 +26,51 @@ from .checkpoint import load_checkpoint, load_newest, previous, restore, save_ch
 from .config import RunConfig
 from .logs import Logs
 from .optimiser import adam
-from .processes import Team, assemble
+from .processes import ProcessGroup, init_process_group
 from .run_folder import RunFolder
 from .step import Part, Stepper
 from .trained import SplitFigures, build_network, record_test
 
 
 class Progress(Protocol):
-    """What the loop tells about its progress."""
+    """What a training loop reports to."""
 
     def batch(self, epoch: int, batch: int, n_batches: int, loss: float) -> None:
-        """Tell that a batch is done."""
+        """Report a finished batch."""
+        return None
 
     def epoch(self, line: dict[str, Any]) -> None:
-        """Tell that an epoch is done; `line` is what the history holds."""
+        """Report a finished epoch; `line` is its line of the history."""
+        return None
 
 
-class Silent:
-    """A progress that tells nothing."""
-
-    def batch(self, epoch: int, batch: int, n_batches: int, loss: float) -> None:
-        """Do nothing."""
-
-    def epoch(self, line: dict[str, Any]) -> None:
-        """Do nothing."""
+class NoProgress(Progress):
+    """A progress that shows nothing."""
 
 
 STATES = ("spike_state", "current_state", "voltage_state")  # buffers of SLAYER's blocks
 
 
 class Trainer:
-    """One run: model, optimiser and development, and how far they have come; in each process of a team."""
+    """One run: model, optimiser, development and the number of epochs done; one object per process of a group."""
 
-    def __init__(self, config: RunConfig, team: Team | None = None) -> None:
+    def __init__(self, config: RunConfig, group: ProcessGroup | None = None) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config = config
-        self.team = team or Team()
-        self.data: DataSet = self.team.machine_by_machine(lambda: load_data(config.data, config.seed))
+        self.group = group or ProcessGroup()
+        self.data: DataSet = self.group.local_rank_0_first(lambda: load_data(config.data, config.seed))
         torch.manual_seed(config.seed)
         self.model = build_network(config, self.data.format)
         settings = config.optimiser
         if config.hardware.precision != "32-true":
             cast_before_neurons(self.model)
-        self.model.to(self.team.device)
+        self.model.to(self.group.device)
         self.optimiser = adam(self.model.parameters(), settings)
-        self.loss: Loss = build_loss(settings, self.team.device)
-        sample = torch.zeros(1, *self.data.shape, 1, device=self.team.device)
+        self.loss: Loss = build_loss(settings, self.group.device)
+        sample = torch.zeros(1, *self.data.shape, 1, device=self.group.device)
         self.developer = developer_for(self.model, sample, settings.epochs, config.development)
-        self.stepper = Stepper(self.model, self.optimiser, self.loss, self.developer, config, self.team)
+        self.stepper = Stepper(self.model, self.optimiser, self.loss, self.developer, config, self.group)
         self.accuracy: float | None = None  # on validation, of the newest epoch
         self.epochs_done = 0
         self.best: dict[str, Any] = {}
@@ -92,16 +88,16 @@ class Trainer:
         """Train one epoch, develop the structure, evaluate on the validation split; return the history line."""
         epoch, started = self.epochs_done, time.perf_counter()
         size = self.config.optimiser.batch_size
-        # Everything random in an epoch hangs on (seed, epoch) alone, so that a resumed run repeats it exactly.
+        # Everything random in an epoch depends on (seed, epoch) alone, so that a resumed run repeats it exactly.
         rng = np.random.default_rng([self.config.seed, epoch])
         order = rng.permutation(len(self.data.train))
         rate = self.learning_rate(epoch)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = rate
         self.model.train()
         n_batches = math.ceil(len(order) / size)
         batches = [np.sort(order[batch * size : (batch + 1) * size]) for batch in range(n_batches)]
-        done = torch.zeros(2, n_batches, dtype=torch.float64)  # loss and right answers of every batch
+        sums = torch.zeros(2, n_batches, dtype=torch.float64)  # loss and right answers of every batch
 
         def prepare(batch: int) -> tuple[list[Part], list[list[int]]]:
             parts, seeds = [], []
@@ -115,27 +111,27 @@ class Trainer:
 
         prepared = Prefetcher(prepare, n_batches, self.config.data.workers)
         for batch, (parts, seeds) in enumerate(prepared):
-            done[0, batch], done[1, batch] = self.stepper.step(parts, len(batches[batch]), seeds)
-            here = sum(len(labels) for _, labels in parts)
-            progress.batch(epoch, batch, n_batches, float(done[0, batch]) / max(here, 1))
-        self.team.add_up([done])
-        total, right = sum(done[0].tolist()), int(done[1].sum())
+            sums[0, batch], sums[1, batch] = self.stepper.step(parts, len(batches[batch]), seeds)
+            n_samples = sum(len(labels) for _, labels in parts)  # on this rank
+            progress.batch(epoch, batch, n_batches, float(sums[0, batch]) / max(n_samples, 1))
+        self.group.all_reduce([sums])
+        total, right = sum(sums[0].tolist()), int(sums[1].sum())
         trained = time.perf_counter() - started
         layers = self.developer.epoch_end(self.optimiser, self.accuracy)
         self.epochs_done = epoch + 1
-        self.team.agree(self.digest(), f"weights and structure in epoch {epoch}")
-        seen = evaluate(self.model, self.data.validation, self.loss, team=self.team)
-        self.accuracy = seen.accuracy
-        operations = synaptic_operations(list(self.model.blocks), self.developer.layers, seen.sent)
+        self.group.check_equal(self.digest(), f"weights and structure in epoch {epoch}")
+        result = evaluate(self.model, self.data.validation, self.loss, group=self.group)
+        self.accuracy = result.accuracy
+        operations = synaptic_operations(list(self.model.blocks), self.developer.layers, result.sent)
         self.developer.operations = sum(operations)
         metrics = self.developer.metrics()
         return {
             "epoch": epoch,
             "loss": total / len(order),
             "train_accuracy": right / len(order),
-            "validation_loss": seen.loss,
-            "validation_accuracy": seen.accuracy,
-            "spike_rates": seen.rates,
+            "validation_loss": result.loss,
+            "validation_accuracy": result.accuracy,
+            "spike_rates": result.rates,
             "learning_rate": rate,
             "synaptic_operations": operations,
             "connection_sparsity": metrics.sparsity,
@@ -148,16 +144,16 @@ class Trainer:
         }
 
     def digest(self) -> str:
-        """Return what tells these weights, masks and running means from others; empty in a team of one."""
-        if self.team.size == 1:
+        """Return a hash of weights, masks and running means; empty in a group of one."""
+        if self.group.world_size == 1:
             return ""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for name, value in _without_state(self.model.state_dict()).items():
-            found.update(name.encode() + value.cpu().numpy().tobytes())
-        return found.hexdigest()
+            digest.update(name.encode() + value.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def stops(self) -> bool:
-        """Return whether the run is over: all epochs done, or no better one for `patience` of them."""
+        """Return True once all epochs are done, or `patience` of them without a better one."""
         settings, last = self.config.optimiser, self.epochs_done - 1
         if self.epochs_done >= settings.epochs:
             return True
@@ -166,15 +162,11 @@ class Trainer:
         return bool(last - self.best["epoch"] >= settings.patience)
 
     def score(self, line: dict[str, Any]) -> list[float]:
-        """Return what validation goes by, the most important first: settled structure, once there is any."""
+        """Return what validation compares, the most important first: a settled structure, accuracy, loss."""
         return [int(line["settled"]), line["validation_accuracy"], -line["validation_loss"]]
 
-    def is_best(self, line: dict[str, Any]) -> bool:
-        """Return whether validation prefers this epoch."""
-        return not self.best or self.score(line) >= self.best["score"]
-
     def state(self) -> dict[str, Any]:
-        """Return everything that the rest of the run depends on, as tensors and plain values."""
+        """Return all that the remaining epochs depend on, as tensors and plain values."""
         return {
             "format": 1,
             "epochs_done": self.epochs_done,
@@ -212,7 +204,7 @@ def _without_state(tensors: dict[str, Any]) -> dict[str, Any]:
 @final
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The chosen epoch and how its model does on the test split, which nothing before has looked at."""
+    """The chosen epoch and the evaluation of its model on the test split, which no earlier step reads."""
 
     trainer: Trainer
     folder: RunFolder
@@ -227,23 +219,23 @@ def train(
     *,
     resume: bool = False,
     progress: Progress | None = None,
-    team: Team | None = None,
+    group: ProcessGroup | None = None,
 ) -> TrainResult:
     """Train to the end and return the checkpoint that validation chose, evaluated on the test split.
 
     After every epoch the history grows by a line and checkpoint.pt is replaced; interrupted at any moment, the run
-    goes on with resume=True from its last complete epoch to the same result. team: from `assemble`, which is called
-    here if it was not before; its leader alone reads and writes the folder.
+    goes on with resume=True from its last complete epoch to the same result. group: from `init_process_group`, which is
+    called if there is none; its rank 0 alone reads and writes the folder.
     """
-    team = team or assemble(config.hardware)
-    with ExitStack() as held:
-        team.from_leader(lambda: held.enter_context(folder.locked()))
-        return _train(config, folder, resume, progress or Silent(), team)
+    group = group or init_process_group(config.hardware)
+    with ExitStack() as lock:
+        group.from_rank_0(lambda: lock.enter_context(folder.locked()))
+        return _train(config, folder, resume, progress or NoProgress(), group)
 
 
-def _train(config: RunConfig, folder: RunFolder, resume: bool, progress: Progress, team: Team) -> TrainResult:
+def _train(config: RunConfig, folder: RunFolder, resume: bool, progress: Progress, group: ProcessGroup) -> TrainResult:
     """Train in a folder that this process holds."""
-    trainer = Trainer(config, team)
+    trainer = Trainer(config, group)
 
     def begin() -> dict[str, Any] | None:
         if resume:
@@ -256,7 +248,7 @@ def _train(config: RunConfig, folder: RunFolder, resume: bool, progress: Progres
         save_checkpoint(folder.checkpoint_file, trainer.state())
         return None
 
-    state = team.from_leader(begin)
+    state = group.from_rank_0(begin)
     if state is not None:
         trainer.load_state(state)
 
@@ -265,27 +257,28 @@ def _train(config: RunConfig, folder: RunFolder, resume: bool, progress: Progres
             folder.cut_history(trainer.epochs_done)
         return folder.history() if state is not None else []
 
-    for line in team.from_leader(past):
+    for line in group.from_rank_0(past):
         progress.epoch(line)
-    with Logs(config.log, folder, trainer.epochs_done, writes=team.leader) as logs:
+    with Logs(config.log, folder, trainer.epochs_done, writes=group.rank == 0) as logs:
         while not trainer.stops():
             line = trainer.run_epoch(progress)
-            better = trainer.is_best(line)
+            score = trainer.score(line)
+            better = not trainer.best or score >= trainer.best["score"]
             if better:
-                trainer.best = {"epoch": line["epoch"], "score": trainer.score(line)}
-            team.from_leader(functools.partial(_keep, trainer, folder, line, better, logs))
+                trainer.best = {"epoch": line["epoch"], "score": score}
+            group.from_rank_0(functools.partial(_keep, trainer, folder, line, better, logs))
             progress.epoch(line)
-    state = team.from_leader(lambda: load_checkpoint(folder.best_file))
+    state = group.from_rank_0(lambda: load_checkpoint(folder.best_file))
     trainer.load_state(state)
-    test = evaluate(trainer.model, trainer.data.test, trainer.loss, team=team)
+    test = evaluate(trainer.model, trainer.data.test, trainer.loss, group=group)
     trainer.model.to("cpu")  # where lowering and export take it
     epoch = int(state["best"]["epoch"])
-    team.from_leader(lambda: record_test(folder, epoch, SplitFigures.of(test)))
+    group.from_rank_0(lambda: record_test(folder, epoch, SplitFigures.of(test)))
     return TrainResult(trainer, folder, epoch, float(state["best"]["score"][1]), test)
 
 
 def _keep(trainer: Trainer, folder: RunFolder, line: dict[str, Any], better: bool, logs: Logs) -> None:
-    """Write down what an epoch has come to."""
+    """Write checkpoints, history and logs of an epoch."""
     if better:
         save_checkpoint(folder.best_file, trainer.state())
     folder.append_history(line)

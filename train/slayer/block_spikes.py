@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sdsnn_core.lava.compat import import_slayer
+
 from .integers import axonal_delay
 from .lowering import population_name
 
@@ -56,8 +58,9 @@ def trace(
 
 
 def emits_spikes(block: Any) -> bool:
-    """Return whether a block becomes a population that fires: not a Flatten, an Input port or an Affine readout."""
-    return getattr(block, "neuron", None) is not None and type(block).__name__ != "Affine"
+    """Return True for a block that becomes a population that fires: no Flatten, Input port or Affine readout."""
+    affine = import_slayer().block.base.AbstractAffine
+    return getattr(block, "neuron", None) is not None and not isinstance(block, affine)
 
 
 def _without_delay(values: npt.NDArray[Any], delay: npt.NDArray[Any] | None, n_steps: int) -> npt.NDArray[np.uint8]:

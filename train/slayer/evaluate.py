@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from ..data.load import Split
-from ..run.processes import Team
+from ..run.processes import ProcessGroup
 from .block_spikes import reset_state
 from .losses import Loss
 from .models import BlockNetwork
@@ -48,13 +48,13 @@ def to_slayer(spikes: npt.NDArray[np.uint8]) -> torch.Tensor:
 
 
 def evaluate(
-    model: BlockNetwork, split: Split, loss: Loss, batch_size: int = 256, team: Team | None = None
+    model: BlockNetwork, split: Split, loss: Loss, batch_size: int = 256, group: ProcessGroup | None = None
 ) -> Evaluation:
     """Run the whole split without gradients and without learning running means.
 
     Several processes share the batches; the result is the same to the last bit: nothing is added in another order.
     """
-    team = team or Team()
+    group = group or ProcessGroup()
     was_training = model.training
     model.eval()
     starts = range(0, len(split), batch_size)
@@ -62,41 +62,32 @@ def evaluate(
     spent = torch.zeros(len(starts), 2, len(model.blocks), dtype=torch.float64)  # spikes and bins of every block
     counts: torch.Tensor | None = None
     sent: list[torch.Tensor] = []  # whole numbers in float64: their sum does not depend on the order
+    batches = range(group.rank, len(starts), group.world_size)
     with torch.no_grad():
-        for batch, start in enumerate(starts):
-            if batch % team.size != team.rank:
-                continue
-            part = slice(start, start + batch_size)
-            spikes = to_slayer(split.spikes[part]).to(team.device)
-            labels = torch.from_numpy(split.labels[part]).to(team.device)
+        # More ranks than batches: a rank without one runs a sample for the shapes, and counts nothing of it.
+        for batch in batches or (None,):
+            part = slice(0, 1) if batch is None else slice(starts[batch], starts[batch] + batch_size)
+            spikes = to_slayer(split.spikes[part]).to(group.device)
             reset_state(model)
-            seen = [arrivals(spikes)]
-            for index, block in enumerate(model.blocks):
+            emitted = [arrivals(spikes)]
+            totals = []
+            for block in model.blocks:
                 spikes = block(spikes)
-                seen.append(arrivals(spikes))
-                spent[batch, 0, index] = float(spikes.sum())
-                spent[batch, 1, index] = spikes.numel()
-            losses[batch] = float(loss(spikes, labels))
-            sent = [old + new for old, new in zip(sent, seen, strict=True)] if sent else seen
-            found = spikes.sum(-1).cpu().to(torch.int64)
-            if counts is None:
-                counts = found.new_zeros(len(split), found.shape[1])
-            counts[part] = found
-    if team.size > 1:
-        if counts is None:  # more processes than batches
-            with torch.no_grad():
-                values = to_slayer(split.spikes[:1]).to(team.device)
-                sent = [torch.zeros_like(arrivals(values))]
-                for block in model.blocks:
-                    values = block(values)
-                    sent.append(torch.zeros_like(arrivals(values)))
-            counts = torch.zeros(len(split), values.shape[1], dtype=torch.int64)
-        team.add_up([counts])
-        team.add_up(sent)
-        team.add_up([losses, spent])
-    model.train(was_training)
+                emitted.append(arrivals(spikes))
+                totals.append((float(spikes.sum()), spikes.numel()))
+            sent = sent or [torch.zeros_like(each) for each in emitted]
+            counts = torch.zeros(len(split), spikes.shape[1], dtype=torch.int64) if counts is None else counts
+            if batch is None:
+                break
+            spent[batch] = torch.tensor(totals, dtype=torch.float64).T
+            losses[batch] = float(loss(spikes, torch.from_numpy(split.labels[part]).to(group.device)))
+            sent = [old + new for old, new in zip(sent, emitted, strict=True)]
+            counts[part] = spikes.sum(-1).cpu().to(torch.int64)
     assert counts is not None
+    group.all_reduce([counts])
+    group.all_reduce(sent)
+    group.all_reduce([losses, spent])
+    model.train(was_training)
     fired, bins = spent.sum(0).numpy()
-    rates = (fired / bins).tolist()
     sent = [total / len(split) for total in sent]
-    return Evaluation(sum(losses.tolist()) / len(split), counts.numpy(), split.labels, rates, sent)
+    return Evaluation(sum(losses.tolist()) / len(split), counts.numpy(), split.labels, (fired / bins).tolist(), sent)

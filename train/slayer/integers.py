@@ -9,6 +9,7 @@ import torch
 
 from sdsnn_core.arithmetic import before_decay
 from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.lava.compat import import_slayer
 from sdsnn_core.network import DECAY_UNITY, Shape
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -21,13 +22,13 @@ def integers_of(layer: Any) -> Array:
         hook = layer.pre_hook_fx
         if hook is None:
             raise UnsupportedNode("its synapse: expected SLAYER's quantize_8bit as pre_hook_fx, got no quantiser")
-        # Under weight normalisation `weight` is what the last forward pass made; make it anew from its parameters.
+        # Under weight normalisation `weight` is of the last forward pass; compute it from its parameters.
         for pre_hook in layer._forward_pre_hooks.values():
             pre_hook(layer, None)
         weight = hook(layer.weight, descale=True).detach().cpu().double().numpy()
     rounded = np.rint(weight)
     if not np.array_equal(weight, rounded):
-        raise UnsupportedNode("its quantiser yields weights that are not integers")
+        raise UnsupportedNode("its quantiser: expected weights that are integers, got others")
     integers: Array = rounded.astype(np.int64)
     return integers
 
@@ -44,7 +45,7 @@ def input_integers(block: Any) -> tuple[int, int]:
         with torch.no_grad():
             value = float(block.pre_hook_fx(parameter, descale=True).reshape(-1)[0])
         if value != round(value):
-            raise UnsupportedNode("its quantiser yields values that are not integers")
+            raise UnsupportedNode("its quantiser: expected values that are integers, got others")
         return round(value)
 
     bias = whole(block.bias, 0)
@@ -59,7 +60,7 @@ def per_channel(values: Any, shape: Shape) -> Array:
     if array.size == 1:
         return array.reshape(())
     if array.size != shape[0]:
-        raise UnsupportedNode(f"has {array.size} values per channel for {shape[0]} channels")
+        raise UnsupportedNode(f"expected one value, or one for each of {shape[0]} channels, got {array.size}")
     return array.reshape(-1, *(1,) * (len(shape) - 1))
 
 
@@ -72,14 +73,14 @@ def bias_of(neuron: Any, shape: Shape, gate: torch.Tensor | None) -> Array:
     """Return the bias in 1/64 that a norm stands for, one value or one per channel; 0 for units behind a shut gate."""
     if neuron.norm is None:
         return np.zeros((), np.int64)
-    if type(neuron.norm).__name__ != "MeanOnlyBatchNorm":
+    if not isinstance(neuron.norm, import_slayer().neuron.norm.MeanOnlyBatchNorm):
         raise UnsupportedNode(
             f"norm: expected MeanOnlyBatchNorm, got {type(neuron.norm).__name__}, whose scale is not exact"
         )
     with torch.no_grad():
         bias = neuron.norm.bias.detach().cpu().double().numpy()
     if not np.array_equal(bias, np.rint(bias)):
-        raise UnsupportedNode("its norm has no quantiser, so that its bias is not an integer")
+        raise UnsupportedNode("its norm: expected a quantised bias, got one that is not an integer")
     result = per_channel(bias, shape)
     if gate is not None and not bool(gate.all()):  # a gated unit is silent, whatever its bias
         result = np.broadcast_to(result, (shape[0], *result.shape[1:])) * per_channel(gate.cpu().numpy(), shape)

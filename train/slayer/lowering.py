@@ -6,15 +6,16 @@ integers; nothing is rounded here. With `delay_shift=True`, SLAYER's default, ou
 the population it becomes (one step of transport per block on both sides).
 
 A bias is integrated by the chip one step earlier than by SLAYER, because the chip's neurons run before their first
-input can arrive. An initial voltage cancels that step exactly (`initial_voltage` in `lowering_numbers`).
+input can arrive. An initial voltage cancels that step exactly (`initial_voltage` in `integers`).
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from sdsnn_core.network import (
     Shape,
     Synapses,
 )
+from sdsnn_core.rules import Rules
 
 from .integers import (
     INPUT_MAX,
@@ -46,17 +48,17 @@ from .integers import (
     integers_of,
 )
 
-STEP_S: Final = 1e-3  # of a step where the data do not tell: what chips are usually throttled to
+STEP_S: Final = 1e-3  # seconds of a step where the data have none: what chips are usually throttled to
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the chain of blocks has got to: the node whose spikes come next, their shape, and their axonal delays."""
+    """The end of the chain so far: the last node, the shape of its spikes, and their axonal delays."""
 
     source: str
     shape: Shape
     delay: Array  # () or (channels,), steps
-    signal: str = "spikes"
+    signal: Literal["spikes", "voltage"] = "spikes"
 
 
 def lower(
@@ -121,63 +123,78 @@ _REASONS: Final = {
 }
 
 
+@functools.cache
+def block_rules() -> Rules[Callable[[_Builder, str, Any], None]]:
+    """Return the table of rules by class of block."""
+    cuba = import_slayer().block.cuba
+    return Rules(
+        "lowering: SLAYER block",
+        {
+            cuba.Input: _Builder.input,
+            cuba.Flatten: _Builder.flatten,
+            cuba.Dense: _Builder.dense,
+            cuba.Conv: _Builder.conv,
+            cuba.Pool: _Builder.pool,
+            cuba.Recurrent: _Builder.recurrent,
+            cuba.Affine: _Builder.affine,
+        },
+    )
+
+
 def lowered_kinds() -> tuple[type, ...]:
     """Return the classes of the blocks that are lowered."""
-    cuba = import_slayer().block.cuba
-    return (cuba.Input, cuba.Flatten, cuba.Dense, cuba.Conv, cuba.Pool, cuba.Recurrent, cuba.Affine)
+    return tuple(block_rules())
 
 
 def why_not(block: torch.nn.Module) -> str:
-    """Return why a block is not lowered, as far as its kind tells."""
+    """Return why a block is not lowered."""
     module = type(block).__module__.rsplit(".", 1)[-1]
     reason = _REASONS.get(module) or _REASONS.get(type(block).__name__)
     return f"no rule to lower it ({reason})" if reason else "no rule to lower it"
 
 
 class _Builder:
+    """The network so far. Rules of blocks add a population `name` and its projections, and move `at` to it."""
+
     def __init__(self, shape: Shape, input_max: int) -> None:
         self.nodes: dict[str, Node] = {"input": Input(shape, input_max)}
         self.projections: dict[str, Projection] = {}
+        self.input_max = input_max
         self.at = _Place("input", shape, np.zeros((), np.int64))
-        rules = (self.input, self.flatten, self.dense, self.conv, self.pool, self.recurrent, self.affine)
-        self.rules: dict[type, Callable[[str, Any], None]] = dict(zip(lowered_kinds(), rules, strict=True))
 
     def add(self, index: int, block: torch.nn.Module) -> None:
         where = f"block {index} ({type(block).__module__.rsplit('.', 1)[-1]}.{type(block).__name__})"
-        rule = self.rules.get(type(block))
-        if rule is None:
-            known = ", ".join(sorted(kind.__name__ for kind in self.rules))
-            raise UnsupportedNode(f"{where}: {why_not(block)}; allowed are the cuba blocks {known}")
+        if type(block) not in block_rules():
+            known = ", ".join(sorted(kind.__name__ for kind in block_rules()))
+            raise UnsupportedNode(f"{where}: {why_not(block)}; expected one of the cuba blocks {known}")
         if self.at.signal != "spikes":
-            raise UnsupportedNode(f"{where}: stands behind an Affine readout, which must be the last block")
+            raise UnsupportedNode(f"{where}: expected an Affine readout as the last block, got a block behind it")
         try:
-            rule(population_name(index, block), block)
+            block_rules().for_(block)(self, population_name(index, block), block)
         except UnsupportedNode as error:
             raise UnsupportedNode(f"{where}: {error}") from None
 
     def finish(self, dt_s: float, provenance: Mapping[str, Any]) -> Network:
         if self.at.source == "input":
-            raise UnsupportedNode("the model has no block with neurons")
+            raise UnsupportedNode("model: expected a block with neurons, got none")
         if self.at.delay.any():
             raise UnsupportedNode(
-                "the last block has axonal delays; nothing behind it can carry them (set delay=False)"
+                "the last block: expected delay=False, as nothing behind it can carry delays, got delays"
             )
-        self.nodes["output"] = Output(self.at.source, "voltage" if self.at.signal == "voltage" else "spikes")
+        self.nodes["output"] = Output(self.at.source, self.at.signal)
         return Network(self.nodes, self.projections, dt_s, provenance)
 
     def input(self, name: str, block: Any) -> None:
         if block.neuron is None:
             if block.weight is not None or block.bias is not None or block.delay_shift:
                 raise UnsupportedNode(
-                    "without neurons, weight, bias and delay_shift are not lowered; allowed is Input(delay_shift=False)"
+                    "expected Input(delay_shift=False) without weight and bias where it has no neurons, got another"
                 )
             return
-        if self.at.source != "input" or len(self.nodes) > 1:
-            raise UnsupportedNode("is not the first block; allowed is one Input, in front")
-        if self.nodes["input"].max_value > INPUT_MAX:  # type: ignore[union-attr]
-            raise UnsupportedNode(
-                f"its quantiser clips values above {INPUT_MAX}, the input has up to {self.nodes['input'].max_value}"  # type: ignore[union-attr]
-            )
+        if len(self.nodes) > 1:
+            raise UnsupportedNode("expected one Input as the first block, got a second or later one")
+        if self.input_max > INPUT_MAX:
+            raise UnsupportedNode(f"expected inputs up to {INPUT_MAX}, where its quantiser clips, got {self.input_max}")
         weight, bias = input_integers(block)
         shape, channels = self.at.shape, self.at.shape[0]
         if len(shape) == 3:  # a neuron for each pixel that keeps the image: a kernel of one place in as many groups
@@ -186,104 +203,90 @@ class _Builder:
             self.synapses(name, weight * np.eye(channels, dtype=np.int64))
         self.population(name, shape, block, bias)
 
-    def flatten(self, name: str, block: Any) -> None:
-        channels = self.at.shape[0]
-        delay = self.at.delay
-        if delay.ndim:
-            delay = np.repeat(delay, math.prod(self.at.shape) // channels)
-        self.at = replace(self.at, shape=(math.prod(self.at.shape),), delay=delay)
+    def flatten(self, _name: str, _block: Any) -> None:
+        size = math.prod(self.at.shape)
+        self.at = replace(self.at, shape=(size,), delay=_for_each_input(self.at.delay, size))
 
     def dense(self, name: str, block: Any) -> None:
-        weight = integers_of(block.synapse)
-        self.synapses(name, weight.reshape(weight.shape[0], -1))
-        self.population(name, (weight.shape[0],), block)
+        self.population(name, self.synapses(name, integers_of(block.synapse)), block)
 
     def recurrent(self, name: str, block: Any) -> None:
-        weight = integers_of(block.input_synapse)
         if block.bias is not None:
-            raise UnsupportedNode("a bias on the input synapse of a Recurrent block is not lowered")
-        self.synapses(name, weight.reshape(weight.shape[0], -1))
-        loop = integers_of(block.recurrent_synapse).reshape(weight.shape[0], -1)
+            raise UnsupportedNode("expected no bias on the input synapse of a Recurrent block, got one")
+        shape = self.synapses(name, integers_of(block.input_synapse))
+        loop = integers_of(block.recurrent_synapse).reshape(*shape, -1)
         self.projections[f"{name}.loop"] = Synapses.from_dense(name, name, loop)
-        self.population(name, (weight.shape[0],), block)
+        self.population(name, shape, block)
 
     def affine(self, name: str, block: Any) -> None:
-        weight = integers_of(block.synapse)
-        self.synapses(name, weight.reshape(weight.shape[0], -1))
-        shape = (weight.shape[0],)
-        if block.dynamics:
-            current, voltage = decays_of(block.neuron, shape)
-        else:  # only the weighted sum of each step
-            current = voltage = np.array(DECAY_UNITY)
+        shape = self.synapses(name, integers_of(block.synapse))
+        # Without dynamics: only the weighted sum of each step.
+        current, voltage = decays_of(block.neuron, shape) if block.dynamics else [np.array(DECAY_UNITY)] * 2
         if block.neuron.norm is not None:
-            raise UnsupportedNode("an Affine readout with a norm is not lowered")
+            raise UnsupportedNode("expected an Affine readout without a norm, got one")
         self.nodes[name] = Population(shape, current, voltage, np.array(NEVER_FIRES))
         self.at = _Place(name, shape, np.zeros((), np.int64), "voltage")
 
     def conv(self, name: str, block: Any) -> None:
         layer = block.synapse
-        self.convolution(name, integers_of(layer)[..., 0], layer.stride, layer.padding, layer.dilation, layer.groups)
-        self.population(name, self.projection_shape(name), block)
+        kernel = integers_of(layer)[..., 0]
+        self.population(
+            name, self.convolution(name, kernel, layer.stride, layer.padding, layer.dilation, layer.groups), block
+        )
 
     def pool(self, name: str, block: Any) -> None:
         layer = block.synapse
         size = layer.kernel_size[:2]
         if tuple(layer.stride[:2]) != tuple(size) or any(layer.padding) or set(layer.dilation) != {1}:
-            raise UnsupportedNode(
-                "a Pool block is lowered only with stride equal to its kernel, no padding and no dilation"
-            )
+            raise UnsupportedNode("expected a Pool with stride equal to its kernel, no padding and no dilation")
         weight = integers_of(layer)[0, 0, :, :, 0]
         # SLAYER appends zeros where the kernel does not divide the source: the same sums come from a kernel with as
         # many leading zeros and that much padding.
         extra = tuple(n % k for n, k in zip(self.at.shape[1:], size, strict=True))
-        kernel = np.pad(weight, ((extra[0], 0), (extra[1], 0)))
         channels = self.at.shape[0]
-        self.convolution(name, np.tile(kernel, (channels, 1, 1, 1)), size, extra, (1, 1), channels)
-        self.population(name, self.projection_shape(name), block)
+        kernel = np.tile(np.pad(weight, ((extra[0], 0), (extra[1], 0))), (channels, 1, 1, 1))
+        self.population(name, self.convolution(name, kernel, size, extra, (1, 1), channels), block)
 
-    def projection_shape(self, name: str) -> Shape:
-        projection = self.projections[f"{self.at.source}-{name}"]
-        assert isinstance(projection, Convolution)
-        return projection.output_shape(self.at.shape)
-
-    def synapses(self, name: str, weight: Array) -> None:
-        if weight.shape[1] != math.prod(self.at.shape):
+    def synapses(self, name: str, weight: Array) -> Shape:
+        """Add dense synapses from `at`; weight: (out, in, ...). Return the shape of the target."""
+        weight = weight.reshape(len(weight), -1)
+        n_inputs = weight.shape[1]
+        if n_inputs != math.prod(self.at.shape):
             raise UnsupportedNode(
-                f"takes {weight.shape[1]} inputs, but {self.at.source!r} has {math.prod(self.at.shape)}"
+                f"expected {math.prod(self.at.shape)} inputs, as {self.at.source!r} has, got {n_inputs}"
             )
-        delay = self.at.delay
-        if delay.ndim:
-            delay = np.repeat(delay, weight.shape[1] // len(delay))
+        delay = _for_each_input(self.at.delay, n_inputs)
         self.projections[f"{self.at.source}-{name}"] = Synapses.from_dense(self.at.source, name, weight, delay)
+        return (len(weight),)
 
-    def convolution(self, name: str, kernel: Array, stride: Any, padding: Any, dilation: Any, groups: int) -> None:
-        self.projections[f"{self.at.source}-{name}"] = Convolution(
+    def convolution(self, name: str, kernel: Array, stride: Any, padding: Any, dilation: Any, groups: int) -> Shape:
+        """Add a convolution from `at`. Return the shape of the target."""
+        projection = Convolution(
             self.at.source, name, kernel, stride[:2], padding[:2], dilation[:2], groups, self.at.delay
         )
+        self.projections[f"{self.at.source}-{name}"] = projection
+        return projection.output_shape(self.at.shape)
 
     def population(self, name: str, shape: Shape, block: Any, added: int = 0) -> None:
         neuron = block.neuron
         if not block.delay_shift:
-            raise UnsupportedNode(
-                "delay_shift=False is not lowered; a chip takes one step per layer (delay_shift=True)"
-            )
+            raise UnsupportedNode("expected delay_shift=True, as a chip takes one step per layer, got False")
         if neuron.graded_spike:
-            raise UnsupportedNode("graded spikes are not lowered; allowed is graded_spike=False")
+            raise UnsupportedNode("expected graded_spike=False, got True: graded spikes are not lowered")
         threshold = int(neuron.v_th_mant)
         if threshold >= 64 * neuron.w_scale and neuron.threshold_eps < 1 / neuron.s_scale:
             # In float32 SLAYER's epsilon of 0.01 state units vanishes beside such a threshold, so it fires on a tie.
             raise UnsupportedNode(
-                f"threshold {neuron.threshold} fires on a tie, the chip does not; "
-                "set neuron.threshold_eps = 1 / s_scale"
+                "expected neuron.threshold_eps = 1 / s_scale, got a larger one, with which threshold "
+                f"{neuron.threshold} fires on a tie; the chip does not"
             )
         current, voltage = decays_of(neuron, shape)
         bias = bias_of(neuron, shape, getattr(block, "unit_gate", None)) + added
-        self.nodes[name] = Population(
-            shape,
-            current,
-            voltage,
-            np.array(threshold),
-            bias,
-            initial_voltage=initial_voltage(bias, voltage, threshold),
-        )
+        start = initial_voltage(bias, voltage, threshold)
+        self.nodes[name] = Population(shape, current, voltage, np.array(threshold), bias, initial_voltage=start)
         self.at = _Place(name, shape, axonal_delay(block))
+
+
+def _for_each_input(delay: Array, n_inputs: int) -> Array:
+    """Return delays of channels as delays of their inputs, in order."""
+    return np.repeat(delay, n_inputs // len(delay)) if delay.ndim else delay

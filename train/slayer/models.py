@@ -61,7 +61,9 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> Bloc
         except (RuntimeError, ValueError) as error:
             raise ConfigError([f"{where}: a {layer.kind} layer does not fit its input: {one_line(error)}"]) from None
         if not sample.numel():
-            raise ConfigError([f"{where}: nothing is left of its input, the output has shape {_shape(sample)}"])
+            raise ConfigError(
+                [f"{where}: expected an output with at least one value, got shape {tuple(sample.shape[1:-1])}"]
+            )
     return BlockNetwork(blocks)
 
 
@@ -89,7 +91,7 @@ def _made_by_user(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork
     try:
         output, passed = _watched(made, blocks, torch.zeros(1, *input_shape, 2))
     except (RuntimeError, ValueError) as error:
-        raise ConfigError([f"model.factory: what {path} made does not take {input_shape}: {one_line(error)}"]) from None
+        raise ConfigError([f"model.factory: expected {path} to take input {input_shape}: {one_line(error)}"]) from None
     if tuple(output.shape) != (1, n_classes, 2):
         problem = f"model.factory: expected output of shape ({n_classes},) from {path}, got {tuple(output.shape[1:-1])}"
         raise ConfigError([problem])
@@ -174,7 +176,3 @@ def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Mo
     made.neuron.threshold_eps = 1 / made.neuron.s_scale
     result: torch.nn.Module = made
     return result
-
-
-def _shape(sample: torch.Tensor) -> tuple[int, ...]:
-    return tuple(sample.shape[1:-1])

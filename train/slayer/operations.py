@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sdsnn_core.geometry import Window, fan_out
+from sdsnn_core.lava.compat import import_slayer
 
 from ..development.masks import MaskedLayer
 
@@ -40,7 +41,8 @@ def synaptic_operations(
 
 def _operations(block: Any, layer: MaskedLayer | None, before: Tensor, after: Tensor) -> float:
     if layer is None:
-        return float((_fan_out_of_pool(block, before) * before).sum()) if type(block).__name__ == "Pool" else 0.0
+        pool = isinstance(block, import_slayer().block.base.AbstractPool)
+        return float((_fan_out_of_pool(block, before) * before).sum()) if pool else 0.0
     # The second synapse of a recurrent block receives the block's own spikes.
     total = torch.zeros((), dtype=torch.float64, device=before.device)
     for synapse, spikes in zip(layer.synapses, (before, after), strict=False):

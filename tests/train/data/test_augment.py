@@ -98,5 +98,5 @@ def test_training_images_vary_with_the_generator_only_and_the_other_splits_never
 
 def test_arrays_of_ones_own_are_not_varied(rng: np.random.Generator, tmp_path: Path) -> None:
     np.savez(tmp_path / "train.npz", spikes=np.ones((20, 4, 3), np.uint8), labels=np.arange(20) % 2)
-    with pytest.raises(FileError, match=r"allowed is 0 for data\.noise, data\.shift, data\.rotate"):
+    with pytest.raises(FileError, match=r"expected 0 for data\.noise, data\.shift, data\.rotate"):
         load_data(DataConfig(name="folder", directory=str(tmp_path), rotate=5), seed=0)

@@ -71,7 +71,7 @@ def test_events_are_binned_once_and_anew_when_a_file_changes(rng: np.random.Gene
     assert len(list((tmp_path / "cache").iterdir())) == 2
     (folder / "offsets.npy").write_bytes(b"")
     path.write_bytes(b"\0\0\0")
-    with pytest.raises(FileError, match=r"00001\.bin: 3 bytes, which are not whole events of 5"):
+    with pytest.raises(FileError, match=r"00001\.bin: expected whole events of 5 bytes, got 3"):
         load_data(config("nmnist", tmp_path), seed=0)
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
@@ -114,7 +114,7 @@ def test_heidelberg_bins_and_labels_are_those_of_the_files(
                 assert {tuple(bin) for bin in np.argwhere(split.spikes[index : index + 1][0])} == expected
     with h5py.File(tmp_path / name / files[0], "a") as content:
         content["labels"][0] = n_classes
-    with pytest.raises(FileError, match=rf"{files[0]}: needed are labels in 0\.\.{n_classes - 1}"):
+    with pytest.raises(FileError, match=rf"{files[0]}: expected recordings with labels in 0\.\.{n_classes - 1}"):
         load_data(config(name, tmp_path), seed=0)
 
 
@@ -146,8 +146,8 @@ def test_cifar10_dvs_without_aedat(rng: np.random.Generator, tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnist", r"does not exist; needed: mnist\.npz .* or the four IDX files"),
-        ("nmnist", r"does not exist; needed: folders Train/<digit>/\*\.bin"),
+        ("mnist", r"expected mnist\.npz .* or the four IDX files.*does not exist"),
+        ("nmnist", r"expected folders Train/<digit>/\*\.bin.*does not exist"),
         ("dvs_gesture", "ibmGestureTrain and ibmGestureTest"),
         ("shd", r"shd_train\.h5 and shd_test\.h5 \(https://zenkelab"),
         ("ssc", r"ssc_train\.h5, ssc_valid\.h5"),
@@ -166,9 +166,9 @@ def test_wrong_files_are_refused(rng: np.random.Generator, tmp_path: Path) -> No
     arrays = write_mnist(tmp_path / "mnist", rng)
     path = tmp_path / "mnist" / "mnist.npz"
     for change, message in (
-        ({"x_train": arrays["x_train"][:, :20]}, r"images of shape \(60, 20, 28\).*needed is \(n, 28, 28\) uint8"),
-        ({"y_train": arrays["y_train"][:9]}, r"labels of shape \(9,\).*one integer for each of 60 images"),
-        ({"y_test": arrays["y_test"] + 5}, r"labels in 5\.\.14, allowed are 0\.\.9"),
+        ({"x_train": arrays["x_train"][:, :20]}, r"expected images of shape \(n, 28, 28\) uint8, got \(60, 20, 28\)"),
+        ({"y_train": arrays["y_train"][:9]}, r"expected one integer label for each of 60 images, got shape \(9,\)"),
+        ({"y_test": arrays["y_test"] + 5}, r"expected labels in 0\.\.9, got 5\.\.14"),
     ):
         np.savez(path, **{**arrays, **change})
         with pytest.raises(FileError, match=message):
@@ -185,13 +185,13 @@ def test_wrong_files_are_refused(rng: np.random.Generator, tmp_path: Path) -> No
 
 def test_too_few_recordings_are_refused(rng: np.random.Generator, tmp_path: Path) -> None:
     write_nmnist(tmp_path / "nmnist", rng, n=2)
-    with pytest.raises(FileError, match="no recordings are left for validation; needed are more of each class"):
+    with pytest.raises(FileError, match="expected at least one sample in each split, got none for validation; add"):
         load_data(config("nmnist", tmp_path, validation_fraction=0.1), seed=0)
 
 
 def test_events_outside_the_sensor_are_refused() -> None:
     events = np.array([(40, 3, 5, 1)], np.dtype([("x", int), ("y", int), ("t", int), ("p", int)]))
-    with pytest.raises(FileError, match=r"r: x in 40\.\.40, allowed are 0\.\.33"):
+    with pytest.raises(FileError, match=r"r: expected x in 0\.\.33 of its sensor, got 40\.\.40"):
         bins_of(events, Sensor(34, 34, 2), DataConfig(), "r")
 
 
@@ -233,7 +233,7 @@ def test_folder_of_arrays(rng: np.random.Generator, tmp_path: Path) -> None:
     for bad, message in (
         ({"spikes": spikes}, "has no labels"),
         ({"spikes": spikes * 0.5, "labels": labels}, r"whole numbers in 0\.\.255"),
-        ({"spikes": spikes[0], "labels": labels[:6]}, r"needed is \(n, steps, channels\)"),
+        ({"spikes": spikes[0], "labels": labels[:6]}, r"expected spikes \(n, steps, channels\)"),
     ):
         np.savez(place / "train.npz", **bad)
         with pytest.raises(FileError, match=message):
@@ -254,5 +254,5 @@ def test_folder_of_events(rng: np.random.Generator, tmp_path: Path) -> None:
     data = load_data(config("folder", tmp_path, sensor=(8, 6, 2)), seed=0)
     assert (data.shape, data.n_classes, len(data.test)) == ((2, 6, 8), 2, 4)
     assert data.train.spikes[:].any((1, 2, 3, 4)).all()
-    with pytest.raises(FileError, match=r"npy: x in .*allowed are 0\.\.3 of its sensor"):
+    with pytest.raises(FileError, match=r"npy: expected x in 0\.\.3 of its sensor"):
         load_data(config("folder", tmp_path, sensor=(4, 6, 2)), seed=0)

@@ -86,7 +86,7 @@ def test_training_and_simulation_take_the_same_files_and_see_the_same_bins(form:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("a.bin", "7 bytes, which are not whole"), ("a.npy", "not an .npy file"),
+    ("name", "message"), [("a.bin", "expected whole events of 5 bytes, got 7"), ("a.npy", "not an .npy file"),
                           ("a.npz", "not an .npz file"), ("a.aedat4", "aedat")]
 )  # fmt: skip
 def test_a_damaged_recording_is_the_same_line_in_both(name: str, message: str, tmp_path: Path) -> None:
@@ -108,3 +108,42 @@ def test_reading_recordings_needs_neither_torch_nor_pydantic() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("names", [[str(n) for n in range(12)], ["1", "2", "3"], ["b", "a", "empty"], ["10", "9"]])
+@pytest.mark.parametrize("split", [False, True])
+def test_training_and_simulation_number_classes_alike(names: list[str], split: bool, tmp_path: Path) -> None:
+    """Eleven numbers, or numbers from 1, have another order as text; empty folders and a `test` part count too."""
+    tops = [tmp_path / "data" / part for part in (("train", "test") if split else ("",))]
+    for top in tops:
+        for name in names if top.name != "test" else names[1:]:
+            (top / name).mkdir(parents=True)
+            for index in range(8 * (name != "empty")):  # the first bin says which class this is
+                bins = np.zeros((STEPS, 2, HEIGHT, WIDTH), np.uint8)
+                bins[names.index(name) % STEPS, names.index(name) // STEPS, 0, 0] = 1
+                np.savez(top / name / f"{index}.npz", spikes=bins)
+    config = DataConfig(
+        name="folder", directory=str(tmp_path / "data"), sensor=(WIDTH, HEIGHT, 2), n_steps=STEPS, step_us=STEP_US,
+        cache=str(tmp_path / "cache"),
+    )  # fmt: skip
+    data = load_data(config, 0)
+    trained = {
+        (bytes(s), int(y)) for part in (data.train, data.test) for s, y in zip(part.spikes[:], part.labels, strict=True)
+    }
+    for top in tops:
+        samples = open_samples(top)
+        assert samples.labels is not None
+        simulated = {(np.ascontiguousarray(s).tobytes(), int(y)) for s, y in zip(samples, samples.labels, strict=True)}
+        assert simulated <= trained
+        assert len(simulated) == len(names) - ("empty" in names) - (top.name == "test")
+
+
+def test_a_class_that_training_does_not_have_is_refused(tmp_path: Path) -> None:
+    for folder in ("train/a", "test/a", "test/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        np.save(tmp_path / folder / "0.npy", np.zeros((3, 4), np.int64))
+    with pytest.raises(FileError, match=r"test: expected the classes of .*train, got also b"):
+        open_samples(tmp_path / "test")
+    config = DataConfig(name="folder", directory=str(tmp_path), sensor=(4, 4, 2), cache=str(tmp_path / "cache"))
+    with pytest.raises(FileError, match=r"test: expected the classes of .*train, got also b"):
+        load_data(config, 0)

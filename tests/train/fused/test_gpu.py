@@ -10,10 +10,10 @@ import torch
 
 from sdsnn.train.fused.triton import passes as triton_passes
 from sdsnn.train.run.config import RunConfig, load_config
-from sdsnn.train.run.processes import assemble
+from sdsnn.train.run.processes import init_process_group
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.trained import SplitFigures, load_trained
-from sdsnn.train.run.trainer import Silent, Trainer, train
+from sdsnn.train.run.trainer import NoProgress, Trainer, train
 from sdsnn.train.slayer.evaluate import evaluate
 
 pytestmark = [
@@ -39,11 +39,11 @@ def config(*more: str) -> RunConfig:
 @pytest.mark.parametrize("model", MODELS)
 def test_evaluation_on_the_gpu_is_that_on_the_cpu(model: str) -> None:
     made = config(*MODELS[model])
-    team = assemble(made.hardware)
-    trainer = Trainer(made, team)
+    group = init_process_group(made.hardware)
+    trainer = Trainer(made, group)
     assert next(trainer.model.parameters()).is_cuda
-    trainer.run_epoch(Silent())
-    there = evaluate(trainer.model, trainer.data.validation, trainer.loss, team=team)
+    trainer.run_epoch(NoProgress())
+    there = evaluate(trainer.model, trainer.data.validation, trainer.loss, group=group)
     trainer.model.to("cpu")
     here = evaluate(trainer.model, trainer.data.validation, trainer.loss)
     assert (there.counts == here.counts).all()
@@ -52,7 +52,7 @@ def test_evaluation_on_the_gpu_is_that_on_the_cpu(model: str) -> None:
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_run_develops_resumes_and_is_read_back_on_the_cpu(precision: str, tmp_path: Path) -> None:
-    class Stop(Silent):
+    class Stop(NoProgress):
         def batch(self, epoch: int, batch: int, n_batches: int, loss: float) -> None:
             if epoch == 2:
                 raise KeyboardInterrupt

@@ -22,9 +22,9 @@ import torch
 from sdsnn.train.run.checkpoint import load_checkpoint
 from sdsnn.train.run.config import RunConfig, load_config
 from sdsnn.train.run.config_training import HardwareConfig
-from sdsnn.train.run.processes import Team, assemble
+from sdsnn.train.run.processes import ProcessGroup, init_process_group
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import Silent, Trainer, train
+from sdsnn.train.run.trainer import NoProgress, Trainer, train
 from sdsnn_core.errors import ConfigError, MissingDependency
 
 SMALL = ["model.hidden=[32, 24]", "data.n_steps=8", "optimiser.batch_size=100", "threads=1"]
@@ -33,14 +33,14 @@ needs_fabric = pytest.mark.skipif(
 )
 
 
-class Thread(Team):
+class Thread(ProcessGroup):
     """One of several that train together in this process, as far as sums go."""
 
     def __init__(self, rank: int, meeting: list[Any], barrier: threading.Barrier) -> None:
-        self.rank, self.size = rank, len(meeting)
+        self.rank, self.world_size = rank, len(meeting)
         self.meeting, self.barrier = meeting, barrier
 
-    def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[torch.Tensor]) -> None:
         for tensor in tensors:
             self.meeting[self.rank] = tensor.detach().clone()
             self.barrier.wait(60)
@@ -50,7 +50,7 @@ class Thread(Team):
             self.barrier.wait(60)
             tensor.copy_(total)
 
-    def agree(self, value: object, what: str) -> None:
+    def check_equal(self, value: object, what: str) -> None:
         self.meeting[self.rank] = value
         self.barrier.wait(60)
         assert all(other == value for other in self.meeting), what
@@ -62,7 +62,7 @@ def config(*more: str) -> RunConfig:
 
 
 def trained(trainer: Trainer, n_epochs: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    lines = [trainer.run_epoch(Silent()) for _ in range(n_epochs)]
+    lines = [trainer.run_epoch(NoProgress()) for _ in range(n_epochs)]
     for line in lines:
         del line["seconds"], line["waiting"]
     return trainer.state(), lines
@@ -203,7 +203,7 @@ def test_two_processes_go_on_to_the_result_of_one(tmp_path: Path) -> None:
     whole = RunFolder.create(tmp_path / "whole", config("optimiser.epochs=6", "optimiser.accumulate=2"))
     train(whole.config(), whole)
 
-    class Stop(Silent):
+    class Stop(NoProgress):
         def __init__(self, at: int) -> None:
             self.at = at
 
@@ -257,10 +257,10 @@ def free_port() -> int:
 def test_mixed_precision_trains_and_evaluates_in_float32() -> None:
     """Weights are exact in bfloat16, sums of many are not: neurons see rounded sums in training, exact ones after."""
     mixed = config("hardware.precision=bf16-mixed", "optimiser.epochs=1")
-    trainer = Trainer(mixed, assemble(mixed.hardware))
+    trainer = Trainer(mixed, init_process_group(mixed.hardware))
     seen: list[torch.dtype] = []
     trainer.model.blocks[0].neuron.register_forward_hook(lambda _m, inputs, _out: seen.append(inputs[0].dtype))
-    line = trainer.run_epoch(Silent())
+    line = trainer.run_epoch(NoProgress())
     assert np.isfinite(line["loss"])
     assert set(seen) == {torch.float32}
     assert all(parameter.dtype == torch.float32 for parameter in trainer.model.parameters())
@@ -273,18 +273,18 @@ def test_what_hardware_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
         config('hardware.precision="16"')
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match=r"got 2 devices with accelerator 'cuda', torch sees 0 GPUs here"):
-            assemble(HardwareConfig(accelerator="cuda", devices=2))
-        assert type(assemble(HardwareConfig(accelerator="auto"))) is Team
+            init_process_group(HardwareConfig(accelerator="cuda", devices=2))
+        assert type(init_process_group(HardwareConfig(accelerator="auto"))) is ProcessGroup
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with pytest.raises(MissingDependency, match=r"need Lightning Fabric: pip install 'lightning-fabric") as caught:
-        assemble(HardwareConfig(devices=2))
+        init_process_group(HardwareConfig(devices=2))
     assert "\n" not in str(caught.value)
 
 
 def test_one_process_does_not_import_fabric(tmp_path: Path) -> None:
     code = (
         "import sys; from sdsnn.train.run.config_training import HardwareConfig;"
-        "from sdsnn.train.run.processes import assemble; assemble(HardwareConfig());"
+        "from sdsnn.train.run.processes import init_process_group; init_process_group(HardwareConfig());"
         "assert not {name.split('.')[0] for name in sys.modules} & {'lightning_fabric', 'lightning', 'tensorboard'}"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)

@@ -14,7 +14,7 @@ from rich.console import Console
 from sdsnn.train.run.config import RunConfig, load_config
 from sdsnn.train.run.progress import Bars
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import Silent, train
+from sdsnn.train.run.trainer import NoProgress, train
 from sdsnn_core.errors import MissingDependency
 
 SMALL = ["optimiser.epochs=4", "model.hidden=[24, 16]", "data.n_steps=8", "optimiser.batch_size=256", "threads=1"]
@@ -23,7 +23,7 @@ needs_tensorboard = pytest.mark.skipif(
 )
 
 
-class Stop(Silent):
+class Stop(NoProgress):
     """Interrupts the run in the middle of epoch 2, as Ctrl-C does."""
 
     def batch(self, epoch: int, batch: int, n_batches: int, loss: float) -> None:

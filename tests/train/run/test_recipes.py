@@ -11,7 +11,7 @@ import pytest
 from sdsnn.export.pipeline import export_run
 from sdsnn.train.run.config import load_config, shipped_recipes
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import Silent, Trainer, train
+from sdsnn.train.run.trainer import NoProgress, Trainer, train
 
 
 def write(name: str, folder: Path, rng: np.random.Generator) -> None:
@@ -42,7 +42,7 @@ def test_recipe_develops_compacts_and_exports(recipe: str, rng: np.random.Genera
         more[2] = "optimiser.batch_size=400"
     config = load_config(recipe, more)
     folder = RunFolder.create(tmp_path / "run", config)
-    result = train(config, folder, progress=Silent())
+    result = train(config, folder, progress=NoProgress())
     assert [line["epoch"] for line in folder.history()] == [0, 1, 2, 3]
     assert all(np.isfinite(line["loss"]) for line in folder.history())
     before = Trainer(config).model.state_dict()

@@ -16,13 +16,13 @@ import torch
 from sdsnn.train.run.checkpoint import load_checkpoint, save_checkpoint
 from sdsnn.train.run.config import RunConfig, load_config
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import Silent, Trainer, train
+from sdsnn.train.run.trainer import NoProgress, Trainer, train
 from sdsnn_core.errors import ConfigError, FileError
 
 SMALL = ["optimiser.epochs=4", "model.hidden=[24, 16]", "data.n_steps=8", "optimiser.batch_size=256", "threads=1"]
 
 
-class Stop(Silent):
+class Stop(NoProgress):
     """Interrupts the run in the middle of an epoch, as Ctrl-C does."""
 
     def __init__(self, epoch: int) -> None:

@@ -56,7 +56,7 @@ def test_documented_example_runs(tmp_path: Path) -> None:
         ),
         (
             "    net = Chain(shape, n_classes); net.blocks.append(net.blocks[1]); return net",
-            "does not take|expected output of shape|one after another",
+            "to take input|expected output of shape|one after another",
         ),
         (
             "    net = torch.nn.Identity(); net.blocks = torch.nn.ModuleList([torch.nn.Identity()]); return net",
