@@ -84,8 +84,7 @@ assert tuple(DATA_SETS) == NAMES
 
 def find(name: str) -> Loader:
     """Return the loader of a data set, by name or import path. Raises ConfigError where there is none."""
-    path = f"{__package__}.{DATA_SETS[name].load}" if name in DATA_SETS else name
-    loader: Loader = import_object(path, "data.name")
+    loader: Loader = import_object(f"{__package__}.{DATA_SETS[name].load}" if name in DATA_SETS else name, "data.name")
     return loader
 
 
@@ -100,18 +99,13 @@ def import_object(path: str, key: str) -> Any:
         raise ConfigError([f"{key}: got {path!r}, which cannot be imported ({error})"]) from None
 
 
-def data_home() -> Path:
-    """Return where data sets without a directory of their own are looked for and downloaded to."""
-    given = os.environ.get("SDSNN_DATA")
-    return Path(given) if given else Path.home() / ".cache" / "sdsnn" / "data"
-
-
 def locate(config: DataConfig) -> Path:
     """Return the directory of a data set: `data.directory`, or a folder of $SDSNN_DATA, whether it exists or not."""
     if config.directory is not None:
         return Path(config.directory).expanduser()
-    folders = DATA_SETS[config.name].folders or (config.name,)
-    return next((found for name in folders if (found := data_home() / name).is_dir()), data_home() / folders[0])
+    home = Path(os.environ.get("SDSNN_DATA") or Path.home() / ".cache" / "sdsnn" / "data")
+    places = [home / name for name in DATA_SETS[config.name].folders or (config.name,)]
+    return next((place for place in places if place.is_dir()), places[0])
 
 
 def missing(config: DataConfig, directory: Path, what: str) -> FileError:

@@ -73,8 +73,12 @@ def bins_of(events: Events, sensor: Sensor, config: DataConfig, source: str) -> 
         FileError: events outside the sensor, or bins of another shape.
     """
     names = events.dtype.names
+    shape = sensor.shape(config.downsample)
     if names is None:
-        return _indices(events, sensor.shape(config.downsample), config.n_steps, source)
+        if events.shape[1:] != shape or not np.isin(events, (0, 1)).all():
+            got = f"{events.dtype} {events.shape}"
+            raise FileError(f"data {source}: expected bins (steps, *{shape}) of 0 and 1, got {got}")
+        return np.flatnonzero(events[: config.n_steps]).astype(np.uint32)
     if sensor.from_first:
         events = from_first(events)
     zero = np.zeros(len(events), np.int64)
@@ -87,18 +91,10 @@ def bins_of(events: Events, sensor: Sensor, config: DataConfig, source: str) -> 
     step = np.floor(t / config.step_us).astype(np.int64)
     if len(step) and step.min() < 0:
         raise FileError(f"data {source}: expected times from 0 us, got {t.min()} us")
-    shape = sensor.shape(config.downsample)
     rows = (p * shape[1] + y // config.downsample) * shape[2] if len(shape) == 3 else zero
     channel = rows + x // config.downsample
     inside = step < config.n_steps
     return np.unique(step[inside] * math.prod(shape) + channel[inside]).astype(np.uint32)
-
-
-def _indices(bins: Bins, shape: Shape, n_steps: int, source: str) -> npt.NDArray[np.uint32]:
-    """Return where a recording that already comes as bins (steps, *shape) of 0 and 1 holds a spike."""
-    if bins.shape[1:] != shape or not np.isin(bins, (0, 1)).all():
-        raise FileError(f"data {source}: expected bins (steps, *{shape}) of 0 and 1, got {bins.dtype} {bins.shape}")
-    return np.flatnonzero(bins[:n_steps]).astype(np.uint32)
 
 
 @final

@@ -18,8 +18,8 @@ from sdsnn_core.errors import FileError, one_line
 from .augment import KEYS, varies, vary
 from .datasets import DATA_SETS, locate, missing
 from .event_cache import EventBins, Recording, Sensor, cached
-from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices
-from .recordings import EVENT_TYPE, Events, read_aedat4, read_bin
+from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices, split_of
+from .recordings import EVENT_TYPE, Events, load_arrays, read_aedat4, read_bin
 from .settings import DataConfig
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -40,51 +40,50 @@ def event_set(config: DataConfig, bins: EventBins, n_classes: int, parts: tuple[
     return DataSet(config.name, bins.shape, n_classes, train, validation, test, augment, step_s=config.step_us * 1e-6)
 
 
-def split_of(config: DataConfig, bins: EventBins, counts: Sequence[int], seed: int) -> tuple[Indices, Indices, Indices]:
-    """Return the splits of recordings that come as (train, test) or (train, validation, test) parts of these sizes."""
-    ends = np.cumsum(counts)
-    if len(counts) == 3:
-        return np.arange(ends[0]), np.arange(ends[0], ends[1]), np.arange(ends[1], ends[2])
-    train, validation, _ = split_indices(bins.labels[: ends[0]], config.validation_fraction, 0.0, seed)
-    return train, validation, np.arange(ends[0], ends[1])
-
-
 def nmnist(config: DataConfig, seed: int, download: bool) -> DataSet:
     """Return N-MNIST, shape (2, 34, 34): (polarity, y, x), polarity 1 where it got brighter."""
-    directory = _directory(config, ("Train", "Test"), download, _download_nmnist)
+    fetch = functools.partial(_download, "NMNIST", "train", (True, False)) if download else None
+    directory = _directory(config, ("Train", "Test"), fetch)
     parts = [_class_files(directory / part, ".bin", [str(digit) for digit in range(10)]) for part in ("Train", "Test")]
-    recordings = [Recording(str(path), label, functools.partial(read_bin, path)) for p in parts for path, label in p]
-    bins = cached(config, Sensor(34, 34, 2), recordings, file_signature(directory, [r.source for r in recordings]))
-    return event_set(config, bins, 10, split_of(config, bins, [len(part) for part in parts], seed))
+    bins = binned(config, Sensor(34, 34, 2), directory, [*parts[0], *parts[1]], read_bin)
+    return event_set(config, bins, 10, split_of(config, bins.labels, [len(part) for part in parts], seed))
 
 
 def dvs_gesture(config: DataConfig, seed: int, download: bool) -> DataSet:
     """Return DVS-Gesture, shape (2, 128, 128) over downsample: 11 gestures of 29 people, users 24 to 29 held out."""
     folders = ("ibmGestureTrain", "ibmGestureTest")
-    directory = _directory(config, folders, download, _download_gesture)
+    fetch = functools.partial(_download, "DVSGesture", "train", (True, False)) if download else None
+    directory = _directory(config, folders, fetch)
     parts = []
     for folder in folders:
         files = sorted((directory / folder).glob("user*/*.npy"))
-        named = [(path, int(path.stem)) for path in files if path.stem.isdigit() and int(path.stem) < 11]
-        if not named:
+        labelled = [(path, int(path.stem)) for path in files if path.stem.isdigit() and int(path.stem) < 11]
+        if not labelled:
             raise missing(config, directory / folder, "has no user*/<class>.npy")
-        parts.append(named)
-    recordings = [
-        Recording(str(path), label, functools.partial(_read_gesture, path)) for part in parts for path, label in part
-    ]
-    sensor = Sensor(128, 128, 2, from_first=True)
-    bins = cached(config, sensor, recordings, file_signature(directory, [r.source for r in recordings]))
-    return event_set(config, bins, 11, split_of(config, bins, [len(part) for part in parts], seed))
+        parts.append(labelled)
+    bins = binned(config, Sensor(128, 128, 2, from_first=True), directory, [*parts[0], *parts[1]], _read_gesture)
+    return event_set(config, bins, 11, split_of(config, bins.labels, [len(part) for part in parts], seed))
+
+
+def binned(
+    config: DataConfig,
+    sensor: Sensor,
+    directory: Path,
+    files: Sequence[tuple[Path, int]],
+    read: Callable[[Path], Events],
+) -> EventBins:
+    """Return the recordings of (file, label) below `directory` as bins."""
+    recordings = [Recording(str(path), label, functools.partial(read, path)) for path, label in files]
+    return cached(config, sensor, recordings, file_signature(directory, [path for path, _ in files]))
 
 
 def _read_gesture(path: Path) -> Events:
     """Read (n, 4) numbers: x, y, polarity, time in milliseconds."""
-    table = load_array(path)
-    if table.ndim != 2 or table.shape[1] != 4 or table.dtype.kind not in "iuf":
+    table = load_arrays(path)
+    if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] != 4 or table.dtype.kind not in "iuf":
         raise FileError(f"data {path}: expected (n, 4) numbers x, y, p, t in ms, got {table.dtype} {table.shape}")
     events = np.zeros(len(table), EVENT_TYPE)
-    for column, name in enumerate(("x", "y", "p")):
-        events[name] = table[:, column]
+    events["x"], events["y"], events["p"] = table[:, :3].T
     events["t"] = table[:, 3].astype(np.int64) * 1000
     return events
 
@@ -102,7 +101,9 @@ def ssc(config: DataConfig, seed: int, download: bool) -> DataSet:
 def _heidelberg(config: DataConfig, seed: int, download: bool, names: tuple[str, ...], n_classes: int) -> DataSet:
     import h5py
 
-    directory = _directory(config, names, download, functools.partial(_download_heidelberg, names=names))
+    splits = ("train", (True, False)) if len(names) == 2 else ("split", ("train", "valid", "test"))
+    fetch = functools.partial(_download, config.name.upper(), *splits) if download else None
+    directory = _directory(config, names, fetch)
     recordings: list[Recording] = []
     counts, files = [], []
     try:
@@ -128,12 +129,12 @@ def _heidelberg(config: DataConfig, seed: int, download: bool, names: tuple[str,
                 Recording(f"{path} [{index}]", int(label), functools.partial(_read_heidelberg, file, index))
                 for index, label in enumerate(labels)
             ]
-        signature = file_signature(directory, [str(directory / name) for name in names])
+        signature = file_signature(directory, [directory / name for name in names])
         bins = cached(config, Sensor(700, 1, 1), recordings, signature)
     finally:
         for file in files:
             file.close()
-    return event_set(config, bins, n_classes, split_of(config, bins, counts, seed))
+    return event_set(config, bins, n_classes, split_of(config, bins.labels, counts, seed))
 
 
 def _read_heidelberg(file: Any, index: int) -> Events:
@@ -146,50 +147,43 @@ def _read_heidelberg(file: Any, index: int) -> Events:
 
 def cifar10_dvs(config: DataConfig, seed: int, download: bool) -> DataSet:
     """Return CIFAR10-DVS, shape (2, 128, 128) over downsample. It has no test split of its own: the seed makes one."""
-    directory = _directory(config, CIFAR_CLASSES, download, _download_cifar10_dvs)
+    directory = _directory(
+        config, CIFAR_CLASSES, functools.partial(_download, "CIFAR10DVS", "transform", (None,)) if download else None
+    )
     files = _class_files(directory, ".aedat4", CIFAR_CLASSES)
-    recordings = [Recording(str(path), label, functools.partial(read_aedat4, path)) for path, label in files]
-    sensor = Sensor(128, 128, 2, from_first=True)
-    bins = cached(config, sensor, recordings, file_signature(directory, [r.source for r in recordings]))
+    bins = binned(config, Sensor(128, 128, 2, from_first=True), directory, files, read_aedat4)
     parts = split_indices(bins.labels, config.validation_fraction, config.test_fraction, seed)
     return event_set(config, bins, 10, parts)
 
 
-def load_array(path: Path) -> Any:
-    """Read an .npy file of plain numbers."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"data {path}: not an .npy file of plain arrays ({one_line(error)})") from None
-
-
-def file_signature(directory: Path, files: Sequence[str]) -> list[object]:
-    """Return what tells these files from others: their names under `directory`, sizes and times of change."""
-    stats = [Path(file).stat() for file in files]
-    names = [str(Path(file).relative_to(directory)) for file in files]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, stats, strict=True)]
+def file_signature(directory: Path, files: Sequence[Path]) -> list[object]:
+    """Return names under `directory`, sizes and times of change of some files."""
+    stats = [path.stat() for path in files]
+    return [
+        (str(path.relative_to(directory)), stat.st_size, stat.st_mtime_ns)
+        for path, stat in zip(files, stats, strict=True)
+    ]
 
 
 def _class_files(folder: Path, suffix: str, classes: Sequence[str]) -> list[tuple[Path, int]]:
     """Return (file, label) of <class>/*<suffix>, sorted. Raises FileError for a class without files."""
-    found: list[tuple[Path, int]] = []
+    labelled: list[tuple[Path, int]] = []
     for label, name in enumerate(classes):
         files = sorted((folder / name).glob(f"*{suffix}"))
         if not files:
             raise FileError(f"data {folder / name}: expected *{suffix} files in a folder for each class, got none")
-        found += [(path, label) for path in files]
-    return found
+        labelled += [(path, label) for path in files]
+    return labelled
 
 
-def _directory(config: DataConfig, needed: Sequence[str], download: bool, fetch: Callable[[Path], Path]) -> Path:
-    """Return the directory that holds what is needed, downloading it if that was asked for."""
-    given = locate(config)
-    # tonic makes a folder of its own, such as NMNIST, in the one that it is given.
-    for directory in (given, *(given / name for name in DATA_SETS[config.name].folders)):
-        if all((directory / name).exists() for name in needed):
-            return directory
-    directory = given
-    if download:
+def _directory(config: DataConfig, needed: Sequence[str], fetch: Callable[[Path], Path] | None) -> Path:
+    """Return the directory that holds what is needed; `fetch` downloads it to a directory and returns its place."""
+    directory = locate(config)
+    # tonic makes a folder of its own, such as NMNIST, in the one that it gets.
+    for place in (directory, *(directory / name for name in DATA_SETS[config.name].folders)):
+        if all((place / name).exists() for name in needed):
+            return place
+    if fetch is not None:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             directory = fetch(directory)
@@ -197,38 +191,13 @@ def _directory(config: DataConfig, needed: Sequence[str], download: bool, fetch:
             raise FileError(f"data {config.name}: the download to {directory} failed ({one_line(error)})") from None
     absent = [name for name in needed if not (directory / name).exists()]
     if absent:
-        what = f"has no {', '.join(absent)}" if directory.is_dir() else "does not exist"
-        raise missing(config, directory, what)
+        raise missing(config, directory, f"has no {', '.join(absent)}" if directory.is_dir() else "does not exist")
     return directory
 
 
-def _download_nmnist(directory: Path) -> Path:
-    from tonic.datasets import NMNIST
+def _download(name: str, key: str, values: Sequence[Any], directory: Path) -> Path:
+    """Download the splits of one of tonic's data sets, which `key` selects, and return where they lie."""
+    import tonic.datasets
 
-    for train in (True, False):
-        found = NMNIST(str(directory), train=train)
-    return Path(found.location_on_system)
-
-
-def _download_gesture(directory: Path) -> Path:
-    from tonic.datasets import DVSGesture
-
-    for train in (True, False):
-        found = DVSGesture(str(directory), train=train)
-    return Path(found.location_on_system)
-
-
-def _download_heidelberg(directory: Path, names: tuple[str, ...]) -> Path:
-    from tonic.datasets import SHD, SSC
-
-    if len(names) == 2:
-        found = [SHD(str(directory), train=train) for train in (True, False)]
-    else:
-        found = [SSC(str(directory), split=split) for split in ("train", "valid", "test")]
-    return Path(found[0].location_on_system)
-
-
-def _download_cifar10_dvs(directory: Path) -> Path:
-    from tonic.datasets import CIFAR10DVS
-
-    return Path(CIFAR10DVS(str(directory)).location_on_system)
+    sets = [getattr(tonic.datasets, name)(str(directory), **{key: value}) for value in values]
+    return Path(sets[0].location_on_system)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,9 @@ from sdsnn_core.errors import FileError
 
 from .augment import KEYS, varies
 from .datasets import locate, missing
-from .event_cache import Recording, Sensor, cached
-from .events import event_set, file_signature, split_of
-from .load import Bins, DataSet, Indices, Split, split_indices
+from .event_cache import Sensor
+from .events import binned, event_set
+from .load import Bins, DataSet, Indices, Split, split_indices, split_of
 from .recordings import ENDINGS, class_folders, read_recording, recordings_in
 from .settings import DataConfig
 from .spike_files import read_spikes
@@ -45,9 +44,7 @@ def _arrays(config: DataConfig, directory: Path, seed: int) -> DataSet:
     if len(files) == 1:
         parts = split_indices(labels, config.validation_fraction, config.test_fraction, seed)
     else:
-        n_train = len(loaded[0][1])
-        train, validation, _ = split_indices(labels[:n_train], config.validation_fraction, 0.0, seed)
-        parts = (train, validation, np.arange(n_train, len(labels)))
+        parts = split_of(config, labels, [len(part) for _, part in loaded], seed)
     if config.noise or varies(config):
         raise FileError(f"data folder: expected 0 for data.noise, {KEYS}, which do not act on arrays, got other values")
     train_split, validation_split, test_split = (Split(spikes[part], labels[part]) for part in parts)
@@ -83,19 +80,18 @@ def _events(config: DataConfig, directory: Path, seed: int) -> DataSet:
     classes = class_folders(tops[0])
     if not classes:
         raise missing(config, tops[0], "has neither train.npz nor a folder for each class")
-    recordings, counts = [], []
-    for top in tops:
-        files = [(path, label) for label, name in enumerate(class_folders(top)) for path in recordings_in(top / name)]
-        counts.append(len(files))
-        recordings += [Recording(str(path), label, functools.partial(read_recording, path)) for path, label in files]
+    files = [
+        [(path, label) for label, name in enumerate(class_folders(top)) for path in recordings_in(top / name)]
+        for top in tops
+    ]
+    recordings = [recording for part in files for recording in part]
     if not recordings:
         raise FileError(
             f"data {directory}: expected files of events ({', '.join(ENDINGS)}) in its class folders, got none"
         )
-    sensor = Sensor(*config.sensor, from_first=True)
-    bins = cached(config, sensor, recordings, file_signature(directory, [r.source for r in recordings]))
+    bins = binned(config, Sensor(*config.sensor, from_first=True), directory, recordings, read_recording)
     if split:
-        parts: tuple[Indices, Indices, Indices] = split_of(config, bins, counts, seed)
+        parts: tuple[Indices, Indices, Indices] = split_of(config, bins.labels, [len(part) for part in files], seed)
     else:
         parts = split_indices(bins.labels, config.validation_fraction, config.test_fraction, seed)
     return event_set(config, bins, len(classes), parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from sdsnn_core.network import Shape
 from .augment import varies, vary
 from .datasets import locate, missing
 from .encoding import encoder
-from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices
+from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices, split_of
+from .recordings import load_arrays
 from .settings import DataConfig
 
 Images = npt.NDArray[Any]
@@ -79,41 +79,36 @@ def digits(config: DataConfig, seed: int, download: bool) -> DataSet:
 
 def mnist(config: DataConfig, seed: int, download: bool) -> DataSet:
     """Return MNIST: 28 x 28 pixels of 256 grey levels, shape (1, 28, 28)."""
-    return _openml(config, seed, download, "mnist_784", 1, (28, 28))
+    return _openml(config, seed, download, "mnist_784", (28, 28))
 
 
 def fashion_mnist(config: DataConfig, seed: int, download: bool) -> DataSet:
     """Return Fashion-MNIST: 28 x 28 pixels of 256 grey levels, shape (1, 28, 28)."""
-    return _openml(config, seed, download, "Fashion-MNIST", 1, (28, 28))
+    return _openml(config, seed, download, "Fashion-MNIST", (28, 28))
 
 
 def cifar10(config: DataConfig, seed: int, download: bool) -> DataSet:
     """Return CIFAR-10: 32 x 32 pixels of three colours with 256 levels, shape (3, 32, 32)."""
-    return _openml(config, seed, download, "CIFAR_10", 1, (32, 32, 3))
+    return _openml(config, seed, download, "CIFAR_10", (32, 32, 3))
 
 
-def _openml(
-    config: DataConfig, seed: int, download: bool, openml_name: str, version: int, pixel_shape: tuple[int, ...]
-) -> DataSet:
+def _openml(config: DataConfig, seed: int, download: bool, openml_name: str, pixel_shape: tuple[int, ...]) -> DataSet:
     """Return a set with a test split of its own, from its directory; validation is taken from the training images."""
     directory = locate(config)
     archive = directory / f"{config.name}.npz"
     if archive.is_file():
         arrays = _read_npz(archive)
-    elif all(_idx_file(directory, name) is not None for name in _IDX):
-        arrays = [_read_idx(_idx_file(directory, name)) for name in _IDX]
+    elif all(idx_files := [_idx_file(directory, name) for name in _IDX]):
+        arrays = [_read_idx(path) for path in idx_files if path]
     elif download:
-        _download(archive, openml_name, version, pixel_shape)
+        _download(archive, openml_name, pixel_shape)
         arrays = _read_npz(archive)
     else:
         raise missing(config, directory, "has neither" if directory.is_dir() else "does not exist")
     checked = [_check(directory, arrays[at], arrays[at + 1], pixel_shape) for at in (0, 2)]
     images = np.concatenate([pair[0] for pair in checked])
     labels = np.concatenate([pair[1] for pair in checked])
-    n_train = len(checked[0][1])
-    train, validation, _ = split_indices(labels[:n_train], config.validation_fraction, 0.0, seed)
-    test = np.arange(n_train, len(labels))
-    return image_set(config, images, labels, 255, (train, validation, test))
+    return image_set(config, images, labels, 255, split_of(config, labels, [len(pair[1]) for pair in checked], seed))
 
 
 def _check(directory: Path, images: Images, labels: Images, pixel_shape: tuple[int, ...]) -> tuple[Images, Labels]:
@@ -135,31 +130,21 @@ def _check(directory: Path, images: Images, labels: Images, pixel_shape: tuple[i
 
 
 def _read_npz(path: Path) -> list[Images]:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            absent = [key for key in _KEYS if key not in archive.files]
-            if absent:
-                raise FileError(f"data {path}: expected {', '.join(_KEYS)}, got {', '.join(archive.files)}")
-            return [archive[key] for key in _KEYS]
-    except FileError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FileError(f"data {path}: not an .npz file of plain arrays ({error})") from None
+    arrays = load_arrays(path)
+    if not isinstance(arrays, dict) or not set(_KEYS) <= set(arrays):
+        raise FileError(f"data {path}: expected {', '.join(_KEYS)}, got {', '.join(arrays)}")
+    return [arrays[key] for key in _KEYS]
 
 
 def _idx_file(directory: Path, name: str) -> Path | None:
-    """Return where an IDX file lies: plain or gzipped, with `-idx` or `.idx`."""
-    for variant in (name, name.replace("-idx", ".idx")):
-        for folder in (directory, directory / "raw"):
-            for path in (folder / variant, folder / f"{variant}.gz"):
-                if path.is_file():
-                    return path
-    return None
+    """Return the path of an IDX file: plain or gzipped, with `-idx` or `.idx`."""
+    names = [variant + end for variant in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
+    paths = [folder / each for each in names for folder in (directory, directory / "raw")]
+    return next((path for path in paths if path.is_file()), None)
 
 
-def _read_idx(path: Path | None) -> Images:
+def _read_idx(path: Path) -> Images:
     """Read an IDX file of unsigned bytes: two zero bytes, type 8, number of axes, sizes in big-endian 32 bits, data."""
-    assert path is not None
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError) as error:
@@ -175,14 +160,14 @@ def _read_idx(path: Path | None) -> Images:
     return values.reshape([int(size) for size in sizes])
 
 
-def _download(archive: Path, name: str, version: int, pixel_shape: tuple[int, ...]) -> None:
+def _download(archive: Path, name: str, pixel_shape: tuple[int, ...]) -> None:
     """Fetch a set from openml with scikit-learn and write it as `archive`. The last 10,000 images are the test set."""
     from sklearn.datasets import fetch_openml
 
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
         images, labels = fetch_openml(
-            name, version=version, return_X_y=True, as_frame=False, parser="liac-arff", data_home=str(archive.parent)
+            name, version=1, return_X_y=True, as_frame=False, parser="liac-arff", data_home=str(archive.parent)
         )
     except (OSError, ValueError) as error:
         raise FileError(f"data {archive}: openml did not give {name} ({error})") from None

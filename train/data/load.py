@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -140,3 +140,12 @@ def split_indices(
         parts[0].append(members[n_test + n_validation :])
     train, valid, held_out = (np.sort(np.concatenate(part)) for part in parts)
     return train, valid, held_out
+
+
+def split_of(config: DataConfig, labels: Indices, counts: Sequence[int], seed: int) -> tuple[Indices, Indices, Indices]:
+    """Return the splits of samples that come as (train, test) or (train, validation, test) parts of these sizes."""
+    ends = np.cumsum(counts)
+    if len(counts) == 3:
+        return np.arange(ends[0]), np.arange(ends[0], ends[1]), np.arange(ends[1], ends[2])
+    train, validation, _ = split_indices(labels[: ends[0]], config.validation_fraction, 0.0, seed)
+    return train, validation, np.arange(ends[0], ends[1])

@@ -95,7 +95,7 @@ def read_recording(path: Path) -> npt.NDArray[Any]:
         return read_bin(path)
     if path.suffix == ".aedat4":
         return read_aedat4(path)
-    content = _load(path)
+    content = load_arrays(path)
     if not isinstance(content, dict):
         return _events_or_bins(path, content)
     if "t" in content and "x" in content:
@@ -152,7 +152,7 @@ def read_aedat4(path: Path) -> Events:
     return events
 
 
-def _load(path: Path) -> Any:
+def load_arrays(path: Path) -> Any:
     """Return the array of an .npy file, or the arrays of an .npz file by name."""
     try:
         content: Any = np.load(path, allow_pickle=False)

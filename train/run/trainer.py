@@ -251,14 +251,9 @@ def _train(config: RunConfig, folder: RunFolder, resume: bool, progress: Progres
     state = group.from_rank_0(begin)
     if state is not None:
         trainer.load_state(state)
-
-    def past() -> list[dict[str, Any]]:
-        if state is not None:
-            folder.cut_history(trainer.epochs_done)
-        return folder.history() if state is not None else []
-
-    for line in group.from_rank_0(past):
-        progress.epoch(line)
+        group.from_rank_0(lambda: folder.cut_history(trainer.epochs_done))
+        for line in group.from_rank_0(folder.history):
+            progress.epoch(line)
     with Logs(config.log, folder, trainer.epochs_done, writes=group.rank == 0) as logs:
         while not trainer.stops():
             line = trainer.run_epoch(progress)

@@ -39,7 +39,7 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> Bloc
     Raises ConfigError where a layer does not fit what is in front of it.
     """
     if config.factory is not None:
-        return _made_by_user(config.factory, input_shape, n_classes)
+        return _from_factory(config.factory, input_shape, n_classes)
     layers = config.layers or tuple(LayerConfig(kind="dense", out=size) for size in config.hidden)
     # Delays sit on hidden layers only: nothing behind the readout could carry them.
     readout = LayerConfig(kind="dense", out=n_classes, delay=False)
@@ -79,23 +79,23 @@ def cast_before_neurons(model: BlockNetwork) -> None:
             neuron.register_forward_pre_hook(cast)
 
 
-def _made_by_user(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork:
-    """Return what a user's factory makes, run once. Raises ConfigError where it makes something else."""
-    made = import_object(path, "model.factory")(input_shape, n_classes)
-    blocks = getattr(made, "blocks", None)
-    if not isinstance(made, torch.nn.Module) or not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
+def _from_factory(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork:
+    """Return the network of a user's factory, run once. Raises ConfigError if it is no chain of blocks that fits."""
+    model = import_object(path, "model.factory")(input_shape, n_classes)
+    blocks = getattr(model, "blocks", None)
+    if not isinstance(model, torch.nn.Module) or not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
         problem = (
-            f"model.factory: expected {path} to return a module with a ModuleList `blocks`, got {type(made).__name__}"
+            f"model.factory: expected {path} to return a module with a ModuleList `blocks`, got {type(model).__name__}"
         )
         raise ConfigError([problem])
     try:
-        output, passed = _watched(made, blocks, torch.zeros(1, *input_shape, 2))
+        output, is_chain = _run_once(model, blocks, torch.zeros(1, *input_shape, 2))
     except (RuntimeError, ValueError) as error:
         raise ConfigError([f"model.factory: expected {path} to take input {input_shape}: {one_line(error)}"]) from None
     if tuple(output.shape) != (1, n_classes, 2):
         problem = f"model.factory: expected output of shape ({n_classes},) from {path}, got {tuple(output.shape[1:-1])}"
         raise ConfigError([problem])
-    if not passed:
+    if not is_chain:
         problem = (
             f"model.factory: expected the forward of {path} to run its `blocks` one after another, as evaluation and "
             "export do, got another order or other operations"
@@ -105,46 +105,42 @@ def _made_by_user(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork
         neuron = getattr(block, "neuron", None)
         if neuron is not None:  # as in `_block`
             neuron.threshold_eps = max(neuron.threshold_eps, 1 / neuron.s_scale)
-    return cast("BlockNetwork", made)  # all that is used of one is `blocks` and what a module has
+    return cast("BlockNetwork", model)  # only `blocks` and what a module has is used
 
 
-def _watched(made: Any, blocks: torch.nn.ModuleList, sample: torch.Tensor) -> tuple[torch.Tensor, bool]:
-    """Return what the network gives, and whether every block gets what the one before it gave.
+def _run_once(model: Any, blocks: torch.nn.ModuleList, sample: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """Return the output of a network, and whether every block gets exactly the output of the block before it.
 
-    Looked at in evaluation, where dropout between blocks passes its input on; before it once as it is, which lets
-    SLAYER's norms learn their shapes.
+    The pass is in evaluation mode, where dropout between blocks passes its input on. A first pass in the mode that it
+    has lets SLAYER's norms learn their shapes.
     """
-    given: list[Any] = [sample]
-    passed = True
+    calls: list[tuple[int, tuple[Any, ...], Any]] = []
 
-    def watch(index: int) -> Any:
-        def hook(_block: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            nonlocal passed
-            passed = passed and len(given) == index + 1 and len(inputs) == 1 and inputs[0] is given[-1]
-            given.append(output)
+    def record(index: int) -> Any:
+        return lambda _block, inputs, output: calls.append((index, inputs, output))
 
-        return hook
-
+    was_training = model.training
     with torch.no_grad():
-        made(sample)
-    handles = [block.register_forward_hook(watch(index)) for index, block in enumerate(blocks)]
-    was_training = made.training
-    try:
-        with torch.no_grad():
-            output = made.eval()(sample)
-    finally:
-        made.train(was_training)
-        for handle in handles:
-            handle.remove()
-    return output, passed and len(given) == len(blocks) + 1 and output is given[-1]
+        model(sample)
+        handles = [block.register_forward_hook(record(index)) for index, block in enumerate(blocks)]
+        try:
+            output = model.eval()(sample)
+        finally:
+            model.train(was_training)
+            for handle in handles:
+                handle.remove()
+    values = [sample, *(result for *_, result in calls)]
+    chained = all(len(inputs) == 1 and inputs[0] is value for (_, inputs, _), value in zip(calls, values, strict=False))
+    in_order = [index for index, *_ in calls] == list(range(len(blocks)))
+    return output, in_order and chained and output is values[-1]
 
 
 def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Module:
     """Return one block. shape: of its input, without batch and steps."""
     cuba = import_slayer().block.cuba
+    block: Any
     if layer.kind == "flatten":
-        block: torch.nn.Module = cuba.Flatten()
-        return block
+        return cast("torch.nn.Module", cuba.Flatten())
     if layer.kind in ("conv", "pool") and len(shape) != 3:
         raise ValueError(f"expected shape (channels, height, width), got {shape}")
     neuron: dict[str, Any] = {**config.neuron.model_dump(), "requires_grad": False}
@@ -161,18 +157,17 @@ def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Mo
             # One input spike passes a pool if its weight exceeds the threshold: SLAYER's own default is 1.1 of it.
             scale = 1.1 * neuron["threshold"] if layer.weight_scale is None else layer.weight_scale
             delay = bool(layer.delay)
-            made = cuba.Pool(neuron, layer.kernel, weight_scale=scale, delay=delay)
+            block = cuba.Pool(neuron, layer.kernel, weight_scale=scale, delay=delay)
         elif layer.kind == "conv":
             if shape[0] % (layer.groups or 1):
                 raise ValueError(f"expected groups of equal size, got {shape[0]} channels in {layer.groups} groups")
-            made = cuba.Conv(
+            block = cuba.Conv(
                 neuron, shape[0], layer.out, layer.kernel,
                 stride=layer.stride or 1, padding=layer.padding or 0, groups=layer.groups or 1, **more,
             )  # fmt: skip
         else:
             kind = cuba.Recurrent if layer.kind == "recurrent" else cuba.Dense
-            made = kind(neuron, math.prod(shape), layer.out, **more)
+            block = kind(neuron, math.prod(shape), layer.out, **more)
     # One state unit instead of 0.01: the same `v > threshold`, also above 64 and in the CUDA kernel.
-    made.neuron.threshold_eps = 1 / made.neuron.s_scale
-    result: torch.nn.Module = made
-    return result
+    block.neuron.threshold_eps = 1 / block.neuron.s_scale
+    return cast("torch.nn.Module", block)

@@ -48,17 +48,14 @@ def _operations(block: Any, layer: MaskedLayer | None, before: Tensor, after: Te
     for synapse, spikes in zip(layer.synapses, (before, after), strict=False):
         present = synapse.present
         if synapse.kernelwise:
-            total = total + (_fan_out_of_conv(synapse.synapse, present, spikes) * spikes).sum()
+            layer = synapse.synapse
+            conv = synapse.synapse
+            window = Window(conv.stride[:2], conv.padding[:2], conv.dilation[:2], conv.groups)
+            counts = fan_out(tuple(spikes.shape), present[..., 0].cpu().numpy(), window)
+            total = total + (torch.from_numpy(counts).to(spikes.device, torch.float64) * spikes).sum()
         else:
             total = total + (present.flatten(1).sum(0) * spikes.flatten()).sum()
     return float(total)
-
-
-def _fan_out_of_conv(synapse: Any, present: Tensor, like: Tensor) -> Tensor:
-    """Return how many synapses leave each input of a convolution, (C, H, W) float64."""
-    window = Window(synapse.stride[:2], synapse.padding[:2], synapse.dilation[:2], synapse.groups)
-    counts = fan_out(tuple(like.shape), present[..., 0].cpu().numpy(), window)
-    return torch.from_numpy(counts).to(like.device, torch.float64)
 
 
 def _fan_out_of_pool(block: Any, like: Tensor) -> Tensor:
