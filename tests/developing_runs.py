@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sdsnn.train.development.layer_graph import LayerGraph
 from sdsnn.train.development.literal import developer_for
 from sdsnn.train.slayer.block_spikes import reset_state
 from sdsnn_core.development import DevelopmentConfig
@@ -16,6 +17,12 @@ from sdsnn_core.lava.compat import import_slayer
 NEURON = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1, "tau_grad": 0.5, "scale_grad": 1.0}
 OFF = {"constraint": False, "pruning": False, "regeneration": False}
 EPOCHS = 16
+
+
+def chain_graph(n_layers: int) -> LayerGraph:
+    """Return the graph in which each layer feeds the next one directly."""
+    edges = [(i, i + 1) for i in range(n_layers - 1)]
+    return LayerGraph((*((target,) for _, target in edges), ()), frozenset(edges), frozenset({n_layers - 1}))
 
 
 def blocks_of(kind: str, norm: bool) -> tuple[list[Any], tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Training pictures varied at random: moved, turned, resized and bent, a new way each time they are shown."""
+"""Random augmentation of training pictures: shift, rotation, zoom and elastic deformation, new in every epoch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def varies(config: DataConfig) -> bool:
 
 
 def vary(pictures: Pictures, config: DataConfig, rng: np.random.Generator) -> Pictures:
-    """Return every sample as seen from elsewhere: shift, rotate, zoom and elastic of the configuration.
+    """Return every sample transformed: shift, rotate, zoom and elastic of the configuration.
 
     pictures: (n, ..., height, width), of one sample all pictures alike. Offsets are whole pixels, uniform in both
     directions; angles and sizes uniform; the rest smooth noise. Floats come back interpolated between four pixels,

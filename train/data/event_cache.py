@@ -1,4 +1,4 @@
-"""Events as bins of 0 and 1, made once and kept on disk as indices of the bins that hold a spike.
+"""Events as bins of 0 and 1, computed once and kept on disk as indices of the bins that hold a spike.
 
 A folder of the cache holds `bins.npy` (uint32: step * size + channel of every spike, samples one after another),
 `offsets.npy` (int64: where each sample starts), `labels.npy` and `about.json`, which says what was binned and how. It
@@ -152,8 +152,7 @@ def cached(
 
 def cache_home(config: DataConfig) -> Path:
     """Return the folder of the cache: `data.cache`, $SDSNN_CACHE or ~/.cache/sdsnn/bins."""
-    given = config.cache or os.environ.get("SDSNN_CACHE")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "sdsnn" / "bins"
+    return Path(config.cache or os.environ.get("SDSNN_CACHE") or "~/.cache/sdsnn/bins").expanduser()
 
 
 def _fill(

@@ -66,7 +66,7 @@ def _read(path: Path) -> tuple[Bins, npt.NDArray[np.int64]]:
         )
     bins = spikes.astype(np.uint8)
     if not np.array_equal(bins, spikes):
-        raise FileError(f"data {path}: expected whole numbers of spikes in 0..255, got {spikes.min()}..{spikes.max()}")
+        raise FileError(f"data {path}: expected spikes as whole numbers in 0..255, got {spikes.min()}..{spikes.max()}")
     if labels.min() < 0:
         raise FileError(f"data {path}: expected labels 0, 1, 2, ..., got {labels.min()}")
     return bins, labels

@@ -56,7 +56,7 @@ def image_set(
             pixels = np.clip(vary(pictures, config, rng), 0, full).reshape(pixels.shape)
         return encode(pixels)
 
-    # What is small is encoded once; otherwise each batch is encoded when it is asked for.
+    # A small set is encoded once; a large one batch by batch.
     small = len(labels) * config.n_steps * math.prod(shape) <= _SMALL
     lazy = [LazySpikes(part, config.n_steps, shape, make) for part in parts]
     train, validation, test = (

@@ -20,7 +20,7 @@ Bins = npt.NDArray[np.uint8]
 
 @final
 class LazySpikes:
-    """Spikes that are made when they are asked for; behaves as the (n, steps, *shape) uint8 array it stands for.
+    """Spikes that are computed on access; behaves as an (n, steps, *shape) uint8 array.
 
     make: (indices into the source) -> their bins. chosen: the source's indices of these samples, in order.
     """

@@ -54,7 +54,7 @@ def find_recordings(folder: Path) -> Recordings:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Return the names of the class folders. A class's label is its index; training and simulation both ask here.
+    """Return the names of the class folders. The label of a class is its index, in training and in simulation.
 
     The order is that of the names as text, for numbers too: 0, 1, 10, 2. A folder `test` beside `train` has the classes
     of `train`. Raises FileError for a class in `test` that `train` does not have.
@@ -155,11 +155,9 @@ def read_aedat4(path: Path) -> Events:
 def load_arrays(path: Path) -> Any:
     """Return the array of an .npy file, or the arrays of an .npz file by name."""
     try:
-        content: Any = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        with content:
-            return {name: content[name] for name in content.files}
+        with open(path, "rb") as file:  # np.load leaves a damaged archive open
+            content = np.load(file, allow_pickle=False)
+            return content if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise FileError(f"data {path}: not an {path.suffix} file of plain arrays ({one_line(error)})") from None
 

@@ -41,12 +41,6 @@ class LayerGraph(NamedTuple):
         """Return the layer whose output is the whole input of `target`; None if there is no such layer."""
         return next((source for source, fed in self.direct if fed == target), None)
 
-    @staticmethod
-    def of_chain(n_layers: int) -> LayerGraph:
-        """Return the graph in which each layer feeds the next one directly."""
-        edges = [(i, i + 1) for i in range(n_layers - 1)]
-        return LayerGraph((*((target,) for _, target in edges), ()), frozenset(edges), frozenset({n_layers - 1}))
-
 
 class _Recorder:
     """Records the grad_fn of each tensor that enters or leaves a masked layer, a Pool or a Flatten."""

@@ -173,13 +173,13 @@ class LiteralDeveloper(Developer):
 
     def _trophic_counts(self, index: int, alive: Any) -> tuple[int, int]:
         """B9: a convolution counts the next layer by its own rule; a dense layer uses the script's widths."""
-        here, behind = super()._trophic_counts(index, alive)
+        alive_units, following = super()._trophic_counts(index, alive)
         if not self._has("B9"):
-            return here, behind
+            return alive_units, following
         layer = self.layers[index]
         if layer.kind == "conv":
-            return here, sum(int(self.alive(target, 20).sum()) for target in self.graph.successors[index])
-        return _WIDTH - (layer.n_units - here), _CLASSES
+            return alive_units, sum(int(self.alive(target, 20).sum()) for target in self.graph.successors[index])
+        return _WIDTH - (layer.n_units - alive_units), _CLASSES
 
 
 def percentile_hits(value: Tensor, absent: Tensor, percent: float, *, among_absent: bool = False) -> Tensor:

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: written aside, synced, renamed; loaded without running pickled code.
+"""Checkpoints, replaced atomically: written aside, synced, renamed; loaded without running pickled code.
 
 A file is one line of magic and SHA-256 of the rest, then the zip archive of torch.save; the first runs had the archive
 alone. The checkpoint before stays as `<name>.previous`, which loading falls back to when the newest is damaged.

@@ -52,7 +52,7 @@ _LAYER_MAY = {
 
 
 class LayerConfig(Section):
-    """One SLAYER block. What is not given is as in `model`; a Flatten before dense layers is put in by itself."""
+    """One SLAYER block. Other keys are as in `model`; a Flatten before dense layers is added where one is missing."""
 
     kind: Literal["dense", "conv", "pool", "flatten", "recurrent"]
     out: int | None = Field(None, ge=1, description="neurons, or channels of a convolution")
@@ -68,9 +68,9 @@ class LayerConfig(Section):
     @model_validator(mode="after")
     def _fits_its_kind(self) -> LayerConfig:
         needed, allowed = _LAYER_NEEDS[self.kind], _LAYER_MAY[self.kind]
-        given = [name for name in type(self).model_fields if name != "kind" and getattr(self, name) is not None]
-        problems = [f"expected {name} of a {self.kind} layer, got none" for name in needed if name not in given]
-        extra = [name for name in given if name not in (*needed, *allowed)]
+        present = [name for name in type(self).model_fields if name != "kind" and getattr(self, name) is not None]
+        problems = [f"expected {name} of a {self.kind} layer, got none" for name in needed if name not in present]
+        extra = [name for name in present if name not in (*needed, *allowed)]
         if extra:
             expected = ", ".join((*needed, *allowed)) or "no key"
             problems.append(f"expected {expected} of a {self.kind} layer, got {', '.join(extra)}")

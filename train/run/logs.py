@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from types import TracebackType
 from typing import Any
 
 from sdsnn_core.errors import FileError, MissingDependency
@@ -26,10 +25,10 @@ def flat(line: dict[str, Any]) -> dict[str, float]:
 
 
 class Logs:
-    """Writes what `config` asks for after every epoch, in the process that `writes`. Use it in a `with` statement.
+    """Writes what `config` asks for after every epoch, in the process that `writes`. Close it at the end.
 
     n_done: epochs that the run had before; TensorBoard drops the records of later ones.
-    Raises MissingDependency where TensorBoard is asked for and not installed.
+    Raises MissingDependency if log.tensorboard is set and TensorBoard is not installed.
     """
 
     def __init__(self, config: LogConfig, folder: RunFolder, n_done: int, *, writes: bool = True) -> None:
@@ -44,12 +43,8 @@ class Logs:
             if writes:
                 self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=n_done)
 
-    def __enter__(self) -> Logs:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close TensorBoard's file."""
         if self.board is not None:
             self.board.close()
 

@@ -23,9 +23,9 @@ class _WithNotes(Progress):
 
 
 class Bars:
-    """A bar over epochs and one over the batches of the current epoch, on stderr; implements loop.Progress.
+    """A bar over epochs and one over the batches of the current epoch, on stderr; implements trainer.Progress.
 
-    Below them what the newest epoch has come to: loss, accuracy, spike rate, structure, waiting.
+    Below them the results of the newest epoch: loss, accuracy, spike rate, structure, waiting.
     """
 
     def __init__(self, n_epochs: int, *, quiet: bool = False, console: Console | None = None) -> None:

@@ -1,9 +1,9 @@
-"""The run folder: everything a run read, decided and made.
+"""The run folder: configuration, history, checkpoints and results of a run.
 
 config.toml       the resolved configuration, defaults included
 environment.json  versions, machine kind, threads, when
 history.jsonl     one line per epoch
-history.csv       the same as a table; tensorboard/, if asked for
+history.csv       the same as a table; tensorboard/, if log.tensorboard is set
 checkpoint.pt     the state after the last complete epoch; --resume goes on from it, or, where it is damaged, from
                   checkpoint.pt.previous
 best.pt           the state of the epoch that validation chose
@@ -145,7 +145,7 @@ class RunFolder:
         return lines
 
     def cut_history(self, n_epochs: int) -> None:
-        """Keep the first `n_epochs` epochs: those that the checkpoint has seen."""
+        """Keep the first `n_epochs` epochs: those before the checkpoint."""
         text = "".join(json.dumps(line) + "\n" for line in self.history()[:n_epochs])
         write_text(self.history_file, text)
 

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
@@ -254,7 +254,7 @@ def _train(config: RunConfig, folder: RunFolder, resume: bool, progress: Progres
         group.from_rank_0(lambda: folder.cut_history(trainer.epochs_done))
         for line in group.from_rank_0(folder.history):
             progress.epoch(line)
-    with Logs(config.log, folder, trainer.epochs_done, writes=group.rank == 0) as logs:
+    with closing(Logs(config.log, folder, trainer.epochs_done, writes=group.rank == 0)) as logs:
         while not trainer.stops():
             line = trainer.run_epoch(progress)
             score = trainer.score(line)

@@ -1,4 +1,4 @@
-"""Whether torch would compute in a lower precision on the CPU, asked in a way that torch 2.3 and later know."""
+"""State of autocast on the CPU, for torch 2.3 and later."""
 
 from __future__ import annotations
 

@@ -28,30 +28,24 @@ def build_loss(config: OptimiserConfig, device: torch.device | str = "cpu") -> L
     if config.loss == "cross_entropy":
         return cross_entropy
     losses = import_slayer().loss
-    made: Any
-    if config.loss == "spike_rate":
-        made = losses.SpikeRate(config.true_rate, config.false_rate, moving_window=None, reduction="sum")
-    elif config.loss == "spike_max":
-        made = losses.SpikeMax(mode="softmax", reduction="sum")
-    elif config.loss == "spike_moid":
-        made = losses.SpikeMoid(reduction="sum", alpha=1 / config.gain, theta=config.false_rate)
-    else:
-        made = losses.SpikeTime(reduction="sum")
-    made.to(device)
-    if config.loss in ("spike_rate", "spike_max"):
-        plain: Loss = made
-        return plain
+    criterion: Any = {
+        "spike_rate": lambda: losses.SpikeRate(
+            config.true_rate, config.false_rate, moving_window=None, reduction="sum"
+        ),
+        "spike_max": lambda: losses.SpikeMax(mode="softmax", reduction="sum"),
+        "spike_moid": lambda: losses.SpikeMoid(reduction="sum", alpha=1 / config.gain, theta=config.false_rate),
+        "spike_time": lambda: losses.SpikeTime(reduction="sum"),
+    }[config.loss]().to(device)
 
     def against_targets(spikes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        wanted = torch.nn.functional.one_hot(labels, spikes.shape[1])
-        if config.loss == "spike_moid":
-            result: torch.Tensor = made(spikes, wanted.to(spikes.dtype))
-            return result
-        trains = [even_train(rate, spikes.shape[-1], spikes) for rate in (config.false_rate, config.true_rate)]
-        result = made(spikes, torch.where(wanted[..., None].bool(), trains[1], trains[0]))
+        targets = torch.nn.functional.one_hot(labels, spikes.shape[1]).to(spikes.dtype)
+        if config.loss == "spike_time":
+            low, high = (even_train(rate, spikes.shape[-1], spikes) for rate in (config.false_rate, config.true_rate))
+            targets = torch.where(targets[..., None].bool(), high, low)
+        result: torch.Tensor = criterion(spikes, targets)
         return result
 
-    return against_targets
+    return against_targets if config.loss in ("spike_moid", "spike_time") else criterion  # type: ignore[no-any-return]
 
 
 def even_train(rate: float, n_steps: int, like: torch.Tensor) -> torch.Tensor:

@@ -48,7 +48,6 @@ def _operations(block: Any, layer: MaskedLayer | None, before: Tensor, after: Te
     for synapse, spikes in zip(layer.synapses, (before, after), strict=False):
         present = synapse.present
         if synapse.kernelwise:
-            layer = synapse.synapse
             conv = synapse.synapse
             window = Window(conv.stride[:2], conv.padding[:2], conv.dilation[:2], conv.groups)
             counts = fan_out(tuple(spikes.shape), present[..., 0].cpu().numpy(), window)

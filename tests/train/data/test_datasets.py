@@ -231,7 +231,7 @@ def test_folder_of_arrays(rng: np.random.Generator, tmp_path: Path) -> None:
     assert (len(data.test), data.input_max) == (4, 3)
     np.testing.assert_array_equal(data.test.spikes[:], spikes[:4] * 3)
     for bad, message in (
-        ({"spikes": spikes}, "has no labels"),
+        ({"spikes": spikes}, "got no labels"),
         ({"spikes": spikes * 0.5, "labels": labels}, r"whole numbers in 0\.\.255"),
         ({"spikes": spikes[0], "labels": labels[:6]}, r"expected spikes \(n, steps, channels\)"),
     ):
@@ -249,7 +249,7 @@ def test_folder_of_events(rng: np.random.Generator, tmp_path: Path) -> None:
                 [rng.integers(0, 8, 30), rng.integers(0, 6, 30), rng.integers(500, 9000, 30), rng.integers(0, 2, 30)]
             )
             np.save(place / name / f"{index}.npy", table.T)
-    with pytest.raises(FileError, match=r"events need data\.sensor"):
+    with pytest.raises(FileError, match=r"expected data\.sensor = .* for events"):
         load_data(config("folder", tmp_path), seed=0)
     data = load_data(config("folder", tmp_path, sensor=(8, 6, 2)), seed=0)
     assert (data.shape, data.n_classes, len(data.test)) == ((2, 6, 8), 2, 4)

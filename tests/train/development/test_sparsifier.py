@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from developing_runs import OFF, Run
+from developing_runs import OFF, Run, chain_graph
 
-from sdsnn.train.development.layer_graph import LayerGraph
 from sdsnn.train.development.masks import MaskedLayer
 from sdsnn.train.development.reachability import protected_paths
 
@@ -64,5 +63,5 @@ def test_a_protected_path_follows_the_best_present_synapse_of_each_unit_on_it() 
     readout = torch.zeros_like(layers[2].mask)
     readout[2] = layers[2].mask[2]  # the other readout units have nothing
     layers[2].set_mask(readout)
-    found = protected_paths(layers, LayerGraph.of_chain(3), scores)
+    found = protected_paths(layers, chain_graph(3), scores)
     assert [path.nonzero()[:, :2].tolist() for path in found] == [[[7, 13]], [[4, 7]], [[2, 4]]]

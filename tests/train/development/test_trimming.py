@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from developing_runs import chain_graph
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from slayer_models import draw_model
 
-from sdsnn.train.development.layer_graph import LayerGraph, trace_graph
+from sdsnn.train.development.layer_graph import trace_graph
 from sdsnn.train.development.masks import MaskedLayer, attach_masks
 from sdsnn.train.development.reachability import reaching_units, trim
 from sdsnn.train.slayer.block_spikes import reset_state
@@ -79,7 +80,7 @@ def test_a_trimmed_chain_spikes_at_its_end_as_the_untrimmed_one(seed: int) -> No
     thin(rng, layers)
     x = torch.from_numpy((rng.random((3, *shape, 25)) < rng.choice([0.2, 0.6])).astype(np.float32))
     graph = trace_graph(model, layers, x[:1])
-    assert graph == LayerGraph.of_chain(len(layers))
+    assert graph == chain_graph(len(layers))
     before = run(model, x)
     trim(layers, graph, None)
     torch.testing.assert_close(run(model, x), before, rtol=0, atol=0)
@@ -117,7 +118,7 @@ def test_a_unit_that_reaches_the_readout_through_the_loop_alone_stays() -> None:
     loop[3, 2] = loop[2, 1] = loop[0, 0] = True  # 1 -> 2 -> 3 -> readout; 0 feeds only itself
     layers[0].set_masks([torch.ones_like(layers[0].mask), loop], None)
     layers[1].set_mask(used)
-    graph = LayerGraph.of_chain(2)
+    graph = chain_graph(2)
     assert reaching_units(layers, graph, 0).tolist() == [False, True, True, True]
     trim(layers, graph, None)
     assert layers[0].unit_gate.tolist() == [False, True, True, True]
@@ -136,7 +137,7 @@ def test_units_and_inputs_of_a_chain_with_pool_and_flatten_go_with_their_channel
     model(x)
     layers = attach_masks(model)
     graph = trace_graph(model, layers, x)
-    assert graph == LayerGraph.of_chain(3)
+    assert graph == chain_graph(3)
     masks = [torch.ones_like(layer.mask) for layer in layers]
     masks[0][1] = False  # a channel falls silent
     masks[1][:, 8:] = False  # nobody hears the last channel
