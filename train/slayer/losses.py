@@ -45,7 +45,7 @@ def build_loss(config: OptimiserConfig, device: torch.device | str = "cpu") -> L
         result: torch.Tensor = criterion(spikes, targets)
         return result
 
-    return against_targets if config.loss in ("spike_moid", "spike_time") else criterion  # type: ignore[no-any-return]
+    return against_targets if config.loss in ("spike_moid", "spike_time") else criterion
 
 
 def even_train(rate: float, n_steps: int, like: torch.Tensor) -> torch.Tensor:
