@@ -43,13 +43,13 @@ def train(
     if resume and run:
         raise ConfigError(["train --resume: goes on in the run's own folder; --run does not apply"])
     start = go_on(resume, settings or []) if resume else begin(str(config), run, settings or [], download=download)
-    leader, folder = start.team.leader, start.folder.path
-    if leader:
+    is_rank_0, folder = start.group.rank == 0, start.folder.path
+    if is_rank_0:
         for sentence in start.notes():
             typer.echo(f"note: development.{sentence}")
-    with Bars(start.config.optimiser.epochs, quiet=quiet or not leader) as bars:
+    with Bars(start.config.optimiser.epochs, quiet=quiet or not is_rank_0) as bars:
         result = start.train(bars)
-    if not leader:
+    if not is_rank_0:
         return
     developer = result.trainer.developer
     typer.echo(

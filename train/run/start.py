@@ -11,7 +11,7 @@ from sdsnn_core.errors import ConfigError
 from ..data.load import load_data
 from ..development.literal import schedule_for
 from .config import RunConfig, deciding, load_config, with_directory
-from .processes import PeerFailed, Team, assemble
+from .processes import PeerFailed, ProcessGroup, init_process_group
 from .run_folder import RunFolder
 from .trainer import Progress, TrainResult, train
 
@@ -25,7 +25,7 @@ class Start(NamedTuple):
 
     config: RunConfig
     folder: RunFolder
-    team: Team
+    group: ProcessGroup
     resume: bool = False
 
     def notes(self) -> list[str]:
@@ -35,9 +35,9 @@ class Start(NamedTuple):
     def train(self, progress: Progress | None = None) -> TrainResult:
         """Train to the end. Raises Interrupted on Ctrl-C."""
         try:
-            return train(self.config, self.folder, resume=self.resume, progress=progress, team=self.team)
+            return train(self.config, self.folder, resume=self.resume, progress=progress, group=self.group)
         except KeyboardInterrupt:
-            if not self.team.leader:
+            if self.group.rank:
                 raise PeerFailed(130) from None
             raise Interrupted(f"interrupted; go on with: sdsnn train --resume {self.folder.path}") from None
 
@@ -51,14 +51,14 @@ def begin(
 ) -> Start:
     """Make the run folder of a new run; parameters as in `sdsnn.train`. download: fetch the data if missing."""
     resolved = config if isinstance(config, RunConfig) else with_directory(load_config(config, settings))
-    team = assemble(resolved.hardware)
+    group = init_process_group(resolved.hardware)
     if download:
-        team.machine_by_machine(lambda: load_data(resolved.data, resolved.seed, download=True))
+        group.local_rank_0_first(lambda: load_data(resolved.data, resolved.seed, download=True))
     if isinstance(folder, RunFolder):
-        return Start(resolved, folder, team)
+        return Start(resolved, folder, group)
     name = "run" if config is resolved else Path(str(config)).stem
     path = folder or Path("runs") / f"{name}-{resolved.seed}"
-    return Start(resolved, team.from_leader(lambda: RunFolder.create(path, resolved)), team)
+    return Start(resolved, group.from_rank_0(lambda: RunFolder.create(path, resolved)), group)
 
 
 def go_on(path: str | Path, settings: Sequence[str] = ()) -> Start:
@@ -68,4 +68,4 @@ def go_on(path: str | Path, settings: Sequence[str] = ()) -> Start:
     if deciding(resolved) != deciding(folder.config()):
         keys = "hardware, log, threads, optimiser.accumulate and where data lies"
         raise ConfigError([f"train --resume: --set may change {keys}"])
-    return Start(resolved, folder, assemble(resolved.hardware), resume=True)
+    return Start(resolved, folder, init_process_group(resolved.hardware), resume=True)
