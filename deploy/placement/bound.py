@@ -68,13 +68,7 @@ def neuron_rooms(network: Network, chip: Chip, forms: dict[str, ListFormat]) -> 
 
 
 def lower_bounds(network: Network, chip: Chip, *, cores: int) -> dict[str, int]:
-    """Return the least number of cores for each limited resource.
-
-    Args:
-        network: the network to place.
-        chip: a placeable chip.
-        cores: cores of a known placement; the answer is at hand where that is one.
-    """
+    """Return the least number of cores for each limited resource. cores: of a known placement; of 1, all are 1."""
     limited = [name for name in LIMITED if chip.limit(name) is not None]
     if cores == 1:
         return dict.fromkeys(["neurons", *limited], 1)

@@ -6,11 +6,13 @@ Every number carries its source, year and grade; a user's own file works the sam
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from sdsnn.train.section import Section
+from sdsnn_core.network import Convolution, Input, Network, Population
 
 from ..toml_files import load_named, shipped_names
 
@@ -25,7 +27,6 @@ RESOURCES: dict[str, str] = {
     "threshold_configs": "threshold configurations",
     "synapse_formats": "synapse formats",
 }
-
 
 # Limits of a whole chip, for chips whose cores cannot be modelled from what is public.
 WHOLE_CHIP: dict[str, str] = {
@@ -172,3 +173,43 @@ def load_chip(name: str | Path) -> Chip:
     Raises FileError for a name that is neither, ConfigError with every problem of the file's content.
     """
     return load_named(Chip, "chip", "chips", name)
+
+
+def whole_chip_amounts(network: Network) -> dict[str, int]:
+    """Return the need of a network for each limit of a whole chip (see chip.WHOLE_CHIP)."""
+    fan_out: dict[str, Any] = {}
+    synapses = kernel = 0
+    for name, p in network.projections.items():
+        wires = network.synapses(name)
+        synapses += int(wires.weight.size)
+        each = np.bincount(wires.pre, minlength=network.size_of(p.source))
+        fan_out[p.source] = fan_out.get(p.source, 0) + each
+        if isinstance(p, Convolution):
+            kernel = max(kernel, *p.kernel.shape[2:])
+    nodes: list[Input | Population] = [*network.inputs.values(), *network.populations.values()]
+    return {
+        "neurons": sum(p.size for p in network.populations.values()),
+        "synapses": synapses,
+        "inputs": sum(p.size for p in network.inputs.values()),
+        "outputs": sum(network.size_of(name) for name in network.outputs),
+        "fan_out": max((int(each.max()) for each in fan_out.values()), default=0),
+        "layers": len(network.populations),
+        "kernel_size": kernel,
+        "channels": max(node.shape[0] for node in nodes if len(node.shape) == 3) if kernel else 0,
+        "input_extent": max(max(node.shape[1:], default=0) for node in network.inputs.values()),
+    }
+
+
+def whole_chip_lines(network: Network, chip: Chip) -> tuple[bool, list[str]]:
+    """Compare a network with the limits of a whole chip: (within all of them, one line for each)."""
+    amounts = whole_chip_amounts(network)
+    lines, fits = [f"{chip.title}: {chip.summary}"], True
+    for name, limit in chip.whole_chip.items():
+        within = amounts[name] <= limit.value
+        fits &= within
+        word = "within" if within else "EXCEEDS"
+        lines.append(
+            f"{WHOLE_CHIP[name]}: {amounts[name]:,}, {word} {int(limit.value):,} {limit.unit} ({limit.citation})"
+        )
+    lines += [f"not known: {name}: {why}" for name, why in chip.unknown.items()]
+    return fits, lines

@@ -76,18 +76,10 @@ class PlacementReport:
 def explain(
     network: Network, chip: Chip, unpruned: Unpruned = None, *, advice: bool = True, tight_bound: bool = False
 ) -> PlacementReport:
-    """Place a network and its variants.
+    """Place a network, its variants (advice) and the network before pruning (its shapes, or node -> units it had).
 
-    Args:
-        network: the network to place.
-        chip: a placeable chip.
-        unpruned: the network before pruning, its shapes, or node -> units it had.
-        advice: also place variants: one thing changed in the network, and one limit lifted. None are tried with more
-            than MANY weights.
-        tight_bound: compute the tighter of the two lower bounds.
-
-    Raises:
-        NetworkError: `unpruned` does not fit the network.
+    advice: place the network with one thing changed, and without one limit; not with more than MANY weights.
+    Raises NetworkError if `unpruned` does not fit the network.
     """
     placement: Placement | None = None
     refusal: DoesNotFit | None = None

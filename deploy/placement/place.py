@@ -25,7 +25,7 @@ from .tight_bound import tight_bounds
 from .types import CONVOLUTION_SLOTS, AxonTable, Ints, Mesh, Placement
 
 _ROUNDS = 12  # tries to bring output axons under their limit
-_LOOK = 16  # cores looked at closely for a piece that may share
+_LOOK = 16  # cores tried for a piece that may share
 _EVEN = 256  # pieces up to which a population is cut evenly afterwards
 _LARGE = 200_000  # neurons beyond which only one way is tried
 
@@ -96,8 +96,8 @@ def legal(cutter: Cutter, way: Callable[[Cutter], Cores]) -> Layout:
     cutter.forget()
     for _ in range(_ROUNDS):
         cores = way(cutter)
-        core_of = cores_of_neurons(cutter, cores)
-        slots = output_slots(cutter, cores)
+        core_of = _numbered(cutter, ((core, piece) for core, pieces in enumerate(cores) for piece in pieces))
+        slots = _output_slots(cutter, cores)
         outgoing = np.zeros(len(cores), np.int64)
         for name, each in slots.items():
             outgoing += np.bincount(core_of[name], each, len(cores)).astype(np.int64)
@@ -196,12 +196,8 @@ def fill(cutter: Cutter, populations: Sequence[str], by_place: bool) -> Cores:
     return [*cores, last] if last else cores
 
 
-def cores_of_neurons(cutter: Cutter, cores: Cores) -> dict[str, npt.NDArray[np.int32]]:
-    """Return population -> (size,) the core of each neuron."""
-    return _numbered(cutter, ((core, piece) for core, pieces in enumerate(cores) for piece in pieces))
-
-
 def _numbered(cutter: Cutter, pieces: Iterable[tuple[int, Piece]]) -> dict[str, npt.NDArray[np.int32]]:
+    """Return population -> (size,) the number of the core or piece that each neuron is on."""
     numbers = {name: np.full(p.size, -1, np.int32) for name, p in cutter.network.populations.items()}
     for number, piece in pieces:
         numbers[piece.population][piece.neurons] = number
@@ -209,7 +205,7 @@ def _numbered(cutter: Cutter, pieces: Iterable[tuple[int, Piece]]) -> dict[str, 
     return numbers
 
 
-def output_slots(cutter: Cutter, cores: Cores) -> dict[str, Ints]:
+def _output_slots(cutter: Cutter, cores: Cores) -> dict[str, Ints]:
     """Return population -> (size,) output slots: one per destination core, two where a convolution leads."""
     slots = {name: np.zeros(p.size, np.int64) for name, p in cutter.network.populations.items()}
     for pieces in cores:

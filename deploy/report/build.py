@@ -37,6 +37,8 @@ def build(run: RunData, chip: Chip) -> tuple[dict[str, Any], EnergyReport | None
     if run.network is not None and run.activity is not None:
         energy = price(run.activity, run.network, placement=placed, unpruned=run.before, chip=chip.name)
     network, activity = run.network, run.activity
+    placement_json = None if placement is None else placement_to_json(placement)
+    energy_json = None if energy is None else energy_to_json(energy)
     report = {
         "kind": KIND,
         "format": FORMAT,
@@ -49,9 +51,9 @@ def build(run: RunData, chip: Chip) -> tuple[dict[str, Any], EnergyReport | None
         "before_after": before_after(run, energy, placement),
         "structure": structure(run.history),
         "activity": None if activity is None or network is None else rates(network, activity),
-        "placement": None if placement is None else placement_to_json(placement),
-        "energy": None if energy is None else energy_to_json(energy),
-        "loihi2": loihi2(energy, placement, run.measured),
+        "placement": placement_json,
+        "energy": energy_json,
+        "loihi2": loihi2(energy_json, placement_json, run.measured),
         "certificate": None if run.certificate is None else dict(run.certificate),
         "config": run.config,
         "environment": None if run.environment is None else dict(run.environment),
@@ -145,30 +147,21 @@ def rates(network: Network, activity: Activity) -> dict[str, Any]:
 
 
 def loihi2(
-    energy: EnergyReport | None, placement: PlacementReport | None, measured: Mapping[str, Any] | None
+    energy: dict[str, Any] | None, placement: dict[str, Any] | None, measured: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Return counts under the names of Loihi 2's probes, replaced by measurements where the run holds measured.json.
 
     Each entry has its grade: 'measured', 'counted' or 'lower bound'.
     """
     probes: dict[str, Any] = dict.fromkeys(("Loihi2Activity", "Loihi2Memory", "Loihi2ExecutionTime", "Loihi2Power"))
-    if energy is not None and energy.counts.load is not None:
-        counts = energy_to_json(energy)["counts"]
-        probes["Loihi2Activity"] = {"grade": "counted", **counts["per_core"]}
-        if energy.step_times:
-            probes["Loihi2ExecutionTime"] = {
-                "grade": "lower bound",
-                "unit": "us",
-                "avg_time_per_step": energy.step_times[0].span_s.low * 1e6,
-                "source": energy.step_times[0].list_name,
-            }
-    if placement is not None and placement.placement is not None:
-        data = placement_to_json(placement)
-        probes["Loihi2Memory"] = {
-            "grade": "counted",
-            "total_mpds": data["total_mpds"],
-            "core_idx": data["per_core"]["core_idx"],
-        }
+    if energy is not None and energy["counts"]["per_core"] is not None:
+        probes["Loihi2Activity"] = {"grade": "counted", **energy["counts"]["per_core"]}
+        for first in energy["step_time"][:1]:
+            step = {"unit": "us", "avg_time_per_step": first["step_s"]["low"] * 1e6, "source": first["list"]}
+            probes["Loihi2ExecutionTime"] = {"grade": "lower bound", **step}
+    if placement is not None and placement["fits"]:
+        kept = {"total_mpds": placement["total_mpds"], "core_idx": placement["per_core"]["core_idx"]}
+        probes["Loihi2Memory"] = {"grade": "counted", **kept}
     for name, value in (measured or {}).items():
         if name in probes and isinstance(value, Mapping):
             probes[name] = {**value, "grade": "measured"}

@@ -105,19 +105,10 @@ def line_chart(
     scale: float = 1.0,
     mark: float | None = None,
 ) -> str:
-    """Draw lines over x, in the order of the points, as inline SVG.
+    """Return lines over x, in the order of the points, with a legend; empty where there is no value.
 
-    Args:
-        x: place of each point; a point without one is a gap.
-        series: name -> value at each point; None is a gap.
-        x_label: what x is, with its unit.
-        y_label: what the values are, with their unit.
-        y_range: ends of the vertical axis; the default is from 0 or the least value to the greatest.
-        scale: factor of all values, 100 for percent.
-        mark: x of a dashed vertical line.
-
-    Returns:
-        The drawing with its legend; empty where there is no value.
+    x: place of each point; None is a gap. series: name -> value at each point; None is a gap. y_range: default from 0
+    or the least value to the greatest. scale: factor of all values, 100 for percent. mark: x of a dashed vertical line.
     """
     lines = {
         name: [None if at is None or v is None else (at, v * scale) for at, v in zip(x, values, strict=True)]

@@ -113,21 +113,10 @@ def simulate_data(
 ) -> Simulation:
     """Simulate every sample of `data` from the initial state, and gather accuracy and activity.
 
-    Args:
-        network: a network with one input.
-        data: an array (samples, steps, *shape), or an iterable of samples: arrays (steps, *shape), torch tensors, tonic
-            event arrays (with a bin width), or (sample, label) pairs as data sets give them. It is read as it is
-            needed; no more than `options.memory_limit` bytes are in memory at once.
-        labels: (samples,) classes, from 0.
-        backend: a name in `backends.BACKENDS`.
-        options: steps, memory, threads, binning of events.
-        progress: called with the number of samples done so far.
-
-    Returns:
-        Predictions, confusion, spikes and synaptic events per inference.
-
-    Raises:
-        NetworkError: the data or labels do not match the network.
+    data: an array (samples, steps, *shape), or an iterable of samples: arrays (steps, *shape), torch tensors, tonic
+    event arrays (with a bin width), or (sample, label) pairs. It is read as it is needed; no more than
+    `options.memory_limit` bytes are in memory at once. labels: (samples,) classes, from 0. progress: called with the
+    number of samples done. Raises NetworkError if data or labels do not match the network, which must have one input.
     """
     run = find_backend(backend)
     if len(network.inputs) != 1:

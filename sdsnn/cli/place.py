@@ -29,10 +29,9 @@ def place(
 
     Prints cores and memory, the limit that binds, what would help, and the same for the unpruned network.
     """
-    from sdsnn.deploy.placement.chip import chip_names, load_chip
+    from sdsnn.deploy.placement.chip import chip_names, load_chip, whole_chip_lines
     from sdsnn.deploy.placement.explain import explain
     from sdsnn.deploy.placement.text import placement_lines, placement_tables, placement_to_json
-    from sdsnn.deploy.placement.whole_chip import whole_chip_lines
     from sdsnn.deploy.report.core_picture import check_picture, save_placement_picture
     from sdsnn.deploy.report.run_data import read_for_placement
 

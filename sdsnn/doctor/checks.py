@@ -22,12 +22,8 @@ from .probe import Probe, probe
 class Finding(NamedTuple):
     """State of one part of the installation.
 
-    Attributes:
-        part: Name of the package or ability.
-        state: 'works'; 'missing' (required, not installed); 'broken' (installed, fails); 'absent' (optional).
-        detail: Version and what was seen.
-        costs: What does not work without the part.
-        command: Shell command that installs it, or ''.
+    state: 'works'; 'missing' (required, not installed); 'broken' (installed, fails); 'absent' (optional). costs: what
+    does not work without the part. command: installs it, or ''.
     """
 
     part: str
@@ -80,20 +76,20 @@ def check_packages() -> tuple[list[Finding], bool]:
     """Import every required package in another interpreter; also return whether torch sees a GPU."""
     ranges = requirements()
     probes = probe([PACKAGES[name][0] for name in ranges if version_of(name)])
-    findings = [_package(name, allowed, probes.get(PACKAGES[name][0])) for name, allowed in ranges.items()]
+    findings = [_package(name, versions, probes.get(PACKAGES[name][0])) for name, versions in ranges.items()]
     return findings, any(result.facts.get("gpu") for result in probes.values())
 
 
-def _package(name: str, allowed: SpecifierSet, result: Probe | None) -> Finding:
+def _package(name: str, versions: SpecifierSet, result: Probe | None) -> Finding:
     version, costs = version_of(name), PACKAGES[name][1]
-    command = f'{pip_command()} "{name}{allowed}"'
+    command = f'{pip_command()} "{name}{versions}"'
     if version is None or result is None:
         return Finding(name, "missing", "not installed", costs, command)
     if result.failure:
         reinstall = command.replace(" install ", " install --force-reinstall ")
         return Finding(name, "broken", f"{version}: {result.failure}", costs, reinstall)
-    if not allowed.contains(version, prereleases=True):
-        return Finding(name, "broken", f"expected {allowed}, got {version}", costs, command)
+    if not versions.contains(version, prereleases=True):
+        return Finding(name, "broken", f"expected {versions}, got {version}", costs, command)
     details = [version]
     if threads := result.facts.get("threads"):
         details.append(f"{threads} thread{'s' if threads > 1 else ''}")

@@ -66,10 +66,9 @@ def _machine() -> dict[str, Any]:
 
 
 def examine(progress: Callable[[str], None] = lambda stage: None) -> Diagnosis:
-    """Diagnose the installation in ten to twenty seconds: child processes import the packages and run Lava.
+    """Diagnose the installation in ten to twenty seconds; progress: called with the name of each stage.
 
-    Args:
-        progress: Called with the name of each stage when it begins.
+    Child processes import the packages and run Lava.
     """
     progress("importing the packages")
     findings, gpu = check_packages()

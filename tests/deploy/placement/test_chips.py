@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from sdsnn.deploy.placement.chip import RESOURCES, WHOLE_CHIP, chip_names, load_chip
+from sdsnn.deploy.placement.chip import (
+    RESOURCES,
+    WHOLE_CHIP,
+    chip_names,
+    load_chip,
+    whole_chip_amounts,
+    whole_chip_lines,
+)
 from sdsnn.deploy.placement.place import place
-from sdsnn.deploy.placement.whole_chip import whole_chip_amounts, whole_chip_lines
 from sdsnn_core.errors import ConfigError, FileError
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
 
