@@ -6,6 +6,7 @@ input, and the output that the chip gave is compared with it, bin by bin; both g
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -16,12 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.activity import Activity, prepare_inputs
-from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.errors import MissingDependency, UnsupportedNode
 from sdsnn_core.network import Network
 
-from .probe import require_extension
-
 TIMEOUT_S = 3600.0
+# What the run needs of the extension, by import name (Lava's own sources and lava-dl's tutorials use these names).
+EXTENSION = (
+    "lava.magma.compiler.subcompilers.nc.ncproc_compiler",
+    "lava.magma.core.model.c.model",
+    "lava.magma.core.model.nc.model",
+    "lava.proc.embedded_io.spike",
+    "lava.utils.loihi2_profiler",
+)
 
 
 def run_loihi2(
@@ -59,6 +66,32 @@ def run_loihi2(
         spikes={output: emitted} if record is None or output in record else {},
         measured={**merge_measured([probes for _, probes in runs]), **totals},
     )
+
+
+def missing_modules() -> list[str]:
+    """Return the modules of the extension that are missing; Lava itself must be importable."""
+    return [name for name in EXTENSION if not _importable(name)]
+
+
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:  # a parent package is missing
+        return False
+
+
+def require_extension() -> None:
+    """Raise MissingDependency with one message: what is missing, how people get it, what runs here instead."""
+    from sdsnn_core.lava.compat import ensure_lava
+
+    ensure_lava()
+    if missing := missing_modules():
+        raise MissingDependency(
+            f"Loihi 2: Intel's Lava extension is not installed (missing {', '.join(missing)}). It is not public: "
+            "members of Intel's Neuromorphic Research Community get it (intel-nrc.org), and Lava was archived in "
+            "May 2026. The same spikes run here with --target engine or --target lava; `sdsnn export --bundle` "
+            "makes a folder for someone who has the chip"
+        )
 
 
 def check_supported(network: Network) -> None:

@@ -9,8 +9,7 @@ from ..energy.result import EnergyReport, Priced
 from ..placement.chip import RESOURCES
 from ..placement.explain import PlacementReport
 from ..placement.text import placement_lines
-from .charts import number_pair, ranges
-from .core_picture import core_labels, core_map, core_shares
+from .charts import core_labels, core_map, core_shares, number_pair, ranges
 from .parts import Cell, amount, columns, figure, joules, micro, missing, table
 from .run_data import RunData
 from .svg import legend

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from sdsnn.deploy.loihi2.probe import missing_modules
+from sdsnn.deploy.loihi2.target import missing_modules
 from sdsnn_core.files import version_of
 from sdsnn_core.lava.compat import pip_command
 

@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from typer.testing import CliRunner
 
 from sdsnn.cli.app import app
-from sdsnn.deploy.loihi2.probe import EXTENSION
+from sdsnn.deploy.loihi2.target import EXTENSION
 from sdsnn.doctor import checks as doctor_checks
 from sdsnn.doctor import diagnosis
 from sdsnn.doctor import lava as doctor_lava

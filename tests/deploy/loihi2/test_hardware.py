@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdsnn.deploy.loihi2.probe import EXTENSION, missing_modules
-from sdsnn.deploy.loihi2.target import check_supported, merge_measured
+from sdsnn.deploy.loihi2.target import EXTENSION, check_supported, merge_measured, missing_modules
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn_core import reference
 from sdsnn_core.errors import UnsupportedNode

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from sdsnn.cli.app import app
 from sdsnn.deploy.placement.place import place
-from sdsnn.deploy.report.core_picture import core_grid, core_map, core_shares, save_placement_picture
+from sdsnn.deploy.report.charts import core_grid, core_map, core_shares, save_placement_picture
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn_core.errors import FileError
 
