@@ -118,7 +118,7 @@ def test_messages(tmp_path) -> None:
         load_chip(bad)
     assert len(caught.value.problems) == 2
     assert "synapses.word_bits: expected a number greater than 0, got 0" in str(caught.value)
-    assert "limits.neurons.flavour" in str(caught.value)
+    assert "limits.neurons.flavour: unknown key; expected one of brochure, grade, note, source," in str(caught.value)
     bad.write_text(MINE.replace("[limits.neurons]", "[limits.speed]"))
     with pytest.raises(ConfigError, match=r"limits: expected neurons, .*, got speed"):
         load_chip(bad)
