@@ -91,10 +91,10 @@ def _plain_projection(
     dt: float,
 ) -> Projection:
     source, delay_node, weight_node, target = chain
-    part = (delay_node, weight_node)
+    part, ends = (delay_node, weight_node), (names[source], names[target])
     if graph.kinds[weight_node] == "Conv2d" and not _is_matrix(graph.nodes[weight_node], shapes[source]):
         return convolution_of(
             graph, names[source], names[target], part, shapes[source], dt, one_delay=None, groups=1, weight_exp=0
         )
     sizes = (int(np.prod(shapes[source])), int(np.prod(shapes[target])))
-    return synapses_of(graph, names[source], names[target], [part], sizes, dt, one_delay=None, weight_exp=0)
+    return synapses_of(graph, *ends, [part], sizes, dt, one_delay=None, weight_exp=0)

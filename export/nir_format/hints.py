@@ -93,42 +93,25 @@ def _projection_from_hints(
     source_shape, target_shape = (tuple(described[name]["shape"]) for name in (source, target))
     one_delay = entry["delays"] == "one"
     is_synapses = entry["kind"] == "Synapses"
+    form = {"one_delay": one_delay, "weight_exp": entry["weight_exp"]}
     if entry["kernel"]:
-        convolution = convolution_of(
-            graph,
-            source,
-            target,
-            parts[0],
-            source_shape,
-            dt,
-            one_delay=one_delay,
-            groups=entry["groups"],
-            weight_exp=entry["weight_exp"],
-        )
+        convolution = convolution_of(graph, source, target, parts[0], source_shape, dt, groups=entry["groups"], **form)
         if not is_synapses:
             return convolution
         synapses = convolution.synapses(source_shape)  # one to one, written as a 1 x 1 convolution
         return synapses if one_delay else replace(synapses, delay=np.broadcast_to(synapses.delay, synapses.pre.shape))
     sizes = (int(np.prod(source_shape)), int(np.prod(target_shape)))
-    synapses = synapses_of(graph, source, target, parts, sizes, dt, one_delay=one_delay, weight_exp=entry["weight_exp"])
+    synapses = synapses_of(graph, source, target, parts, sizes, dt, **form)
     if is_synapses:
         return synapses
     # A convolution that had to be written as a matrix: it is one still if the matrix is the one it stands for.
     own = graph.nodes[parts[0][1]].metadata[METADATA_KEY]
-    convolution = Convolution(
-        source,
-        target,
-        own["kernel"],
-        entry["stride"],
-        entry["padding"],
-        entry["dilation"],
-        entry["groups"],
-        own["delay"].reshape(-1)[0] if one_delay else own["delay"],
-        entry["weight_exp"],
-    )
-    made = convolution.synapses(source_shape)
-    same = made.weight_exp == synapses.weight_exp and all(
-        np.array_equal(getattr(made, key), getattr(synapses, key)) for key in ("pre", "post", "weight")
-    )
-    made_delay, found_delay = (np.broadcast_to(s.delay, s.weight.shape) for s in (made, synapses))
-    return convolution if same and np.array_equal(made_delay, found_delay) else synapses
+    window = {key: entry[key] for key in ("stride", "padding", "dilation", "groups")}
+    delay = own["delay"].reshape(-1)[0] if one_delay else own["delay"]
+    convolution = Convolution(source, target, own["kernel"], delay=delay, weight_exp=entry["weight_exp"], **window)
+    expanded = convolution.synapses(source_shape)
+    wanted, got = (np.broadcast_to(s.delay, s.weight.shape) for s in (expanded, synapses))
+    same = expanded.weight_exp == synapses.weight_exp and np.array_equal(wanted, got)
+    for key in ("pre", "post", "weight"):
+        same = same and np.array_equal(getattr(expanded, key), getattr(synapses, key))
+    return convolution if same else synapses

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from sdsnn_core.errors import MissingDependency
 from sdsnn_core.files import atomic_path
+from sdsnn_core.geometry import Window
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Projection, Shape, Synapses
 from sdsnn_core.rules import Rules
 
@@ -203,16 +204,7 @@ def _weight_node(nir: Any, plan: _Plan, projection: Projection, part: _Part, fir
     source: Shape = plan.shapes[projection.source]
     scale = np.float32(2.0**projection.weight_exp / WEIGHT_SCALE)
     if (kernel := plan.kernel(projection)) is not None:
-        weight = _ungrouped(kernel) * scale
-        return nir.Conv2d(
-            input_shape=source[1:],
-            weight=weight,
-            stride=kernel.stride,
-            padding=kernel.padding,
-            dilation=kernel.dilation,
-            groups=1,
-            bias=np.zeros(weight.shape[0], np.float32),
-        )
+        return _conv2d(nir, source, _ungrouped(kernel) * scale, kernel.window, {})
     synapses = plan.synapses(projection)
     if plan.is_scale(synapses):
         return nir.Scale(scale=(synapses.weight * scale).reshape(source))
@@ -220,23 +212,18 @@ def _weight_node(nir: Any, plan: _Plan, projection: Projection, part: _Part, fir
     n_post = plan.network.size_of(projection.target)
     matrix = np.zeros((n_post, plan.network.size_of(projection.source)), np.float32)
     matrix[synapses.post[chosen], synapses.pre[chosen]] = synapses.weight[chosen] * scale
-    bias = np.zeros(n_post, np.float32)
     # The kernel behind a convolution that had to become a matrix; int16, so it does not weigh.
     metadata: dict[str, Any] = {}
     if isinstance(projection, Convolution) and first:
         metadata = {METADATA_KEY: {"kernel": np.array(projection.kernel), "delay": np.array(projection.delay, ndmin=1)}}
     if len(source) == 1:
-        return nir.Affine(weight=matrix, bias=bias, metadata=metadata)
-    return nir.Conv2d(
-        input_shape=source[1:],
-        weight=matrix.reshape(n_post, *source),
-        stride=(1, 1),
-        padding=(0, 0),
-        dilation=(1, 1),
-        groups=1,
-        bias=bias,
-        metadata=metadata,
-    )
+        return nir.Affine(weight=matrix, bias=np.zeros(n_post, np.float32), metadata=metadata)
+    return _conv2d(nir, source, matrix.reshape(n_post, *source), Window(), metadata)
+
+
+def _conv2d(nir: Any, source: Shape, weight: Any, window: Window, metadata: dict[str, Any]) -> Any:
+    settings = {**window._asdict(), "groups": 1, "bias": np.zeros(len(weight), np.float32), "metadata": metadata}
+    return nir.Conv2d(input_shape=source[1:], weight=weight, **settings)
 
 
 @NODES.of(Input)
