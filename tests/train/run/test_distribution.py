@@ -267,9 +267,7 @@ def test_mixed_precision_trains_and_evaluates_in_float32() -> None:
 
 
 def test_what_hardware_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(
-        ConfigError, match=r"hardware\.precision: got \"16\", input should be '32-true' or 'bf16-mixed'"
-    ):
+    with pytest.raises(ConfigError, match=r"hardware\.precision: expected '32-true' or 'bf16-mixed', got \"16\""):
         config('hardware.precision="16"')
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match=r"got 2 devices with accelerator 'cuda', torch sees 0 GPUs here"):

@@ -64,7 +64,7 @@ def test_check_and_verify_work_when_the_data_have_moved_and_export_names_them(
     certificate, _ = verify_file(folder.network_file, run=folder.path, lava=False)
     assert certificate.verified
     assert "slayer" in [comparison.backend for comparison in certificate.comparisons]
-    with pytest.raises(FileError, match=r"^data folder: .*data does not exist"):
+    with pytest.raises(FileError, match=r"^data folder: .*data, which does not exist"):
         export_run(folder, lava=False)
 
 
