@@ -9,18 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.arithmetic import before_decay, decay
+from sdsnn_core.arithmetic import before_decay, decay, saturate, wrap_current
 from sdsnn_core.errors import NetworkError
-from sdsnn_core.network import DELAY_MAX
+from sdsnn_core.network import BIAS_EXP_MAX, BIAS_MAX, DELAY_MAX, WEIGHT_EXP_MAX
 
 from .graph import FloatGraph
 from .nodes import FloatNeurons
 from .operators import Convolved, Floats, Matrix, Operator, matrix_of
 from .run import Trains, delayed, map_delays, simulate, start_steps
 from .scale import (
+    HIGHEST,
+    LOWEST,
     Arrival,
     Groups,
     IntegerNeurons,
+    after_bias,
     integer_drive,
     integer_neurons,
     integer_spikes,
@@ -50,9 +53,14 @@ class Plan:
         gain = np.abs(self.neurons.gain)
         return np.divide(self.scale[self.groups.of_neuron], gain, out=np.ones_like(gain), where=gain > 0)
 
+    def exponent(self) -> int:
+        """Return the smallest bias_exp that holds the constant drive of all neurons, or the largest there is."""
+        largest = np.abs(self.constant * self.per_neuron()).max(initial=0.0)
+        return next((e for e in range(BIAS_EXP_MAX) if largest <= BIAS_MAX << e), BIAS_EXP_MAX)
+
     def integers(self) -> IntegerNeurons:
         """Return the integer parameters, started so that `start` steps of bias lead to the float start."""
-        made = integer_neurons(self.neurons, self.constant, self.per_neuron())
+        made = integer_neurons(self.neurons, self.constant, self.per_neuron(), self.exponent())
         return made._replace(start=start_voltage(made, self.start))
 
 
@@ -108,11 +116,13 @@ def judge_of(plan: Plan, everything: Mapping[str, npt.NDArray[Any]], wanted: npt
 
 
 class IntegerDynamics:
-    """The integers that stand for a float graph, for `simulate`."""
+    """The chip's integers that stand for a float graph, for `simulate`: what reference.py says of the network."""
 
     def __init__(self, graph: FloatGraph, plans: Mapping[str, Plan]) -> None:
         self.neurons = {name: plan.integers() for name, plan in plans.items()}
         self.fires = {name: plan.neurons.fires for name, plan in plans.items()}
+        self.resting = {name: after_bias(self.neurons[name], plan.start) for name, plan in plans.items()}
+        self.settling = {name: settling_drive(graph, name, plan) for name, plan in plans.items()}
         self.operators = {}
         for plan in plans.values():
             for arrival in plan.arrivals:
@@ -121,9 +131,10 @@ class IntegerDynamics:
                 self.operators[arrival.name] = with_weights(arrival.operator, rounded.weights.astype(np.float64))
 
     def rest(self, name: str, n_samples: int) -> Any:
-        """Return current 0 and the voltage that neurons start from."""
-        start = self.neurons[name].start
-        return np.zeros((n_samples, start.size), np.int64), np.tile(start, (n_samples, 1))
+        """Return current 0, the voltage before the first step, and the drive that comes in that step alone."""
+        start = self.resting[name]
+        weights, exponent = self.settling[name]
+        return np.zeros((n_samples, start.size), np.int64), np.tile(start, (n_samples, 1)), weights << exponent
 
     def apply(self, key: str, spikes: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the sums of integer weights."""
@@ -134,12 +145,30 @@ class IntegerDynamics:
         return np.zeros(self.neurons[name].start.size, np.int64)
 
     def step(self, name: str, state: Any, drive: npt.NDArray[Any]) -> Any:
-        """Return one step of the chip's neuron; sums do not wrap here."""
-        neurons, (u, v) = self.neurons[name], state
-        u = decay(u, neurons.current_decay) + 64 * drive
-        v = decay(v, neurons.voltage_decay) + u + neurons.bias
+        """Return one step of the chip's neuron."""
+        neurons, (u, v, once) = self.neurons[name], state
+        u = wrap_current(decay(u, neurons.current_decay) + 64 * (drive + once))
+        v = saturate(decay(v, neurons.voltage_decay) + u + neurons.bias)
         spike = v > 64 * neurons.threshold if self.fires[name] else np.zeros(v.shape, bool)
-        return (u, np.where(spike, 0, v)), spike, v
+        return (u, np.where(spike, 0, v), 0), spike, v
+
+
+def settling_drive(graph: FloatGraph, name: str, plan: Plan) -> tuple[Ints, int]:
+    """Return the weights (size,) and their exponent by which the settling of a constant starts; zeros where none does.
+
+    After n steps a constant behind a leaky current has reached settled * (1 - (1 - a)^n). Its bias acts in full, so a
+    current of -settled * (1 - a) that decays by a has to be added in the first step.
+    """
+    neurons = plan.neurons
+    through = neurons.gain * graph.biases[name]
+    none = np.zeros(neurons.a.size, np.int64)
+    if not neurons.through_current or not 1 <= plan.start <= DELAY_MAX + 1:
+        return none, 0
+    settled = np.divide(through, neurons.a, out=np.zeros_like(through), where=neurons.a > 0)
+    wanted = -settled * (1 - neurons.a) * plan.per_neuron() / 64
+    largest = np.abs(wanted).max(initial=0.0)
+    exponent = next((e for e in range(WEIGHT_EXP_MAX) if largest <= HIGHEST << e), WEIGHT_EXP_MAX)
+    return np.clip(2 * np.rint(wanted / 2 ** (exponent + 1)), LOWEST, HIGHEST).astype(np.int64), exponent
 
 
 def keep_clips_that_pay(

@@ -15,15 +15,11 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core import reference
 from sdsnn_core.arithmetic import DECAY_UNITY
 from sdsnn_core.network import (
-    BIAS_EXP_MAX,
     BIAS_MAX,
-    DELAY_MAX,
     NEVER_FIRES,
     THRESHOLD_MAX,
-    WEIGHT_EXP_MAX,
     Convolution,
     Input,
     Network,
@@ -38,11 +34,9 @@ from sdsnn_core.nodes import legal_name
 from ..nir_format.dialect import smallest_form
 from .graph import FloatGraph
 from .operators import Convolved, Identity, Operator, matrix_of
-from .plan import Plan, judge_of, keep_clips_that_pay, plans_of, start_voltage
-from .run import Trains, float_run, framework_run, map_delays, start_steps
+from .plan import IntegerDynamics, Plan, judge_of, keep_clips_that_pay, plans_of, settling_drive
+from .run import Trains, float_run, framework_run, map_delays, simulate, start_steps
 from .scale import (
-    HIGHEST,
-    LOWEST,
     Arrival,
     integer_weights,
     search_scales,
@@ -122,16 +116,16 @@ def quantise(
         nodes[legal_name(name, {*nodes, *projections})] = Output(names[source], signal)  # type: ignore[arg-type]
     provenance = {"import": {"writer": graph.writer, "dt": graph.dt, "notes": list(graph.notes)}}
     network = Network(nodes, projections, graph.dt, provenance)
-    got = reference.run(network, {names[name]: np.asarray(x, np.uint8) for name, x in inputs.items()}).spikes
+    got, _ = simulate(graph, inputs, IntegerDynamics(graph, plans))
     wanted = _wanted(graph, inputs, trains)
     reports = tuple(
         NodeReport(
             names[name],
             plan.neurons.a.size,
             rate_float=float(wanted[name].mean()),
-            rate=float(got[names[name]].mean()),
-            silenced=int((wanted[name].any(axis=(0, 1)) & ~got[names[name]].any(axis=(0, 1))).sum()),
-            differing=float((wanted[name] != got[names[name]]).mean()),
+            rate=float(got[name].mean()),
+            silenced=int((wanted[name].any(axis=(0, 1)) & ~got[name].any(axis=(0, 1))).sum()),
+            differing=float((wanted[name] != got[name]).mean()),
             **costs[name],
         )
         for name, plan in plans.items()
@@ -209,15 +203,9 @@ def _population(plan: Plan) -> tuple[Population, dict[str, Any]]:
         positive = wanted > 0
         if positive.any():
             threshold_error = float(np.max(np.abs(threshold - wanted)[positive] / wanted[positive]))
-    constant = plan.constant * s
-    exponent = 0
-    while exponent < BIAS_EXP_MAX and np.abs(constant).max(initial=0.0) > BIAS_MAX << exponent:
-        exponent += 1
-    bias = np.clip(np.rint(constant / 2**exponent), -BIAS_MAX, BIAS_MAX).astype(np.int64)
+    constant, exponent = plan.constant * s, plan.exponent()
     saturated += int((np.abs(constant) > (BIAS_MAX + 0.5) * 2**exponent).sum())
-    start = start_voltage(
-        made._replace(bias=bias << exponent, start=np.rint(neurons.start * s).astype(np.int64)), plan.start
-    )
+    bias = made.bias >> exponent
     population = Population(
         neurons.shape,
         shaped(made.current_decay),
@@ -225,10 +213,10 @@ def _population(plan: Plan) -> tuple[Population, dict[str, Any]]:
         shaped(threshold),
         shaped(bias),
         exponent if bias.any() else 6,
-        shaped(np.clip(start, -(2**31) + 1, 2**31 - 1)),
+        shaped(np.clip(made.start, -(2**31) + 1, 2**31 - 1)),
     )
     notes = []
-    if plan.start and neurons.fires and (start > neurons.threshold * s).any():
+    if plan.start and neurons.fires and (made.start > neurons.threshold * s).any():
         notes.append("a negative bias needs a start above the threshold: the first steps differ")
     elif plan.start and (neurons.b >= 1).any() and (bias > 0).any():
         notes.append("with a voltage decay of 1 a bias acts before the first input")
@@ -285,28 +273,16 @@ def _settling(
     nodes: dict[str, Node],
     projections: dict[str, Projection],
 ) -> list[str]:
-    """Add the neuron that starts the settling of a constant behind a leaky current: it spikes once, in step 0.
-
-    After n steps the constant has reached settled * (1 - (1 - a)^n); its bias acts in full, less a current of
-    -settled * (1 - a) that decays by a.
-    """
+    """Add the neuron that starts the settling of a constant behind a leaky current: it spikes once, in step 0."""
     neurons = plan.neurons
     through = neurons.gain * graph.biases[name]
     if not (neurons.through_current and through.any()):
         return []
     if (through[neurons.a == 0] != 0).any():
         return ["a bias behind a current without a leak grows without end, which is left out"]
-    wanted = -through / neurons.a * (1 - neurons.a) * plan.per_neuron() / 64
-    if not wanted.any():
-        return []
-    if not 1 <= plan.start <= DELAY_MAX + 1:
-        return ["a bias that passes the current acts at once instead of settling"]
-    exponent = 0
-    while exponent < WEIGHT_EXP_MAX and np.abs(wanted).max() > HIGHEST << exponent:
-        exponent += 1
-    weights = np.clip(2 * np.rint(wanted / 2 ** (exponent + 1)), LOWEST, HIGHEST).astype(np.int64)
+    weights, exponent = settling_drive(graph, name, plan)
     if not weights.any():
-        return []
+        return [] if (neurons.a == 1).all() else ["a bias that passes the current acts at once instead of settling"]
     starter = legal_name(f"{name}.start", {*nodes, *projections, *names.values()})
     one = np.ones((), np.int64)
     nodes[starter] = Population((1,), one * DECAY_UNITY, one * 0, one * 0, initial_voltage=one * 64)

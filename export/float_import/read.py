@@ -6,6 +6,7 @@ Before anything is rounded, the maps that the file was read as are compared with
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -31,6 +32,7 @@ from .run import float_run, start_steps
 RANDOM_SAMPLES: Final = 4
 RANDOM_STEPS: Final = 64
 RANDOM_RATES: Final = (0.1, 0.2, 0.4, 0.8, 1.0)  # the first at which something spikes
+RANDOM_BINS: Final = 2**22  # (neuron, step) bins of random input that a large network is run on at most
 ORACLE_SAMPLES, ORACLE_STEPS = 2, 24  # beyond the steps that the deepest neurons start late
 
 
@@ -163,14 +165,17 @@ def _imported(graph: FloatGraph, result: Quantised, data: str, checked: int, pro
 def _random(graph: FloatGraph, seed: int, largest: int) -> tuple[dict[str, npt.NDArray[np.uint8]], str]:
     """Return random input and its description, at the lowest rate at which all neurons that can spike in it do."""
     best: tuple[int, dict[str, npt.NDArray[np.uint8]], float] | None = None
-    steps = RANDOM_STEPS + max(start_steps(graph).values(), default=0)
+    size = sum(math.prod(graph.shape_of(name)) for name in (*graph.inputs, *graph.neurons))
+    few = max(1, min(RANDOM_SAMPLES * RANDOM_STEPS, RANDOM_BINS // size))  # steps of all samples together
+    samples = max(1, min(RANDOM_SAMPLES, few // 16))
+    steps = max(16, min(RANDOM_STEPS, few // samples)) + max(start_steps(graph).values(), default=0)
     for rate in RANDOM_RATES:
         rng = np.random.default_rng(seed)
         inputs = {}
         for name, shape in graph.inputs.items():
-            size = (RANDOM_SAMPLES, steps, int(np.prod(shape)))
-            spikes = (rng.random(size) < rate).astype(np.uint8)
-            inputs[name] = spikes if largest == 1 else spikes * rng.integers(1, largest + 1, size).astype(np.uint8)
+            form = (samples, steps, int(np.prod(shape)))
+            spikes = (rng.random(form) < rate).astype(np.uint8)
+            inputs[name] = spikes if largest == 1 else spikes * rng.integers(1, largest + 1, form).astype(np.uint8)
         trains, _ = float_run(graph, inputs)
         active = sum(bool(train.any()) for name, train in trains.items() if graph.neurons[name].fires)
         if best is None or active > best[0]:

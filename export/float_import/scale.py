@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from sdsnn_core.arithmetic import DECAY_UNITY, decay
-from sdsnn_core.network import THRESHOLD_MAX
+from sdsnn_core.arithmetic import DECAY_UNITY, decay, saturate
+from sdsnn_core.network import BIAS_MAX, THRESHOLD_MAX
 
 from .nodes import FloatNeurons
 from .operators import Convolved, Floats, Identity, Matrix, Operator, matrix_of
@@ -203,15 +203,25 @@ class IntegerNeurons(NamedTuple):
     start: npt.NDArray[np.int64]
 
 
-def integer_neurons(neurons: FloatNeurons, constant: Floats, s: Floats) -> IntegerNeurons:
+def integer_neurons(neurons: FloatNeurons, constant: Floats, s: Floats, exponent: int) -> IntegerNeurons:
     """Return the integers of neurons with `s` (size,) state units per unit. constant: float drive of every step."""
+    bias = np.clip(np.rint(constant * s / 2**exponent), -BIAS_MAX, BIAS_MAX).astype(np.int64)
     return IntegerNeurons(
         np.rint(DECAY_UNITY * neurons.a).astype(np.int64),
         np.rint(DECAY_UNITY * neurons.b).astype(np.int64),
         np.clip(np.rint(neurons.threshold * s / 64), 0, THRESHOLD_MAX).astype(np.int64),
-        np.rint(constant * s).astype(np.int64),
+        bias << exponent,
         np.rint(neurons.start * s).astype(np.int64),
     )
+
+
+def after_bias(neurons: IntegerNeurons, steps: int) -> npt.NDArray[np.int64]:
+    """Return the voltages (size,) after `steps` steps from the start in which a bias alone acts."""
+    v = neurons.start
+    for _ in range(steps):
+        v = saturate(decay(v, neurons.voltage_decay) + neurons.bias)
+        v = np.where(v > 64 * neurons.threshold, 0, v)
+    return v
 
 
 def integer_spikes(neurons: IntegerNeurons, drive: npt.NDArray[np.int64], first: int) -> npt.NDArray[np.uint8]:
@@ -219,7 +229,7 @@ def integer_spikes(neurons: IntegerNeurons, drive: npt.NDArray[np.int64], first:
     n_samples, n_steps, size = drive.shape
     spikes = np.zeros(drive.shape, np.uint8)
     u = np.zeros((n_samples, size), np.int64)
-    v = np.tile(neurons.start, (n_samples, 1))
+    v = np.tile(after_bias(neurons, first), (n_samples, 1))
     for t in range(first, n_steps):
         u = decay(u, neurons.current_decay) + 64 * drive[:, t]
         v = decay(v, neurons.voltage_decay) + u + neurons.bias

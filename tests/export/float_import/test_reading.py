@@ -16,8 +16,10 @@ from sdsnn.export.float_import.file import read_float_file
 from sdsnn.export.float_import.graph import FloatGraph, read_graph
 from sdsnn.export.float_import.operators import Convolved
 from sdsnn.export.float_import.oracle import refuse_misreading
+from sdsnn.export.float_import.quantise import quantise
 from sdsnn.export.float_import.read import import_file
 from sdsnn.export.float_import.run import float_run
+from sdsnn_core import reference
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError
 from sdsnn_core.network import Convolution, Synapses
 
@@ -101,6 +103,21 @@ def test_random_graphs_are_read_as_nir_defines_them(rng: Rng) -> None:
         spiked += sum(int(train.sum()) for train in float_run(read, inputs)[0].values())
     assert bins > 20_000
     assert spiked > 2_000
+
+
+def test_the_report_tells_the_spikes_of_the_network(rng: Rng) -> None:
+    """Rates in integers are computed on operators; reference.py on the network that is returned says the same."""
+    spiked = 0
+    for _ in range(25):
+        read = read_graph(random_graph(rng), DT)
+        inputs = spikes(rng, read, steps=30)
+        for calibrate in (False, True):
+            made = quantise(read, inputs, calibrate=calibrate)
+            got = reference.run(made.network, inputs).spikes
+            for report in made.reports:
+                assert report.rate == pytest.approx(float(got[report.name].mean()), abs=1e-12)
+                spiked += report.rate > 0
+    assert spiked > 40
 
 
 def test_a_misreading_is_refused(rng: Rng) -> None:
@@ -254,6 +271,12 @@ def test_a_bias_behind_a_current_settles_as_in_floats(tmp_path: Path, rng: Rng) 
     assert [report.rate_float > 0.005 for report in made.reports] == [True] * 3
     assert max(report.differing for report in made.reports) < 0.03
     assert {type(p) for p in made.network.projections.values()} == {Synapses}
+    assert any(name.endswith(".start") for name in made.network.populations)
+    x = (rng.random((2, 60, 6)) < 0.1).astype(np.uint8)
+    read = read_graph(read_float_file(tmp_path / "a.nir"), DT)
+    again = quantise(read, {"in": x}, calibrate=False)
+    got = reference.run(again.network, x).spikes
+    assert [r.rate for r in again.reports] == pytest.approx([float(got[r.name].mean()) for r in again.reports])
 
 
 def test_what_cannot_work_is_stopped_and_force_goes_on(tmp_path: Path, rng: Rng) -> None:
@@ -331,8 +354,6 @@ def test_fields_that_a_writer_may_leave_out(tmp_path: Path, rng: Rng) -> None:
 
 def test_an_input_that_goes_straight_to_an_output_is_relayed(tmp_path: Path, rng: Rng) -> None:
     made = import_file(write(tmp_path / "a.nir", graph({}, [("in", "out")], 3, 3)), DT)
-    from sdsnn_core import reference
-
     x = (rng.random((2, 20, 3)) < 0.4).astype(np.uint8)
     (population,) = made.network.populations
     got = reference.run(made.network, x).spikes[population]
