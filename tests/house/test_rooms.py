@@ -16,8 +16,6 @@ MOST_FILES = 15
 MOST_SIBLINGS = 2  # files of one folder whose names begin alike, up to the first underscore
 LIBRARY = [path for room in PACKAGES for path in (ROOT / room).rglob("*.py")]
 FOLDERS = sorted({path.parent for path in LIBRARY})
-# Still to be opened: folders with too many files.
-FOLDERS_LEFT: set[str] = {"deploy/placement"}
 
 
 def module_of(path: Path) -> str:
@@ -104,8 +102,7 @@ def test_no_circle_of_imports() -> None:
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.relative_to(ROOT).as_posix())
 def test_a_folder_is_small_and_no_list_by_prefix(folder: Path) -> None:
     names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
-    where = folder.relative_to(ROOT).as_posix()
-    assert len(names) <= MOST_FILES or where in FOLDERS_LEFT, f"{len(names)} files"
+    assert len(names) <= MOST_FILES, f"{len(names)} files"
     count = Counter(name.partition("_")[0] for name in names)
     many = {prefix for prefix, n in count.items() if n > MOST_SIBLINGS}
     assert not many, f"a folder of their own for {', '.join(sorted(many))}"
