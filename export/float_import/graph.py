@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.network import Shape
 
-from .conventions import WRITERS, recognised
+from .conventions import recognised
 from .file import FloatFile, FloatNode, float_file_of
 from .flatten import Edges, flattened, sources_of
 from .nodes import INTEGRATORS, KNOWN, LINEAR, NEURONS, FloatNeurons, linear_of, neurons_of
@@ -391,6 +391,3 @@ def _own_shape(node: FloatNode) -> Shape | None:
         return None
     largest: npt.NDArray[Any] = np.asarray(max(sizes, key=lambda shape: (int(np.prod(shape)), len(shape))))
     return _shape(tuple(int(n) for n in largest))
-
-
-__all__ = ["WRITERS", "FloatGraph", "LinearMap", "read_graph"]

@@ -201,6 +201,3 @@ def _given(graph: FloatGraph, path: Path, input_max: int | None) -> dict[str, np
         span = f"{whole.min():g}..{whole.max():g}" if whole.size else "no values"
         raise FileError(f"data {path}: expected whole numbers 0..{top}, got {span}")
     return {name: whole.astype(np.uint8)}
-
-
-__all__ = ["WRITERS", "Imported", "import_file"]
