@@ -49,7 +49,8 @@ class Simulation:
     predictions, labels: (samples,) int64, labels None without labels. confusion: (classes, classes) int64, true class
     by row, or None. spikes: node -> spikes per inference. events: projection -> synaptic operations per inference.
     steps: simulated steps of all samples together. seconds: of simulating, without compiling and reading data.
-    measured: what the probes of a chip measured.
+    measured: what the probes of a chip measured. silent: samples in which no neuron of the output spiked, which count
+    as class 0.
     """
 
     target: str
@@ -63,6 +64,7 @@ class Simulation:
     seconds: float
     network_sha256: str
     measured: Mapping[str, Any] = field(default_factory=dict)
+    silent: int = 0
 
     @property
     def accuracy(self) -> float | None:
@@ -80,6 +82,7 @@ class Simulation:
             "accuracy": self.accuracy,
             "confusion": None if self.confusion is None else self.confusion.tolist(),
             "predictions": self.predictions.tolist(),
+            "silent": self.silent,
             "spikes_per_inference": dict(self.spikes),
             "events_per_inference": dict(self.events),
             "synaptic_operations_per_inference": total,
@@ -134,10 +137,12 @@ def simulate_data(
     measured: list[Mapping[str, Any]] = []
     spikes = dict.fromkeys((*network.inputs, *network.populations), 0)
     events = dict.fromkeys(network.projections, 0)
-    done = steps = 0
+    done = steps = silent = 0
     begin = time.perf_counter()
     for activity in parts:
         predictions.append(predict(network, activity))
+        if output.signal == "spikes":
+            silent += int((activity.counts[output.source] == 0).all(axis=1).sum())
         done, steps = done + activity.n_samples, steps + activity.n_samples * activity.n_steps
         for name in spikes:
             spikes[name] += int(activity.counts[name].sum())
@@ -167,6 +172,7 @@ def simulate_data(
         seconds=seconds,
         network_sha256=network.digest(),
         measured=merge_measured(measured),
+        silent=silent,
     )
 
 

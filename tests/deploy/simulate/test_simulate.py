@@ -351,6 +351,19 @@ def test_library_messages(network: Network, spikes: np.ndarray, labels: np.ndarr
         read_network("network.onnx")
 
 
+def test_samples_without_a_spike_of_the_output_are_named(network: Network, spikes: np.ndarray, tmp_path: Path) -> None:
+    quiet = spikes.copy()
+    quiet[::2] = 0
+    result = simulate_data(network, quiet)
+    output = next(iter(network.outputs.values()))
+    counts = reference.run(network, quiet).counts[output.source]
+    assert result.silent == int((counts.sum(axis=1) == 0).sum()) > 0
+    write_nir(network, tmp_path / "network.nir")
+    np.save(tmp_path / "x.npy", quiet)
+    answer = CliRunner().invoke(app, ["simulate", str(tmp_path / "network.nir"), str(tmp_path / "x.npy")])
+    assert f"the output was silent in {result.silent} of {len(quiet)} samples" in answer.output
+
+
 def test_labels_beyond_the_outputs_are_refused(network: Network, spikes: np.ndarray, tmp_path: Path) -> None:
     message = "labels: expected 0 to 2, the neurons of the output, got 5"
     with pytest.raises(NetworkError, match=message):
