@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sdsnn_core.errors import FileError
 from sdsnn_core.network import Network
 
 
-def read_network(path: str | Path) -> Network:
+def read_network(path: str | Path, *, input_max: int | None = None) -> Network:
     """Read a network from a file, or from the run folder that holds it.
 
     Args:
         path: a .nir file of sdsnn, a netx .net file, or a run folder with network.nir.
+        input_max: largest value of an input bin, 1..255. A `.net` does not say whether its input is graded; None keeps
+            what the file says (1: binary spikes).
 
     Returns:
         The network, in Loihi's integers.
@@ -38,12 +41,17 @@ def read_network(path: str | Path) -> Network:
     if source.suffix == ".nir":
         from .nir_format.reader import read_nir
 
-        return read_nir(source)
-    if source.suffix == ".net":
+        network = read_nir(source)
+    elif source.suffix == ".net":
         from .netx.reader import read_netx
 
-        return read_netx(source)
-    raise FileError(f"network {source}: expected a file ending in .nir or .net, or a run folder, got {source.name}")
+        network = read_netx(source)
+    else:
+        raise FileError(f"network {source}: expected a file ending in .nir or .net, or a run folder, got {source.name}")
+    if input_max is None:
+        return network
+    graded = {name: replace(node, max_value=input_max) for name, node in network.inputs.items()}
+    return replace(network, nodes={**network.nodes, **graded})
 
 
 def write_network(network: Network, path: str | Path) -> Path:

@@ -30,6 +30,9 @@ def simulate(
     target: Annotated[str, typer.Option(help="Back end: engine, reference, nir, netx, lava or loihi2.")] = "engine",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps per sample. Default: those of the data.")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Use only the first N samples.")] = None,
+    input_max: Annotated[
+        int | None, typer.Option(min=1, max=255, help="Largest value of an input bin, for a .net that takes counts.")
+    ] = None,
     bin_width: Annotated[
         float | None, typer.Option(help="Events: duration of a step, in the unit of their times.")
     ] = None,
@@ -61,7 +64,7 @@ def simulate(
     options = Options(steps, memory * 2**20, threads, bin_width, _sensor(sensor))
     if data is None and not network.is_dir():
         raise FileError(f"data: expected {FORMS}, got none for {network}")
-    loaded = read_network(network)
+    loaded = read_network(network, input_max=input_max)
     opened = open_samples(network if data is None else data)
     total = len(opened) if samples is None else min(samples, len(opened))
     columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

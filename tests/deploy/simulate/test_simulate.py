@@ -20,7 +20,7 @@ from sdsnn.deploy.engine import Engine
 from sdsnn.deploy.simulate import backends
 from sdsnn.deploy.simulate.samples import open_samples
 from sdsnn.deploy.simulate.simulation import Options, predict, simulate_data
-from sdsnn.export.files import read_network
+from sdsnn.export.files import read_network, write_network
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.train.data.load import load_data
 from sdsnn.train.data.recordings import EVENT_TYPE
@@ -349,6 +349,23 @@ def test_library_messages(network: Network, spikes: np.ndarray, labels: np.ndarr
         simulate_data(two, spikes)
     with pytest.raises(FileError, match=r"ending in .nir or .net"):
         read_network("network.onnx")
+
+
+def test_a_net_takes_counts_where_that_is_asked_for(rng: np.random.Generator, tmp_path: Path) -> None:
+    """A .net does not say that its input is graded: 0..1 unless --input-max says more."""
+    nodes = {"in": Input((4,), 79), "out": Population((3,), 4096, 410, 900), "o": Output("out")}
+    weight = rng.integers(1, 60, (3, 4)) * 2
+    graded = Network(nodes, {"w": Synapses.from_dense("in", "out", weight)})
+    write_network(replace(graded, nodes={**nodes, "in": Input((4,))}), tmp_path / "a.net")
+    counts = rng.integers(0, 80, (5, 12, 4)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", counts)
+    command = ["simulate", str(tmp_path / "a.net"), str(tmp_path / "x.npy"), "--json"]
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 2
+    answer = CliRunner().invoke(app, [*command, "--input-max", "79"])
+    expected = reference.run(graded, counts)
+    assert json.loads(answer.output.splitlines()[-1])["predictions"] == predict(graded, expected).tolist()
+    assert expected.counts["out"].sum() > 0
 
 
 def test_samples_without_a_spike_of_the_output_are_named(network: Network, spikes: np.ndarray, tmp_path: Path) -> None:
