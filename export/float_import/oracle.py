@@ -18,7 +18,7 @@ from sdsnn_core.errors import NetworkError
 
 from .graph import FloatGraph
 from .nodes import NEURONS
-from .run import float_run, framework_run, map_delays, order_of, start_steps
+from .run import float_run, framework_run, late_maps, order_of, start_steps
 
 Values = npt.NDArray[np.float64]
 TIE = 1e-6  # of the threshold: closer than this, the order of additions in float64 may decide
@@ -164,7 +164,7 @@ def refuse_misreading(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]])
     inputs: name -> (samples, steps, size). Raises NetworkError naming the first set of neurons that differs: the file
     would be misread, which nothing behind this point could notice.
     """
-    if min((int(delay.min(initial=0)) for delay in map_delays(graph).values()), default=0) < 0:
+    if late_maps(graph):
         mapped, late = framework_run(graph, inputs), dict.fromkeys(graph.neurons, 0)
     else:
         (mapped, _), late = float_run(graph, inputs), start_steps(graph)

@@ -23,6 +23,7 @@ from .scale import (
     Arrival,
     Groups,
     IntegerNeurons,
+    Rounded,
     after_bias,
     integer_drive,
     integer_neurons,
@@ -43,6 +44,7 @@ class Plan:
     neurons: FloatNeurons
     arrivals: list[Arrival]
     groups: Groups
+    settled: Floats  # what the biases of the maps reach behind a leaky current, zeros where they act at once
     constant: Floats
     start: int
     unclipped: Floats = field(default_factory=lambda: np.zeros(0))
@@ -57,6 +59,11 @@ class Plan:
         """Return the smallest bias_exp that holds the constant drive of all neurons, or the largest there is."""
         largest = np.abs(self.constant * self.per_neuron()).max(initial=0.0)
         return next((e for e in range(BIAS_EXP_MAX) if largest <= BIAS_MAX << e), BIAS_EXP_MAX)
+
+    def rounded(self, arrival: Arrival) -> Rounded:
+        """Return the integer weights of a map into these neurons, and what rounding them did."""
+        scale = self.scale[self.groups.of_weights(arrival.operator)]
+        return integer_weights(weights_of(arrival.operator) * scale / 64)
 
     def integers(self) -> IntegerNeurons:
         """Return the integer parameters, started so that `start` steps of bias lead to the float start."""
@@ -75,14 +82,16 @@ def plans_of(graph: FloatGraph) -> dict[str, Plan]:
             if m.target == name
         ]
         through = neurons.gain * graph.biases[name]
-        settled = np.divide(through, neurons.a, out=np.zeros_like(through), where=neurons.a > 0)
+        settled = np.zeros_like(through)
+        if neurons.through_current:
+            np.divide(through, neurons.a, out=settled, where=neurons.a > 0)
         constant = neurons.bias + (settled if neurons.through_current else through)
-        plans[name] = Plan(neurons, arrivals, Groups(neurons, arrivals), constant, start[name])
+        plans[name] = Plan(neurons, arrivals, Groups(neurons, arrivals), settled, constant, start[name])
     return plans
 
 
 def _kept_small(operator: Operator, neurons: FloatNeurons) -> Operator:
-    """Return a convolution as single weights where its image is not the neurons' own or its scales would differ."""
+    """Return a convolution as single weights where its image is not the neurons' own."""
     if not isinstance(operator, Convolved):
         return operator
     if operator.out_shape == neurons.shape and len(operator.shape) == 3:
@@ -118,17 +127,16 @@ def judge_of(plan: Plan, everything: Mapping[str, npt.NDArray[Any]], wanted: npt
 class IntegerDynamics:
     """The chip's integers that stand for a float graph, for `simulate`: what reference.py says of the network."""
 
-    def __init__(self, graph: FloatGraph, plans: Mapping[str, Plan]) -> None:
+    def __init__(self, plans: Mapping[str, Plan]) -> None:
         self.neurons = {name: plan.integers() for name, plan in plans.items()}
         self.fires = {name: plan.neurons.fires for name, plan in plans.items()}
         self.resting = {name: after_bias(self.neurons[name], plan.start) for name, plan in plans.items()}
-        self.settling = {name: settling_drive(graph, name, plan) for name, plan in plans.items()}
+        self.settling = {name: settling_drive(plan) for name, plan in plans.items()}
         self.operators = {}
         for plan in plans.values():
             for arrival in plan.arrivals:
-                group = plan.groups.of_weights(arrival.operator)
-                rounded = integer_weights(weights_of(arrival.operator) * plan.scale[group] / 64)
-                self.operators[arrival.name] = with_weights(arrival.operator, rounded.weights.astype(np.float64))
+                weights = plan.rounded(arrival).weights.astype(np.float64)
+                self.operators[arrival.name] = with_weights(arrival.operator, weights)
 
     def rest(self, name: str, n_samples: int) -> Any:
         """Return current 0, the voltage before the first step, and the drive that comes in that step alone."""
@@ -153,19 +161,16 @@ class IntegerDynamics:
         return (u, np.where(spike, 0, v), 0), spike, v
 
 
-def settling_drive(graph: FloatGraph, name: str, plan: Plan) -> tuple[Ints, int]:
+def settling_drive(plan: Plan) -> tuple[Ints, int]:
     """Return the weights (size,) and their exponent by which the settling of a constant starts; zeros where none does.
 
     After n steps a constant behind a leaky current has reached settled * (1 - (1 - a)^n). Its bias acts in full, so a
     current of -settled * (1 - a) that decays by a has to be added in the first step.
     """
     neurons = plan.neurons
-    through = neurons.gain * graph.biases[name]
-    none = np.zeros(neurons.a.size, np.int64)
-    if not neurons.through_current or not 1 <= plan.start <= DELAY_MAX + 1:
-        return none, 0
-    settled = np.divide(through, neurons.a, out=np.zeros_like(through), where=neurons.a > 0)
-    wanted = -settled * (1 - neurons.a) * plan.per_neuron() / 64
+    if not 1 <= plan.start <= DELAY_MAX + 1:
+        return np.zeros(neurons.a.size, np.int64), 0
+    wanted = -plan.settled * (1 - neurons.a) * plan.per_neuron() / 64
     largest = np.abs(wanted).max(initial=0.0)
     exponent = next((e for e in range(WEIGHT_EXP_MAX) if largest <= HIGHEST << e), WEIGHT_EXP_MAX)
     return np.clip(2 * np.rint(wanted / 2 ** (exponent + 1)), LOWEST, HIGHEST).astype(np.int64), exponent
@@ -182,7 +187,7 @@ def keep_clips_that_pay(
     sources = list(dict.fromkeys(graph.outputs.values()))
 
     def cost() -> float:
-        spikes, states = simulate(graph, inputs, IntegerDynamics(graph, plans))
+        spikes, states = simulate(graph, inputs, IntegerDynamics(plans))
         total = 0.0
         for source in sources:
             if graph.neurons[source].fires:

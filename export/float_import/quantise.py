@@ -33,12 +33,11 @@ from sdsnn_core.nodes import legal_name
 
 from ..nir_format.dialect import smallest_form
 from .graph import FloatGraph
-from .operators import Convolved, Identity, Operator, matrix_of
+from .operators import Convolved, Identity, Matrix, matrix_of
 from .plan import IntegerDynamics, Plan, judge_of, keep_clips_that_pay, plans_of, settling_drive
-from .run import Trains, float_run, framework_run, map_delays, simulate, start_steps
+from .run import Trains, float_run, framework_run, late_maps, simulate, start_steps
 from .scale import (
     Arrival,
-    integer_weights,
     search_scales,
     weights_of,
     with_weights,
@@ -116,7 +115,7 @@ def quantise(
         nodes[legal_name(name, {*nodes, *projections})] = Output(names[source], signal)  # type: ignore[arg-type]
     provenance = {"import": {"writer": graph.writer, "dt": graph.dt, "notes": list(graph.notes)}}
     network = Network(nodes, projections, graph.dt, provenance)
-    got, _ = simulate(graph, inputs, IntegerDynamics(graph, plans))
+    got, _ = simulate(graph, inputs, IntegerDynamics(plans))
     wanted = _wanted(graph, inputs, trains)
     reports = tuple(
         NodeReport(
@@ -135,7 +134,7 @@ def quantise(
 
 def _wanted(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]], trains: Trains) -> Trains:
     """Return the float graph's spikes at a Network's steps, without the lateness of feedback over several layers."""
-    if min((int(delay.min(initial=0)) for delay in map_delays(graph).values()), default=0) >= 0:
+    if not late_maps(graph):
         return trains
     own, start = framework_run(graph, inputs), start_steps(graph)
     shifted = {name: np.zeros_like(train) for name, train in own.items()}
@@ -153,6 +152,7 @@ def _built(
     }
     projections: dict[str, Projection] = {}
     costs: dict[str, dict[str, Any]] = {}
+    late = late_maps(graph)
     for name, plan in plans.items():
         nodes[names[name]], cost = _population(plan)
         for arrival in plan.arrivals:
@@ -163,17 +163,11 @@ def _built(
             cost["weights"] += n_weights
             cost["weight_error"] = max(cost["weight_error"], rounded.error)
         cost["notes"] += _settling(graph, name, plan, names, nodes, projections)
-        if (map_delays_of(graph, plan) < 0).any():
+        if any(arrival.name in late for arrival in plan.arrivals):
             cost["notes"].append("feedback over several layers comes later than in its framework")
         cost["notes"] = tuple(dict.fromkeys(cost["notes"]))
         costs[name] = cost
     return nodes, projections, costs
-
-
-def map_delays_of(graph: FloatGraph, plan: Plan) -> Ints:
-    """Return the delays of the maps into a population as they would have to be, which may be negative."""
-    every = map_delays(graph)
-    return np.concatenate([every[arrival.name] for arrival in plan.arrivals] or [np.zeros(0, np.int64)])
 
 
 def _names(graph: FloatGraph) -> dict[str, str]:
@@ -238,12 +232,10 @@ def _projection(
 ) -> tuple[Projection, Any, int]:
     """Return the projection of a map, what rounding its weights did, and how many weights it had."""
     operator, delay = arrival.operator, arrival.delay
-    weights = weights_of(operator)
-    rounded = integer_weights(weights * plan.scale[plan.groups.of_weights(operator)] / 64)
-    n_weights = int(np.count_nonzero(weights))
+    rounded, n_weights = plan.rounded(arrival), int(np.count_nonzero(weights_of(operator)))
     shape = graph.shape_of(arrival.source)
     by_channel = delay.reshape(shape[0], -1)
-    if len(shape) == 3 and (by_channel == by_channel[:, :1]).all() and not _sparse(operator):
+    if len(shape) == 3 and (by_channel == by_channel[:, :1]).all() and not isinstance(operator, Matrix):
         late = by_channel[:, 0] if (delay != delay[0]).any() else np.asarray(delay[0])
         if isinstance(operator, Convolved) and operator.shape == shape:
             kernel = rounded.weights.reshape(operator.kernel.shape)
@@ -261,10 +253,6 @@ def _projection(
     return Synapses(source, target, matrix.col[order], matrix.row[order], values, one), rounded, n_weights
 
 
-def _sparse(operator: Operator) -> bool:
-    return not isinstance(operator, Convolved | Identity)
-
-
 def _settling(
     graph: FloatGraph,
     name: str,
@@ -280,7 +268,7 @@ def _settling(
         return []
     if (through[neurons.a == 0] != 0).any():
         return ["a bias behind a current without a leak grows without end, which is left out"]
-    weights, exponent = settling_drive(graph, name, plan)
+    weights, exponent = settling_drive(plan)
     if not weights.any():
         return [] if (neurons.a == 1).all() else ["a bias that passes the current acts at once instead of settling"]
     starter = legal_name(f"{name}.start", {*nodes, *projections, *names.values()})

@@ -122,6 +122,11 @@ class FloatDynamics:
         return (u, np.where(spike, 0.0, v)), spike, v
 
 
+def late_maps(graph: FloatGraph) -> set[str]:
+    """Return the maps whose spikes come later than in their framework: feedback over several layers."""
+    return {name for name, delay in map_delays(graph).items() if delay.min(initial=0) < 0}
+
+
 def float_run(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> tuple[Trains, dict[str, Floats]]:
     """Simulate in floats; neurons that start n steps late start in step n, when the first spikes can reach them.
 
