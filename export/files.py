@@ -25,7 +25,7 @@ def read_network(path: str | Path, *, input_max: int | None = None) -> Network:
         UnsupportedNode: the file holds a node that has no rule here.
         NetworkError: the file describes a network that cannot exist.
 
-    Example:
+    Examples:
         >>> import sdsnn
         >>> nodes = {"in": sdsnn.Input((2,)), "out": sdsnn.Population((1,), 4096, 410, 64), "o": sdsnn.Output("out")}
         >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "out", [0, 1], [0, 0], [60, 80])})
@@ -69,7 +69,7 @@ def write_network(network: Network, path: str | Path) -> Path:
         UnsupportedNode: the format has no place for a node or projection of this network.
         NetworkError: the format cannot hold a value of this network.
 
-    Example:
+    Examples:
         >>> import sdsnn
         >>> nodes = {"in": sdsnn.Input((1,)), "a": sdsnn.Population((1,), 4096, 410, 64), "out": sdsnn.Output("a")}
         >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "a", [0], [0], [80])})

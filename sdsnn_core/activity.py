@@ -37,7 +37,7 @@ class Activity:
         voltage: As `current`; the voltage after reset, as Lava's probes show it.
         measured: What the probes of a chip measured: probe -> means per sample; a total, where it is an integer.
 
-    Example:
+    Examples:
         >>> counts = {"a": np.array([[3, 1]])}
         >>> Activity(10, 1, counts, {}, {"w": np.full((1, 10), 2)}).synaptic_operations()
         20.0

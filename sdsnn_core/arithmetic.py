@@ -23,7 +23,7 @@ def decay(state: Ints, rate: Ints) -> Ints:
 def before_decay(state: npt.NDArray[np.integer], rate: npt.NDArray[np.integer]) -> Ints:
     """Return the smallest state that decays to exactly `state`; 0 where the rate is 4096, which keeps nothing.
 
-    Example:
+    Examples:
         >>> before_decay(np.array([-100]), np.array([410]))
         array([-112])
         >>> decay(np.array([-112]), np.array([410]))

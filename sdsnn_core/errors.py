@@ -53,7 +53,7 @@ def one_line(error: BaseException) -> str:
     Returns:
         The message with every run of white space as one space, or the name of the type where the message is empty.
 
-    Example:
+    Examples:
         >>> one_line(ValueError("bad   value"))
         'bad value'
     """

@@ -66,7 +66,7 @@ class Network:
     Raises:
         NetworkError: The network cannot exist; the message names the node or projection at fault.
 
-    Example:
+    Examples:
         >>> nodes = {"input": Input((2,)), "a": Population((1,), 4096, 2048, 15), "output": Output("a")}
         >>> network = Network(nodes, {"w": Synapses.from_dense("input", "a", [[10, -4]])})
         >>> network.size_of("output"), network.n_synapses()

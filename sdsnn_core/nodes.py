@@ -81,7 +81,7 @@ class Input:
     Raises:
         NetworkError: A value outside its range.
 
-    Example:
+    Examples:
         >>> Input((2, 34, 34)).size
         2312
     """
@@ -121,7 +121,7 @@ class Population:
     Raises:
         NetworkError: A value outside its range, or of a shape that does not fit.
 
-    Example:
+    Examples:
         >>> Population((3,), current_decay=4096, voltage_decay=128, threshold=[80, 90, 80]).per_neuron("threshold")
         array([80, 90, 80])
     """
@@ -179,7 +179,7 @@ class Output:
     Raises:
         NetworkError: Another signal.
 
-    Example:
+    Examples:
         >>> Output("readout", "voltage").signal
         'voltage'
     """

@@ -31,7 +31,7 @@ class Synapses:
     Raises:
         NetworkError: A value outside its range, lengths that differ, or synapses out of order.
 
-    Example:
+    Examples:
         >>> synapses = Synapses.from_dense("input", "a", [[10, 0], [-4, 6]])
         >>> synapses.pre, synapses.post, synapses.weight
         (array([0, 0, 1], dtype=int32), array([0, 1, 1], dtype=int32), array([10, -4,  6], dtype=int16))
@@ -127,7 +127,7 @@ class Convolution:
     Raises:
         NetworkError: A value outside its range, or groups that do not divide the channels.
 
-    Example:
+    Examples:
         >>> convolution = Convolution("input", "a", np.ones((4, 2, 3, 3), int), stride=(2, 2))
         >>> convolution.output_shape((2, 9, 9)), convolution.synapses((2, 9, 9)).n_weights
         ((4, 4, 4), 1152)

@@ -104,7 +104,7 @@ def run(
     Raises:
         NetworkError: The data do not match the network.
 
-    Example:
+    Examples:
         >>> from sdsnn_core.network import Input, Output
         >>> nodes = {"input": Input((1,)), "a": Population((1,), 4096, 2048, 15), "output": Output("a")}
         >>> network = Network(nodes, {"w": Synapses.from_dense("input", "a", [[10]])})

@@ -47,7 +47,7 @@ class _Room(ModuleType):
             ConfigError: unknown keys or bad values of the configuration, all together.
             FileError: the configuration or the data are missing, or the folder is not empty.
 
-        Example:
+        Examples:
             >>> import sdsnn
             >>> small = ["optimiser.epochs=1", "model.hidden=[8]", "data.n_steps=4", "threads=1"]
             >>> result = sdsnn.train("digits", "runs/example", settings=small)

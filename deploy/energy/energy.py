@@ -47,7 +47,7 @@ def price(
     Raises:
         NetworkError: `activity` is not of `network`, or `unpruned` does not fit it.
 
-    Example:
+    Examples:
         >>> import numpy as np, sdsnn
         >>> nodes = {"in": sdsnn.Input((4,)), "a": sdsnn.Population((3,), 4096, 410, 64), "out": sdsnn.Output("a")}
         >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses.from_dense("in", "a", np.full((3, 4), 20))})

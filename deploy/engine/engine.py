@@ -44,7 +44,7 @@ class Engine:
     Raises:
         NetworkError: the layout has another name.
 
-    Example:
+    Examples:
         ```python
         engine = Engine(network)
         activity = engine.run(spikes, record="counts")

@@ -55,7 +55,7 @@ def place(network: Network, chip: str | Chip = "loihi2", *, tight_bound: bool = 
         ConfigError: the chip's file is wrong.
         NetworkError: only limits of the whole chip are known.
 
-    Example:
+    Examples:
         >>> import numpy as np, sdsnn
         >>> nodes = {"in": sdsnn.Input((4,)), "a": sdsnn.Population((3,), 4096, 410, 64), "out": sdsnn.Output("a")}
         >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses.from_dense("in", "a", np.full((3, 4), 20))})

@@ -42,7 +42,7 @@ def make_report(run: str | Path, *, chip: str | Chip = "loihi2", samples: int | 
     Raises:
         FileError: the run cannot be read.
 
-    Example:
+    Examples:
         >>> import pathlib, sdsnn
         >>> folder = pathlib.Path("example")
         >>> folder.mkdir()

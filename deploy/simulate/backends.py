@@ -59,7 +59,7 @@ def simulate(
         MissingDependency: the back end needs a package that is not installed.
         BackendError: the back end failed.
 
-    Example:
+    Examples:
         >>> import numpy as np, sdsnn
         >>> nodes = {"in": sdsnn.Input((2,)), "a": sdsnn.Population((1,), 4096, 410, 64), "out": sdsnn.Output("a")}
         >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "a", [0, 1], [0, 0], [60, 80])})
@@ -87,7 +87,7 @@ def verify(
     Raises:
         NetworkError: the spikes do not match the network, or there is no such back end.
 
-    Example:
+    Examples:
         >>> import numpy as np, sdsnn
         >>> nodes = {"in": sdsnn.Input((2,)), "a": sdsnn.Population((1,), 4096, 410, 64), "out": sdsnn.Output("a")}
         >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "a", [0, 1], [0, 0], [60, 80])})

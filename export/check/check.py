@@ -36,7 +36,7 @@ def check_path(path: Path) -> list[Finding]:
     Raises:
         FileError: The path is none of these, or the file is damaged.
 
-    Example:
+    Examples:
         >>> for finding in check_path(Path("network.nir")):  # doctest: +SKIP
         ...     print(finding)
     """
@@ -110,7 +110,7 @@ def check(subject: Network | str | Path) -> list[Finding]:
     Raises:
         FileError: the path is none of these, or the file is damaged.
 
-    Example:
+    Examples:
         >>> import sdsnn
         >>> nodes = {"in": sdsnn.Input((1,)), "a": sdsnn.Population((1,), 4096, 410, 640), "out": sdsnn.Output("a")}
         >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "a", [0], [0], [2])})

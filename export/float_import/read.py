@@ -99,7 +99,7 @@ def import_file(
     Raises:
         FileError, NetworkError, UnsupportedNode: one line that names file and node.
 
-    Example:
+    Examples:
         >>> made = import_file(Path("theirs.nir"), 1e-4)  # doctest: +SKIP
         >>> made.network, made.reports[0].differing  # doctest: +SKIP
     """

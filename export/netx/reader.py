@@ -48,7 +48,7 @@ def read_netx(path: str | Path) -> Network:
         UnsupportedNode: A layer that netx does not run as it is written; see docs/traps.md.
         NetworkError: Values that no Network can hold.
 
-    Example:
+    Examples:
         >>> network = read_netx("network.net")  # doctest: +SKIP
     """
     with open_netx(Path(path)) as file:

@@ -94,7 +94,7 @@ def write_netx(network: Network, path: str | Path, *, loader: Loader = "netx") -
         NetworkError: netx would run other weights or biases.
         FileError: The file cannot be written.
 
-    Example:
+    Examples:
         >>> write_netx(network, "network.net")  # doctest: +SKIP
     """
     import h5py

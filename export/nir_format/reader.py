@@ -38,7 +38,7 @@ def read_nir(path: str | Path, *, dt: float | None = None, metadata: bool = True
         UnsupportedNode: A node without an integer meaning.
         NetworkError: Values that stand for no integer (`sdsnn import` quantises them), or no `dt`.
 
-    Example:
+    Examples:
         >>> network = read_nir("network.nir")  # doctest: +SKIP
     """
     with open_hdf5(Path(path), "a NIR graph (.nir)") as file:

@@ -291,7 +291,7 @@ def write_nir(network: Network, path: str | Path, *, dt: float = PORTABLE_DT, ma
         FileError: The file cannot be written.
         MissingDependency: nir is not installed.
 
-    Example:
+    Examples:
         >>> write_nir(network, "network.nir")  # doctest: +SKIP
     """
     import h5py

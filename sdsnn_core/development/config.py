@@ -67,7 +67,7 @@ class DevelopmentConfig:
     Raises:
         ConfigError: with every value that is out of range.
 
-    Example:
+    Examples:
         >>> DevelopmentConfig(target_sparsity=0.9).synapse_target
         0.9
     """

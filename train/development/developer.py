@@ -47,7 +47,7 @@ class Developer:
         UnsupportedNode: if the model contains a block that cannot develop, or one that takes no part in the pass.
         ConfigError: if the configuration asks for literal mode, which `LiteralDeveloper` implements.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from sdsnn.train.development.developer import Developer
         >>> from sdsnn.train.slayer.block_spikes import reset_state
@@ -115,7 +115,7 @@ class Developer:
             A context manager. It yields the tensors that hold the signed sums, one per weight tensor whose gradients
             are accumulated in this batch; several processes all-reduce them before the block ends.
 
-        Example:
+        Examples:
             with developer.accumulating():
                 for x, labels in micro_batches:
                     loss(model(x), labels).backward()

@@ -40,7 +40,7 @@ def fuse(model: torch.nn.Module) -> int:
     Returns:
         The number of neurons that changed.
 
-    Example:
+    Examples:
         >>> import sdsnn
         >>> from sdsnn_core.lava.compat import import_slayer
         >>> neuron = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1}
