@@ -64,7 +64,7 @@ def test_the_room_train_stays_a_package_that_can_be_called() -> None:
 @pytest.mark.parametrize("name", CALLED)
 def test_docstrings_have_arguments_results_and_an_example(name: str) -> None:
     text = inspect.getdoc(documented(name)) or ""
-    for heading in ("Args:", "Returns:", "Example:"):
+    for heading in ("Args:", "Returns:", "Examples:"):
         assert f"\n{heading}" in text, heading
 
 
