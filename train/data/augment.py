@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,21 +23,42 @@ Platt, "Best practices for convolutional neural networks" (2003); their strength
 KEYS = "data.shift, data.rotate, data.zoom and data.elastic"
 
 
-def varies(config: DataConfig) -> bool:
-    """Return whether the configuration varies where pixels are."""
-    return bool(config.shift or config.rotate or config.zoom or config.elastic)
+class Moves(NamedTuple):
+    """How far augmentation may move pixels.
+
+    Attributes:
+        shift: largest offset in pixels, in both directions.
+        rotate: largest angle in degrees.
+        zoom: largest relative change of height and of width.
+        elastic: root mean square of the elastic deformation, in pixels.
+    """
+
+    shift: int = 0
+    rotate: float = 0.0
+    zoom: float = 0.0
+    elastic: float = 0.0
+
+    @classmethod
+    def of(cls, config: DataConfig) -> Moves:
+        """Return the moves that a configuration asks for."""
+        return cls(config.shift, config.rotate, config.zoom, config.elastic)
 
 
-def vary(pictures: Pictures, config: DataConfig, rng: np.random.Generator) -> Pictures:
-    """Return every sample transformed: shift, rotate, zoom and elastic of the configuration.
+def vary(pictures: Pictures, moves: Moves, rng: np.random.Generator) -> Pictures:
+    """Return every sample transformed: shifted, rotated, zoomed and deformed.
 
-    pictures: (n, ..., height, width), of one sample all pictures alike. Offsets are whole pixels, uniform in both
-    directions; angles and sizes uniform; the rest smooth noise. Floats come back interpolated between four pixels,
-    integers (events) as those of the nearest pixel, so that spikes stay spikes. What leaves the picture is lost.
+    Args:
+        pictures: (n, ..., height, width); all pictures of one sample move alike.
+        moves: bounds of the random moves. Offsets are whole pixels; offsets, angles and sizes are uniform.
+        rng: draws the moves.
+
+    Returns:
+        The same shape and dtype. Floats are interpolated between four pixels; integers (events) come from the nearest
+        pixel, so that spikes stay spikes. What leaves the picture is lost.
     """
     height, width = pictures.shape[-2:]
     stacked = np.ascontiguousarray(pictures).reshape(len(pictures), -1, height, width)
-    where = _sources(len(pictures), height, width, config, rng)
+    where = _sources((len(pictures), height, width), moves, rng)
     result = np.zeros_like(stacked)
     _interpolate(stacked, where if stacked.dtype.kind == "f" else np.rint(where), result)
     return result.reshape(pictures.shape)
@@ -59,21 +80,22 @@ def _interpolate(pictures: Pictures, where: Places, result: Pictures) -> None:
                                 result[sample, picture, y, x] += share * pictures[sample, picture, row, column]
 
 
-def _sources(n: int, height: int, width: int, config: DataConfig, rng: np.random.Generator) -> Places:
+def _sources(size: tuple[int, int, int], moves: Moves, rng: np.random.Generator) -> Places:
     """Return (n, 2, height, width): from which row and column each pixel comes."""
-    offsets = rng.integers(-config.shift, config.shift + 1, (n, 2, 1, 1))
+    n, height, width = size
+    offsets = rng.integers(-moves.shift, moves.shift + 1, (n, 2, 1, 1))
     centre = np.array([(height - 1) / 2, (width - 1) / 2]).reshape(2, 1, 1)
     grid = np.indices((height, width)) - centre
     places = np.broadcast_to(grid, (n, *grid.shape))
-    if config.rotate or config.zoom:
-        angles = np.deg2rad(rng.uniform(-config.rotate, config.rotate, n))
-        sizes = 1 + rng.uniform(-config.zoom, config.zoom, (n, 2, 1, 1))
+    if moves.rotate or moves.zoom:
+        angles = np.deg2rad(rng.uniform(-moves.rotate, moves.rotate, n))
+        sizes = 1 + rng.uniform(-moves.zoom, moves.zoom, (n, 2, 1, 1))
         turn = np.array([[np.cos(angles), np.sin(angles)], [-np.sin(angles), np.cos(angles)]])
         places = np.einsum("ijn,jyx->niyx", turn, grid) / sizes
-    if config.elastic:
+    if moves.elastic:
         noise = rng.standard_normal((n, 2, height, width), dtype=np.float32)
         bent = gaussian_filter(noise, _SMOOTHNESS, mode="constant", axes=(2, 3))
         # White noise of deviation 1 behind a Gaussian of s pixels has one of 1 / (2 s sqrt(pi)).
-        places = places + (config.elastic * 2 * _SMOOTHNESS * math.sqrt(math.pi)) * bent
+        places = places + (moves.elastic * 2 * _SMOOTHNESS * math.sqrt(math.pi)) * bent
     result: Places = places + centre - offsets
     return result

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from .load import Bins
-from .settings import DataConfig
 
 Encode = Callable[[npt.NDArray[Any]], Bins]
 
 
-def encoder(config: DataConfig, full: float) -> tuple[Encode, int]:
-    """Return (values in 0..full, shape (n, *shape)) -> bins (n, steps, *shape), and the largest value of a bin."""
-    if config.coding == "rate":
-        return lambda values: accumulate(values, config.n_steps, full), 1
-    if config.coding == "latency":
-        return lambda values: latency(values, config.n_steps, full), 1
-    return lambda values: direct(values, config.n_steps, full, config.levels), config.levels
+def encoder(
+    coding: Literal["rate", "latency", "direct"], n_steps: int, full: float, levels: int = 15
+) -> tuple[Encode, int]:
+    """Return a function that encodes values as spikes, and the largest value of a bin.
+
+    Args:
+        coding: name of the code.
+        n_steps: time steps of the result.
+        full: largest value.
+        levels: direct coding: largest graded spike.
+
+    Returns:
+        (values (n, *shape) in 0..full) -> bins (n, n_steps, *shape) uint8; and 1, or `levels` in direct coding.
+    """
+    if coding == "rate":
+        return lambda values: accumulate(values, n_steps, full), 1
+    if coding == "latency":
+        return lambda values: latency(values, n_steps, full), 1
+    return lambda values: direct(values, n_steps, full, levels), levels
 
 
 def accumulate(values: npt.NDArray[Any], n_steps: int, full: float) -> Bins:

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -60,25 +60,39 @@ class Sensor:
         return (self.polarities, math.ceil(self.height / downsample), width)
 
 
-def bins_of(events: Events, sensor: Sensor, config: DataConfig, source: str) -> npt.NDArray[np.uint32]:
+class Grid(NamedTuple):
+    """The bins that events fall into.
+
+    Attributes:
+        n_steps: time steps; later events are left out.
+        step_us: microseconds of a time step.
+        downsample: pixels (or channels) that become one, per axis.
+    """
+
+    n_steps: int = 16
+    step_us: float = 1000.0
+    downsample: int = 1
+
+
+def bins_of(events: Events, sensor: Sensor, grid: Grid, source: str) -> npt.NDArray[np.uint32]:
     """Return the sorted bins that hold at least one of the events; events after the last step are left out.
 
     Args:
         events: of one recording, or its bins (steps, *shape) of 0 and 1.
         sensor: what it was recorded with.
-        config: step_us, n_steps and downsample count.
+        grid: steps and pixels to sort them into.
         source: file or position, for errors.
 
     Raises:
         FileError: events outside the sensor, or bins of another shape.
     """
     names = events.dtype.names
-    shape = sensor.shape(config.downsample)
+    shape = sensor.shape(grid.downsample)
     if names is None:
         if events.shape[1:] != shape or not np.isin(events, (0, 1)).all():
             got = f"{events.dtype} {events.shape}"
             raise FileError(f"data {source}: expected bins (steps, *{shape}) of 0 and 1, got {got}")
-        return np.flatnonzero(events[: config.n_steps]).astype(np.uint32)
+        return np.flatnonzero(events[: grid.n_steps]).astype(np.uint32)
     if sensor.from_first:
         events = from_first(events)
     zero = np.zeros(len(events), np.int64)
@@ -88,12 +102,12 @@ def bins_of(events: Events, sensor: Sensor, config: DataConfig, source: str) -> 
             raise FileError(
                 f"data {source}: expected {name} in 0..{size - 1} of its sensor, got {values.min()}..{values.max()}"
             )
-    step = np.floor(t / config.step_us).astype(np.int64)
+    step = np.floor(t / grid.step_us).astype(np.int64)
     if len(step) and step.min() < 0:
         raise FileError(f"data {source}: expected times from 0 us, got {t.min()} us")
-    rows = (p * shape[1] + y // config.downsample) * shape[2] if len(shape) == 3 else zero
-    channel = rows + x // config.downsample
-    inside = step < config.n_steps
+    rows = (p * shape[1] + y // grid.downsample) * shape[2] if len(shape) == 3 else zero
+    channel = rows + x // grid.downsample
+    inside = step < grid.n_steps
     return np.unique(step[inside] * math.prod(shape) + channel[inside]).astype(np.uint32)
 
 
@@ -169,12 +183,13 @@ def _fill(
         raise FileError(f"cache {folder.parent}: cannot be written ({error.strerror}); see data.cache") from None
     try:
         offsets, total = [0], 0
+        grid = Grid(config.n_steps, config.step_us, config.downsample)
         console = Console(stderr=True)
         with open(aside / "bins", "wb") as file:
             for recording in track(
                 recordings, f"binning {config.name}", console=console, disable=not sys.stderr.isatty()
             ):
-                bins = bins_of(_denoised(recording.read(), sensor, config), sensor, config, recording.source)
+                bins = bins_of(_denoised(recording.read(), sensor, config.denoise_us), sensor, grid, recording.source)
                 bins.tofile(file)
                 total += len(bins)
                 offsets.append(total)
@@ -197,11 +212,11 @@ def _fill(
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _denoised(events: Events, sensor: Sensor, config: DataConfig) -> Events:
+def _denoised(events: Events, sensor: Sensor, denoise_us: float) -> Events:
     """Return the events that have another one beside them within `denoise_us` before them (tonic's Denoise)."""
-    if not config.denoise_us or sensor.height == 1 or events.dtype.names is None:
+    if not denoise_us or sensor.height == 1 or events.dtype.names is None:
         return events
     from tonic.transforms import Denoise
 
-    kept: Events = Denoise(filter_time=config.denoise_us)(events)
+    kept: Events = Denoise(filter_time=denoise_us)(events)
     return kept

@@ -15,7 +15,7 @@ import numpy as np
 
 from sdsnn_core.errors import FileError, one_line
 
-from .augment import KEYS, varies, vary
+from .augment import KEYS, Moves, vary
 from .datasets import DATA_SETS, locate, missing
 from .event_cache import EventBins, Recording, Sensor, cached
 from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices, split_of
@@ -27,16 +27,17 @@ CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
 
 def event_set(config: DataConfig, bins: EventBins, n_classes: int, parts: tuple[Indices, Indices, Indices]) -> DataSet:
     """Return binned recordings as a data set, its training split varied where the configuration asks for it."""
+    moves = Moves.of(config)
 
     def varied(chosen: Indices, rng: np.random.Generator) -> Bins:
-        return vary(bins.make(parts[0][chosen]), config, rng)
+        return vary(bins.make(parts[0][chosen]), moves, rng)
 
-    if varies(config) and len(bins.shape) != 3:
+    if any(moves) and len(bins.shape) != 3:
         raise FileError(f"data {config.name}: expected 0 for {KEYS}, which need rows and columns, got other values")
     train, validation, test = (
         Split(LazySpikes(part, bins.n_steps, bins.shape, bins.make), bins.labels[part]) for part in parts
     )
-    augment = varied if varies(config) else None
+    augment = varied if any(moves) else None
     return DataSet(config.name, bins.shape, n_classes, train, validation, test, augment, step_s=config.step_us * 1e-6)
 
 

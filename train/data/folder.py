@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from sdsnn_core.errors import FileError
 
-from .augment import KEYS, varies
+from .augment import KEYS, Moves
 from .datasets import locate, missing
 from .event_cache import Sensor
 from .events import binned, event_set
@@ -45,7 +45,7 @@ def _arrays(config: DataConfig, directory: Path, seed: int) -> DataSet:
         parts = split_indices(labels, config.validation_fraction, config.test_fraction, seed)
     else:
         parts = split_of(config, labels, [len(part) for _, part in loaded], seed)
-    if config.noise or varies(config):
+    if config.noise or any(Moves.of(config)):
         raise FileError(f"data folder: expected 0 for data.noise, {KEYS}, which do not act on arrays, got other values")
     train_split, validation_split, test_split = (Split(spikes[part], labels[part]) for part in parts)
     largest = max(int(spikes.max()), 1)

@@ -14,7 +14,7 @@ from sdsnn_core.errors import FileError
 from sdsnn_core.files import atomic_path
 from sdsnn_core.network import Shape
 
-from .augment import varies, vary
+from .augment import Moves, vary
 from .datasets import locate, missing
 from .encoding import encoder
 from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices, split_of
@@ -40,7 +40,8 @@ def image_set(
 
     picture: shape whose last two axes are rows and columns, for shifts, where `shape` has none.
     """
-    encode, input_max = encoder(config, full)
+    encode, input_max = encoder(config.coding, config.n_steps, full, config.levels)
+    moves = Moves.of(config)
     shape = images.shape[1:]
     picture = picture or shape
 
@@ -51,9 +52,9 @@ def image_set(
         pixels = images[parts[0][chosen]]
         if config.noise:
             pixels = np.clip(np.rint(pixels + rng.normal(0, config.noise, pixels.shape)), 0, full)
-        if varies(config):
+        if any(moves):
             pictures = pixels.reshape(len(pixels), *picture).astype(np.float32)
-            pixels = np.clip(vary(pictures, config, rng), 0, full).reshape(pixels.shape)
+            pixels = np.clip(vary(pictures, moves, rng), 0, full).reshape(pixels.shape)
         return encode(pixels)
 
     # A small set is encoded once; a large one batch by batch.
@@ -63,7 +64,7 @@ def image_set(
         Split(spikes[:] if small else spikes, labels[part]) for spikes, part in zip(lazy, parts, strict=True)
     )
     n_classes = int(labels.max()) + 1
-    augment = varied if config.noise or varies(config) else None
+    augment = varied if config.noise or any(moves) else None
     return DataSet(config.name, shape, n_classes, train, validation, test, augment, input_max)
 
 

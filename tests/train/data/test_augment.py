@@ -5,19 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdsnn.train.data.augment import vary
+from sdsnn.train.data.augment import Moves, vary
 from sdsnn.train.data.load import load_data
 from sdsnn.train.run.config import DataConfig, load_config
 from sdsnn_core.errors import FileError
 
 
-def config(**keys: float) -> DataConfig:
-    return DataConfig(**keys)
-
-
 def test_nothing_asked_for_changes_nothing(rng: np.random.Generator) -> None:
     for pictures in (rng.random((5, 1, 7, 9)).astype(np.float32), rng.integers(0, 4, (5, 3, 2, 7, 9), dtype=np.uint8)):
-        varied = vary(pictures, config(), rng)
+        varied = vary(pictures, Moves(), rng)
         assert varied.dtype == pictures.dtype
         np.testing.assert_array_equal(varied, pictures)
 
@@ -25,7 +21,7 @@ def test_nothing_asked_for_changes_nothing(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_shift_moves_by_whole_pixels_and_loses_what_leaves(rng: np.random.Generator, dtype: type) -> None:
     pictures = rng.integers(1, 200, (300, 3, 1, 5, 6)).astype(dtype)
-    moved = vary(pictures, config(shift=2), rng)
+    moved = vary(pictures, Moves(shift=2), rng)
     padded = np.pad(pictures, [(0, 0)] * 3 + [(2, 2), (2, 2)])
     seen = set()
     for sample, before in zip(moved, padded, strict=True):
@@ -40,7 +36,7 @@ def test_shift_moves_by_whole_pixels_and_loses_what_leaves(rng: np.random.Genera
 def test_a_turned_point_keeps_its_distance_and_angle_within_bounds(rng: np.random.Generator) -> None:
     pictures = np.zeros((400, 1, 41, 41), np.float32)
     pictures[:, 0, 20, 35] = 1  # 15 pixels right of the centre
-    turned = vary(pictures, config(rotate=30), rng)[:, 0]
+    turned = vary(pictures, Moves(rotate=30), rng)[:, 0]
     rows, columns = np.indices((41, 41)) - 20
     mass = turned.sum((1, 2))
     y, x = (turned * rows).sum((1, 2)) / mass, (turned * columns).sum((1, 2)) / mass
@@ -54,7 +50,7 @@ def test_a_turned_point_keeps_its_distance_and_angle_within_bounds(rng: np.rando
 def test_zoom_changes_height_and_width_apart(rng: np.random.Generator) -> None:
     pictures = np.zeros((300, 1, 60, 60), np.float32)
     pictures[:, 0, 20:40, 20:40] = 1
-    seen = vary(pictures, config(zoom=0.3), rng)[:, 0]
+    seen = vary(pictures, Moves(zoom=0.3), rng)[:, 0]
     heights, widths = seen[:, :, 30].sum(1) / 20, seen[:, 30].sum(1) / 20
     for sizes in (heights, widths):
         assert sizes.min() > 0.69
@@ -66,7 +62,7 @@ def test_zoom_changes_height_and_width_apart(rng: np.random.Generator) -> None:
 def test_elastic_bends_by_its_root_mean_square(rng: np.random.Generator) -> None:
     # A ramp shows the displacement along it: value = column.
     ramp = np.broadcast_to(np.arange(64, dtype=np.float32), (40, 1, 64, 64))
-    bent = vary(ramp, config(elastic=1.4), rng) - ramp
+    bent = vary(ramp, Moves(elastic=1.4), rng) - ramp
     inner = bent[..., 16:-16, 16:-16]
     assert 1.2 < np.sqrt((inner**2).mean()) < 1.6
     assert np.abs(np.diff(inner, axis=-2)).max() < 1.4  # smooth: neighbours go nearly the same way
@@ -74,7 +70,7 @@ def test_elastic_bends_by_its_root_mean_square(rng: np.random.Generator) -> None
 
 def test_events_stay_events_and_all_steps_move_alike(rng: np.random.Generator) -> None:
     events = np.broadcast_to((rng.random((20, 1, 2, 34, 34)) < 0.2), (20, 6, 2, 34, 34)).astype(np.uint8)
-    varied = vary(events, config(shift=2, rotate=10, zoom=0.1, elastic=1.0), rng)
+    varied = vary(events, Moves(shift=2, rotate=10, zoom=0.1, elastic=1.0), rng)
     assert varied.dtype == np.uint8
     assert set(np.unique(varied)) == {0, 1}
     assert (varied == varied[:, :1]).all()

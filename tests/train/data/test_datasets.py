@@ -13,7 +13,7 @@ import pytest
 from dataset_writers import write_cifar10_dvs, write_gesture, write_heidelberg, write_mnist, write_nmnist
 
 from sdsnn.train.data.encoding import direct, latency
-from sdsnn.train.data.event_cache import Sensor, bins_of
+from sdsnn.train.data.event_cache import Grid, Sensor, bins_of
 from sdsnn.train.data.load import load_data
 from sdsnn.train.run.config import DataConfig, load_config, with_directory
 from sdsnn_core.errors import ConfigError, FileError, MissingDependency, SdsnnError
@@ -192,7 +192,7 @@ def test_too_few_recordings_are_refused(rng: np.random.Generator, tmp_path: Path
 def test_events_outside_the_sensor_are_refused() -> None:
     events = np.array([(40, 3, 5, 1)], np.dtype([("x", int), ("y", int), ("t", int), ("p", int)]))
     with pytest.raises(FileError, match=r"r: expected x in 0\.\.33 of its sensor, got 40\.\.40"):
-        bins_of(events, Sensor(34, 34, 2), DataConfig(), "r")
+        bins_of(events, Sensor(34, 34, 2), Grid(), "r")
 
 
 def test_names_and_import_paths() -> None:
