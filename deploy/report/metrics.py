@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sdsnn.train.section import toml_tables
 from sdsnn_core.activity import Activity
@@ -47,9 +46,10 @@ def summary(run: RunData, energy: EnergyReport | None, placement: PlacementRepor
         }
     return {
         "test_accuracy": run.accuracy,
-        "test_accuracy_interval": None if run.confusion is None else wilson(run.confusion),
+        "test_accuracy_interval": None if run.confusion is None else wilson(int(np.trace(run.confusion)), run.tested),
         "test_accuracy_before_export": export.get("test_accuracy_in_slayer"),
-        "test_samples": None if run.confusion is None else int(run.confusion.sum()),
+        "test_samples": None if run.confusion is None else run.tested,
+        "silent_samples": None if run.confusion is None else run.silent,
         "validation_accuracy": export.get("validation_accuracy"),
         "epoch": export.get("epoch"),
         "data": data_name(run.config),
@@ -80,11 +80,11 @@ def data_name(config: str | None) -> str | None:
     return f"folder {data.get('directory')}" if data["name"] == "folder" else str(data["name"])
 
 
-def wilson(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
+def wilson(right: int, samples: int) -> dict[str, float]:
     """Return the 95 % interval of an accuracy from its number of samples (Wilson, JASA 22, 1927)."""
     from scipy.stats import binomtest
 
-    interval = binomtest(int(np.trace(confusion)), int(confusion.sum())).proportion_ci(method="wilson")
+    interval = binomtest(right, samples).proportion_ci(method="wilson")
     return {"low": float(interval.low), "high": float(interval.high)}
 
 

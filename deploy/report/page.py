@@ -87,6 +87,11 @@ def _accuracy(run: RunData, report: dict[str, Any]) -> str:
             f'<p class="muted">95 % interval of the exported network\'s accuracy, from the number of test samples '
             f"alone (Wilson): {span['low']:.1%} to {span['high']:.1%}.</p>"
         )
+    if run.silent:
+        left += (
+            f"<p>The output was silent in {amount(run.silent)} of {amount(run.tested)} test samples "
+            f"({run.silent / run.tested:.2%}): they have no class and count as wrong.</p>"
+        )
     if bench is not None:
         left += "<h3>NeuroBench metrics</h3>" + table(["metric", "value"], _neurobench_rows(bench), numeric=(1,))
         left += (

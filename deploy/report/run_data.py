@@ -34,7 +34,8 @@ class RunData:
 
     history: one mapping per epoch. export, certificate, measured: the JSON files of those names. before: shapes before
     pruning. activity: of samples spread over the test split, spikes recorded. confusion: (classes, classes), rows the
-    true class, of the whole test split on the exported network. absent: part -> why it is missing.
+    true class, of the whole test split on the exported network; `silent` more samples had no spike at the output and no
+    class. absent: part -> why it is missing.
     """
 
     path: Path
@@ -47,14 +48,20 @@ class RunData:
     before: DenseShapes | None
     activity: Activity | None
     confusion: npt.NDArray[np.int64] | None
+    silent: int
     measured: Mapping[str, Any] | None
     hashes: Mapping[str, str]
     absent: Mapping[str, str]
 
     @property
     def accuracy(self) -> float | None:
-        """Accuracy of the exported network on the whole test split."""
-        return None if self.confusion is None else float(np.trace(self.confusion) / self.confusion.sum())
+        """Accuracy of the exported network on the whole test split; a silent output counts as wrong."""
+        return None if self.confusion is None else float(np.trace(self.confusion) / self.tested)
+
+    @property
+    def tested(self) -> int:
+        """Samples of the test split that were simulated."""
+        return 0 if self.confusion is None else int(self.confusion.sum()) + self.silent
 
 
 def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
@@ -78,7 +85,7 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
     else:
         absent["network.nir"] = "not recorded; `sdsnn export` writes it"
     export = _of_network(folder / "export.json", network, absent)
-    activity, confusion = _simulated(folder, network, config, samples, absent)
+    activity, confusion, silent = _simulated(folder, network, config, samples, absent)
     return RunData(
         path=folder,
         config=config,
@@ -90,6 +97,7 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
         before=_before(network, export, absent),
         activity=activity,
         confusion=confusion,
+        silent=silent,
         measured=_of_network(folder / "measured.json", network, {}),
         hashes={name: _sha256(folder / name) for name in HASHED if (folder / name).is_file()},
         absent=absent,
@@ -108,12 +116,12 @@ def read_for_placement(path: Path) -> tuple[Network, DenseShapes | None]:
 
 def _simulated(
     folder: Path, network: Network | None, config: str | None, samples: int | None, absent: dict[str, str]
-) -> tuple[Activity | None, npt.NDArray[np.int64] | None]:
-    """Return (activity of some samples, confusion of all); a reason goes to `absent` where that cannot be done."""
+) -> tuple[Activity | None, npt.NDArray[np.int64] | None, int]:
+    """Return (activity of some samples, confusion of all, how many were silent), or a reason in `absent`."""
     if network is None or config is None or samples == 0:
         lacks = "no network.nir" if network is None else "no config.toml" if config is None else "--samples 0"
         absent["activity"] = f"not simulated: {lacks}"
-        return None, None
+        return None, None, 0
     try:
         from sdsnn.train.run.run_folder import RunFolder
 
@@ -127,10 +135,10 @@ def _simulated(
         chosen = np.unique(np.linspace(0, len(test) - 1, min(most, len(test))).astype(np.int64))
         chunks = (test.spikes[start : start + CHUNK] for start in range(0, len(test), CHUNK))
         whole = simulate_data(network, itertools.chain.from_iterable(chunks), test.labels)
-        return run(network, test.spikes[chosen]), whole.confusion
+        return run(network, test.spikes[chosen]), whole.confusion, whole.silent
     except (SdsnnError, ImportError) as error:
         absent["activity"] = f"not simulated: {one_line(error)}"
-        return None, None
+        return None, None, 0
 
 
 def _of_network(path: Path, network: Network | None, absent: dict[str, str]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
 from sdsnn_core.backend import Backend
+from sdsnn_core.decoding import NO_CLASS, decode
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network, Shape
 
@@ -46,11 +47,11 @@ class Options:
 class Simulation:
     """Result of a simulation of a data set. Counts are means of one inference (one sample).
 
-    predictions, labels: (samples,) int64, labels None without labels. confusion: (classes, classes) int64, true class
-    by row, or None. spikes: node -> spikes per inference. events: projection -> synaptic operations per inference.
+    predictions, labels: (samples,) int64, labels None without labels; NO_CLASS (-1) for a sample in which no neuron of
+    the output spiked. confusion: (classes, classes) int64, true class by row, without silent samples, or None.
+    spikes: node -> spikes per inference. events: projection -> synaptic operations per inference.
     steps: simulated steps of all samples together. seconds: of simulating, without compiling and reading data.
-    measured: what the probes of a chip measured. silent: samples in which no neuron of the output spiked, which count
-    as class 0.
+    measured: what the probes of a chip measured.
     """
 
     target: str
@@ -64,7 +65,11 @@ class Simulation:
     seconds: float
     network_sha256: str
     measured: Mapping[str, Any] = field(default_factory=dict)
-    silent: int = 0
+
+    @property
+    def silent(self) -> int:
+        """Samples in which no neuron of the output spiked: they have no class and count as wrong."""
+        return int((self.predictions == NO_CLASS).sum())
 
     @property
     def accuracy(self) -> float | None:
@@ -83,6 +88,7 @@ class Simulation:
             "confusion": None if self.confusion is None else self.confusion.tolist(),
             "predictions": self.predictions.tolist(),
             "silent": self.silent,
+            "silent_share": self.silent / self.n_samples,
             "spikes_per_inference": dict(self.spikes),
             "events_per_inference": dict(self.events),
             "synaptic_operations_per_inference": total,
@@ -92,17 +98,6 @@ class Simulation:
             "events_per_second": total * self.n_samples / self.seconds,
             **({"measured": dict(self.measured)} if self.measured else {}),
         }
-
-
-def predict(network: Network, activity: Activity) -> npt.NDArray[np.int64]:
-    """Return the class of every sample: (n_samples,) int64, of the first output.
-
-    Most spikes, or for a voltage the largest sum over all steps; ties go to the lower class.
-    """
-    output = next(iter(network.outputs.values()))
-    if output.signal == "spikes":
-        return np.asarray(np.argmax(activity.counts[output.source], axis=1))
-    return np.asarray(np.argmax(activity.voltage[output.source].sum(axis=1, dtype=np.int64), axis=1))
 
 
 def simulate_data(
@@ -137,12 +132,10 @@ def simulate_data(
     measured: list[Mapping[str, Any]] = []
     spikes = dict.fromkeys((*network.inputs, *network.populations), 0)
     events = dict.fromkeys(network.projections, 0)
-    done = steps = silent = 0
+    done = steps = 0
     begin = time.perf_counter()
     for activity in parts:
-        predictions.append(predict(network, activity))
-        if output.signal == "spikes":
-            silent += int((activity.counts[output.source] == 0).all(axis=1).sum())
+        predictions.append(decode(network, activity))
         done, steps = done + activity.n_samples, steps + activity.n_samples * activity.n_steps
         for name in spikes:
             spikes[name] += int(activity.counts[name].sum())
@@ -172,7 +165,6 @@ def simulate_data(
         seconds=seconds,
         network_sha256=network.digest(),
         measured=merge_measured(measured),
-        silent=silent,
     )
 
 
@@ -186,7 +178,8 @@ def _classes(labels: npt.ArrayLike, n_classes: int) -> npt.NDArray[np.int64]:
 
 
 def _confusion(labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
-    return np.bincount(labels * size + predicted, minlength=size**2).reshape(size, size)
+    decided = predicted != NO_CLASS
+    return np.bincount((labels * size + predicted)[decided], minlength=size**2).reshape(size, size)
 
 
 def _stream_engine(

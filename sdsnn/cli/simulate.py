@@ -108,7 +108,8 @@ def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> No
     accuracy = "no labels" if result.accuracy is None else f"accuracy {result.accuracy:.2%}"
     out.print(f"{result.n_samples} samples on {result.target}: {accuracy}")
     if result.silent:
-        out.print(f"the output was silent in {result.silent} of {result.n_samples} samples, which count as class 0")
+        share = f"{result.silent} of {result.n_samples} samples ({result.silent / result.n_samples:.2%})"
+        out.print(f"the output was silent in {share}: they have no class and count as wrong")
     out.print("per inference:")
     activity = Table()
     for column in ("layer", "neurons", "spikes", "rate", "synaptic events into it"):

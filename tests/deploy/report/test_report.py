@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sdsnn.deploy.report.run_data import read_run
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.train.data.load import load_data
 from sdsnn.train.run.config import load_config
+from sdsnn.train.run.run_folder import RunFolder
 from sdsnn_core import reference
 from sdsnn_core.activity import output_counts
 from sdsnn_core.errors import FileError
@@ -329,3 +331,23 @@ def test_read_run_keeps_the_samples_it_was_asked_for(run: Path) -> None:
     assert read.activity.n_samples == 5
     assert read.confusion is not None
     assert read.accuracy == np.trace(read.confusion) / 359
+
+
+def test_a_silent_output_counts_as_wrong_and_is_named(run: Path, tmp_path: Path) -> None:
+    """A high threshold silences the output in some samples; the numbers are those of a count by hand."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    network = digits_network()
+    quiet = replace(network.nodes["dense1"], threshold=2_000)  # reached in a part of the samples
+    network = replace(network, nodes={**network.nodes, "dense1": quiet})
+    write_nir(network, folder / "network.nir")
+    test = RunFolder.open(folder).test_split()
+    counts = reference.run(network, np.asarray(test.spikes)).counts["dense1"]
+    silent = counts.sum(axis=1) == 0
+    assert 0 < silent.sum() < len(test)
+    right = int((~silent & (counts.argmax(axis=1) == test.labels)).sum())
+    report = make_report(folder, samples=4)
+    summary = report.data["summary"]
+    assert summary["test_accuracy"] == pytest.approx(right / len(test))
+    assert (summary["test_samples"], summary["silent_samples"]) == (len(test), silent.sum())
+    assert f"silent in {silent.sum()} of {len(test)} test samples" in " ".join(Page(report.html).text)

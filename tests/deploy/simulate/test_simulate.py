@@ -19,7 +19,7 @@ from sdsnn.cli.app import app
 from sdsnn.deploy.engine import Engine
 from sdsnn.deploy.simulate import backends
 from sdsnn.deploy.simulate.samples import open_samples
-from sdsnn.deploy.simulate.simulation import Options, predict, simulate_data
+from sdsnn.deploy.simulate.simulation import Options, simulate_data
 from sdsnn.export.files import read_network, write_network
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.train.data.load import load_data
@@ -28,6 +28,7 @@ from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn_core import reference
 from sdsnn_core.activity import Activity
+from sdsnn_core.decoding import decode
 from sdsnn_core.errors import FileError, NetworkError
 from sdsnn_core.network import NEVER_FIRES, Input, Network, Output, Population, Synapses
 
@@ -125,7 +126,7 @@ def test_every_form_of_data_gives_the_same_counts(
     assert (found.labels is not None) == labelled
     result = simulate_data(network, found, found.labels, options=Options(STEPS, bin_width=1000 if events else None))
     expected = reference.run(network, spikes)
-    wanted = predict(network, expected)
+    wanted = decode(network, expected)
     order = np.arange(7)
     if labelled and path.is_dir():  # class by class
         rank = labels if form != "named" else np.array([2, 0, 1])[labels]  # one, two, zero
@@ -211,7 +212,7 @@ def test_the_command_prints_tables_and_json(
     assert answer.exit_code == 0, answer.output
     found = json.loads(answer.output.splitlines()[-1])
     activity = reference.run(network, spikes)
-    assert found["accuracy"] == pytest.approx((predict(network, activity) == labels).mean())
+    assert found["accuracy"] == pytest.approx((decode(network, activity) == labels).mean())
     assert found["samples"] == 7
     assert found["steps_per_sample"] == STEPS
     assert found["synaptic_operations_per_inference"] == pytest.approx(activity.synaptic_operations())
@@ -327,7 +328,7 @@ def test_a_run_folder_brings_its_network_and_its_test_split(tmp_path: Path) -> N
     answer = sdsnn(folder.path, "--json")
     assert answer.exit_code == 0, answer.output
     found = json.loads(answer.output.splitlines()[-1])
-    predicted = predict(network, reference.run(network, np.asarray(test.spikes)))
+    predicted = decode(network, reference.run(network, np.asarray(test.spikes)))
     assert found["predictions"] == predicted.tolist()
     assert found["accuracy"] == pytest.approx((predicted == test.labels).mean())
 
@@ -364,7 +365,7 @@ def test_a_net_takes_counts_where_that_is_asked_for(rng: np.random.Generator, tm
     assert refused.exit_code == 2
     answer = CliRunner().invoke(app, [*command, "--input-max", "79"])
     expected = reference.run(graded, counts)
-    assert json.loads(answer.output.splitlines()[-1])["predictions"] == predict(graded, expected).tolist()
+    assert json.loads(answer.output.splitlines()[-1])["predictions"] == decode(graded, expected).tolist()
     assert expected.counts["out"].sum() > 0
 
 
@@ -376,9 +377,17 @@ def test_samples_without_a_spike_of_the_output_are_named(network: Network, spike
     counts = reference.run(network, quiet).counts[output.source]
     assert result.silent == int((counts.sum(axis=1) == 0).sum()) > 0
     write_nir(network, tmp_path / "network.nir")
-    np.save(tmp_path / "x.npy", quiet)
-    answer = CliRunner().invoke(app, ["simulate", str(tmp_path / "network.nir"), str(tmp_path / "x.npy")])
-    assert f"the output was silent in {result.silent} of {len(quiet)} samples" in answer.output
+    labels = np.zeros(len(quiet), np.int64)  # the class that a silent output used to have
+    np.savez(tmp_path / "x.npz", spikes=quiet, labels=labels)
+    answer = sdsnn(tmp_path / "network.nir", tmp_path / "x.npz", "--json")
+    share = f"{result.silent / 7:.2%}"
+    assert f"the output was silent in {result.silent} of 7 samples ({share})" in answer.output
+    printed = json.loads(answer.output.splitlines()[-1])
+    decided = counts.sum(axis=1) > 0
+    right = decided & (counts.argmax(axis=1) == 0)
+    assert printed["accuracy"] == pytest.approx(right.mean())
+    assert (printed["silent"], printed["silent_share"]) == (result.silent, pytest.approx(result.silent / 7))
+    assert np.sum(printed["confusion"]) == 7 - result.silent
 
 
 def test_labels_beyond_the_outputs_are_refused(network: Network, spikes: np.ndarray, tmp_path: Path) -> None:
