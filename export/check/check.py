@@ -88,10 +88,11 @@ def _check_run(path: Path) -> list[Finding]:
 
 def _of_network(read: Callable[[], Network], rule: Rule, path: Path, help_: str) -> list[Finding]:
     """Check a network; where it cannot be read, that is a finding of `rule`."""
-    from .network import NETWORK_RULES
+    from .network import CHECKS
+    from .parts import check_parts
 
     try:
-        return run_rules(NETWORK_RULES, read())
+        return check_parts(CHECKS, read())
     except FileError:
         raise
     except SdsnnError as error:
@@ -119,8 +120,9 @@ def check(subject: Network | str | Path) -> list[Finding]:
     """
     from sdsnn_core.network import Network
 
-    from .network import NETWORK_RULES
+    from .network import CHECKS
+    from .parts import check_parts
 
     if not isinstance(subject, Network):
         return check_path(Path(subject))
-    return sorted(run_rules(NETWORK_RULES, subject), key=lambda finding: ORDER[finding.severity])
+    return sorted(check_parts(CHECKS, subject), key=lambda finding: ORDER[finding.severity])

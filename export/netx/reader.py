@@ -22,9 +22,10 @@ from sdsnn_core.nodes import Input, Output, Population
 from sdsnn_core.projections import Convolution, Synapses
 
 from ..check.rule import refuse
-from ..nir_format.dialect import Int64Array, bias_mantissas, in_form, smallest_form, weight_mantissas
-from .fields import delay_matrix, integers, layers_of, neuron_integers, open_netx, plain, spread, text
+from ..nir_format.dialect import Int64Array, smallest_form, weight_mantissas
+from .fields import delay_matrix, integers, layers_of, neuron_integers, open_netx, plain, text
 from .format import BIAS_EXP, METADATA, METADATA_VERSION
+from .neurons import READERS
 from .traps import NETX_RULES
 
 _NO_DELAY: Final = np.zeros((), np.int64)
@@ -128,20 +129,9 @@ class _Reader:
             shape = self._convolution(group, weight, where, name, feed_name, hint)
         else:
             shape = self._dense(group, weight, where, kind, name, feed_name, hint)
-        values = neuron_integers(group["neuron"], f"{where} neuron", shape)
-        state = np.zeros(shape, np.int64)
-        if "bias" in group:
-            bias = integers(group, "bias", where)
-            state = spread(bias, shape, f"{where} bias") << BIAS_EXP
-        preferred = int(hint["bias_exp"]) if hint else BIAS_EXP
-        values["bias"], exponent = bias_mantissas(state, f"{where} bias in state units", preferred)
-        if hint is None:
-            stored = {key: smallest_form(value) for key, value in values.items()}
-        else:
-            stored = {key: in_form(value, tuple(hint["forms"][key])) for key, value in values.items()}
-            start = np.asarray(self.starts[name][()]) if name in self.starts else np.zeros((), np.int64)
-            stored["initial_voltage"] = np.broadcast_to(start, tuple(hint["forms"]["initial_voltage"]))
-        self.nodes[name] = Population(shape, **stored, bias_exp=exponent)
+        start = np.asarray(self.starts[name][()]) if name in self.starts else np.zeros((), np.int64)
+        read = READERS[text(group["neuron"], "type")]
+        self.nodes[name] = read(group, where, shape, hint, start)
         self.before, self.shape = name, shape
 
     def _convolution(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +14,14 @@ import numpy.typing as npt
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.files import atomic_path
 from sdsnn_core.network import Convolution, Input, Network, Population, Projection, Synapses
+from sdsnn_core.rules import Rules
 
-from ..check.rule import refuse
+from ..check.parts import refuse_parts
 from ..lava.processes import CONV_LIMIT
-from ..nir_format.dialect import MAX_BYTES, PARAMETERS, check_size, kernel_of
-from .format import BIAS_EXP, METADATA, METADATA_VERSION
+from ..nir_format.dialect import MAX_BYTES, check_size, kernel_of
+from .format import METADATA, METADATA_VERSION
 from .limits import NETX_LIMITS, OUR_LIMITS
+from .neurons import FORMS, NEURONS
 
 Loader = Literal["netx", "sdsnn"]
 
@@ -34,6 +37,10 @@ class Layer:
     loop_name: str | None
     loop: Projection | None
     kernel: Convolution | None  # what is written as a convolution: the feed, or the 1 x 1 kernel it amounts to
+
+
+# (layer, what is written for its feed, the node before it) -> the datasets of the layer, neurons apart
+LAYERS: Rules[Callable[[Layer, Any, Input | Population], dict[str, Any]]] = Rules("netx writer: layer of a projection")
 
 
 def chain(network: Network) -> list[Layer]:
@@ -100,7 +107,7 @@ def write_netx(network: Network, path: str | Path, *, loader: Loader = "netx") -
     import h5py
 
     layers = chain(network)
-    refuse(NETX_LIMITS if loader == "netx" else OUR_LIMITS, network)
+    refuse_parts(NETX_LIMITS if loader == "netx" else OUR_LIMITS, network)
     port = next(iter(network.inputs.values()))
     groups: list[dict[str, Any]] = [{"type": "input", "shape": np.array(port.shape)}]
     before: Input | Population = port
@@ -115,13 +122,10 @@ def write_netx(network: Network, path: str | Path, *, loader: Loader = "netx") -
         if is_image and kernel is None:
             groups.append({"type": "flatten", "shape": np.array([before.size, 1, 1])})
         is_image = kernel is not None
-        group = _dense(layer, before.size) if kernel is None else _convolution(layer, kernel, before)
-        population = layer.population
-        if population.bias.any():
-            state = population.per_neuron("bias") << population.bias_exp
-            group["bias"] = _field(state >> BIAS_EXP, population, is_image, scalar=False)
-        groups.append({**group, "neuron": _neuron(population, is_image)})
-        before = population
+        written = kernel or layer.feed
+        group = LAYERS.for_(written)(layer, written, before)
+        groups.append(group | NEURONS.for_(layer.population)(layer.population, is_image))
+        before = layer.population
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         root = file.create_group("layer")
         for index, group in enumerate(groups):
@@ -134,6 +138,7 @@ def write_netx(network: Network, path: str | Path, *, loader: Loader = "netx") -
     return Path(path)
 
 
+@LAYERS.of(Convolution)
 def _convolution(layer: Layer, feed: Convolution, before: Input | Population) -> dict[str, Any]:
     where = f"projection {layer.feed_name!r}"
     if layer.loop is not None:
@@ -156,14 +161,14 @@ def _convolution(layer: Layer, feed: Convolution, before: Input | Population) ->
     }
 
 
-def _dense(layer: Layer, n_pre: int) -> dict[str, Any]:
-    feed, loop, n_post = layer.feed, layer.loop, layer.population.size
+@LAYERS.of(Synapses)
+def _dense(layer: Layer, feed: Synapses, before: Input | Population) -> dict[str, Any]:
+    loop, n_pre, n_post = layer.loop, before.size, layer.population.size
     group: dict[str, Any] = {"type": "dense", "shape": np.array(layer.population.shape)}
     for name, projection, size in ((layer.feed_name, feed, n_pre), (layer.loop_name, loop, n_post)):
         if projection is not None and not isinstance(projection, Synapses):
             raise UnsupportedNode(f"projection {name!r}: expected synapses, got a convolution; netx has none there")
         check_size(str(name), n_post * size, MAX_BYTES, "netx")
-    assert isinstance(feed, Synapses)
     if isinstance(loop, Synapses):
         group |= {"type": "dense_rec", "weight_rec": _matrix(loop, loop.weight, n_post, n_post) << loop.weight_exp}
     if feed.delay.any():
@@ -177,24 +182,6 @@ def _matrix(synapses: Synapses, values: npt.NDArray[Any], n_post: int, n_pre: in
     matrix = np.zeros((n_post, n_pre), np.int32)
     matrix[synapses.post, synapses.pre] = values
     return matrix
-
-
-def _field(
-    values: npt.NDArray[np.int64], population: Population, image: bool, *, scalar: bool = True
-) -> npt.NDArray[np.int64]:
-    """Return per-neuron values as netx broadcasts them: one, per channel, or whole as (N,) or (W, H, C)."""
-    if scalar and (values == values[0]).all():
-        return np.asarray(values[0])
-    if not image:
-        return values
-    whole = values.reshape(population.shape)
-    return whole[:, 0, 0] if (whole == whole[:, :1, :1]).all() else whole.transpose(2, 1, 0)
-
-
-def _neuron(population: Population, image: bool) -> dict[str, Any]:
-    names = {"iDecay": "current_decay", "vDecay": "voltage_decay", "vThMant": "threshold"}
-    values = {key: _field(population.per_neuron(name), population, image) for key, name in names.items()}
-    return {"type": "CUBA", **values, "refDelay": 1, "gradedSpike": False}
 
 
 def _write(group: Any, values: dict[str, Any]) -> None:
@@ -234,8 +221,7 @@ def _metadata(network: Network, layers: list[Layer]) -> dict[str, Any]:
                 "feed": layer.feed_name,
                 "loop": layer.loop_name,
                 "shape": layer.population.shape,
-                "bias_exp": layer.population.bias_exp,
-                "forms": {name: getattr(layer.population, name).shape for name in PARAMETERS},
+                **FORMS.for_(layer.population)(layer.population),
             }
             for layer in layers
         ],

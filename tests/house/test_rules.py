@@ -10,7 +10,10 @@ from sdsnn.deploy.energy import counts, dense_shapes
 from sdsnn.deploy.engine import plan as engine
 from sdsnn.deploy.placement import bound, cut, explain, synapse_lists
 from sdsnn.deploy.report import metrics
+from sdsnn.export.check import network as checks
 from sdsnn.export.lava import processes
+from sdsnn.export.netx import limits, neurons
+from sdsnn.export.netx import writer as netx
 from sdsnn.export.nir_format import dialect, writer
 from sdsnn_core import activity, compaction, reachability, reference
 from sdsnn_core.errors import UnsupportedNode
@@ -26,6 +29,12 @@ TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
     (processes.PROCESSES, PROJECTIONS),
     (writer.HINTS, (*NODES, *PROJECTIONS)),
     (writer.NODES, NODES),
+    (checks.CHECKS, (*NODES, *PROJECTIONS)),
+    (limits.NETX_LIMITS, (*NODES, *PROJECTIONS)),
+    (limits.OUR_LIMITS, (*NODES, *PROJECTIONS)),
+    (neurons.FORMS, NEURONS),
+    (neurons.NEURONS, NEURONS),
+    (netx.LAYERS, PROJECTIONS),
     (activity.FAN_OUT, PROJECTIONS),
     (compaction.BY_CHANNEL, PROJECTIONS),
     (compaction.SHRINK, PROJECTIONS),

@@ -15,9 +15,10 @@ import pytest
 
 from sdsnn.export.check.blocks import BLOCK_RULES
 from sdsnn.export.check.check import INTEGERS, LOWERING, READABLE, check_path
-from sdsnn.export.check.network import NETWORK_RULES
+from sdsnn.export.check.network import CHECKS
 from sdsnn.export.check.nir_files import NIR_RULES
-from sdsnn.export.check.rule import PAGE, Rule
+from sdsnn.export.check.parts import check_parts
+from sdsnn.export.check.rule import PAGE, Finding, Rule
 from sdsnn.export.netx.traps import NETX_RULES
 from sdsnn.export.nir_format.writer import to_nir
 from sdsnn_core import reference
@@ -31,6 +32,7 @@ from sdsnn_core.network import (
     Synapses,
 )
 
+NETWORK_RULES = tuple({rule.name: rule for kind in CHECKS for rule in CHECKS[kind]}.values())
 Matrix = npt.NDArray[np.int64]
 GOOD: Matrix = np.array([[60, -20, 10], [-30, 80, 40], [50, 50, -254], [8, 20, 40]])
 
@@ -104,7 +106,14 @@ def only(rules: tuple[Rule, ...], name: str) -> Rule:
 
 
 def found_by(rules: tuple[Rule, ...], name: str, subject: Any) -> list[str]:
-    findings = only(rules, name).findings(subject)
+    return sound(name, only(rules, name).findings(subject))
+
+
+def found_in(network: Network, name: str) -> list[Finding]:
+    return [finding for finding in check_parts(CHECKS, network) if finding.rule == name]
+
+
+def sound(name: str, findings: list[Finding]) -> list[str]:
     for finding in findings:
         assert finding.rule == name
         assert finding.what
@@ -138,15 +147,13 @@ def test_every_rule_has_its_section_in_the_docs_and_no_section_is_without_a_rule
 @pytest.mark.parametrize("name", NETWORKS)
 def test_rules_on_networks(name: str) -> None:
     trapped, clean, where = NETWORKS[name]
-    assert found_by(NETWORK_RULES, name, trapped()) == [where]
-    assert found_by(NETWORK_RULES, name, clean()) == []
+    assert sound(name, found_in(trapped(), name)) == [where]
+    assert found_in(clean(), name) == []
 
 
 def test_the_neurons_that_never_fire_are_counted_not_guessed() -> None:
     """With decays of 4096 nothing adds up: weights 60, 10 and 80, 40 reach 70 and 120, the third 100, the last 68."""
-    (finding,) = only(NETWORK_RULES, "never-fires").findings(
-        chain(GOOD, current_decay=4096, voltage_decay=4096, threshold=80)
-    )
+    (finding,) = found_in(chain(GOOD, current_decay=4096, voltage_decay=4096, threshold=80), "never-fires")
     assert finding.what.startswith("2 of 4 neurons can never reach their threshold")
 
 
@@ -162,7 +169,7 @@ def test_a_neuron_that_fires_when_its_current_wraps_is_no_finding() -> None:
     network = Network(nodes, {"w": first, "x": Synapses.from_dense("a", "b", [[20, 20]])})
     counts = reference.run(network, np.ones((200, 1))).counts
     assert all(count.any() for name, count in counts.items())
-    assert found_by(NETWORK_RULES, "never-fires", network) == []
+    assert found_in(network, "never-fires") == []
 
 
 def layer(kind: str = "dense", weight: Any = GOOD, neuron: Any = (), **more: Any) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""Neurons of a netx layer: one rule to write each type of node, and one to read each type of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sdsnn_core.network import Population, Shape
+from sdsnn_core.rules import Rules
+
+from ..nir_format.dialect import PARAMETERS, Int64Array, bias_mantissas, in_form, smallest_form
+from .fields import NEURON_FIELDS, integers, neuron_integers, spread
+from .format import BIAS_EXP
+
+# (neurons, whether their layer is an image) -> the datasets of their layer: group `neuron`, `bias` where it has one
+NEURONS: Rules[Callable[[Any, bool], dict[str, Any]]] = Rules("netx writer: neurons")
+# (neurons) -> what netx ignores and the reader restores: see `READERS`
+FORMS: Rules[Callable[[Any], dict[str, Any]]] = Rules("netx writer: forms of neurons")
+
+
+@NEURONS.of(Population)
+def _cuba(population: Population, image: bool) -> dict[str, Any]:
+    values = {key: field(population.per_neuron(name), population.shape, image) for name, key in NEURON_FIELDS.items()}
+    group: dict[str, Any] = {"neuron": {"type": "CUBA", **values, "refDelay": 1, "gradedSpike": False}}
+    if population.bias.any():
+        state = population.per_neuron("bias") << population.bias_exp
+        group["bias"] = field(state >> BIAS_EXP, population.shape, image, scalar=False)
+    return group
+
+
+@FORMS.of(Population)
+def _cuba_forms(population: Population) -> dict[str, Any]:
+    forms = {name: getattr(population, name).shape for name in PARAMETERS}
+    return {"bias_exp": population.bias_exp, "forms": forms}
+
+
+def field(values: Int64Array, shape: Shape, image: bool, *, scalar: bool = True) -> npt.NDArray[np.int64]:
+    """Return per-neuron values as netx broadcasts them: one, per channel, or whole as (N,) or (W, H, C)."""
+    if scalar and (values == values[0]).all():
+        return np.asarray(values[0])
+    if not image:
+        return values
+    whole = values.reshape(shape)
+    return whole[:, 0, 0] if (whole == whole[:, :1, :1]).all() else whole.transpose(2, 1, 0)
+
+
+def _read_cuba(group: Any, where: str, shape: Shape, hint: Mapping[str, Any] | None, start: Any) -> Population:
+    values = neuron_integers(group["neuron"], f"{where} neuron", shape)
+    state = np.zeros(shape, np.int64)
+    if "bias" in group:
+        state = spread(integers(group, "bias", where), shape, f"{where} bias") << BIAS_EXP
+    preferred = int(hint["bias_exp"]) if hint else BIAS_EXP
+    values["bias"], exponent = bias_mantissas(state, f"{where} bias in state units", preferred)
+    if hint is None:
+        stored = {key: smallest_form(value) for key, value in values.items()}
+    else:
+        stored = {key: in_form(value, tuple(hint["forms"][key])) for key, value in values.items()}
+        stored["initial_voltage"] = np.broadcast_to(start, tuple(hint["forms"]["initial_voltage"]))
+    return Population(shape, **stored, bias_exp=exponent)
+
+
+# type of neurons in the file -> (layer, where, shape, what FORMS kept or None, initial voltages) -> the neurons
+READERS: Final[Mapping[str, Callable[[Any, str, Shape, Mapping[str, Any] | None, Any], Any]]] = {
+    "CUBA": _read_cuba,
+    "LOIHI": _read_cuba,
+}
