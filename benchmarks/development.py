@@ -43,10 +43,9 @@ def stepper(model: Any, x: Any, labels: Any, device: str) -> tuple[Any, Callable
     """Return the trainer's optimiser and a function that takes one step and returns its seconds of processor time."""
     import torch
 
-    from sdsnn.train.run.config_training import OptimiserConfig
     from sdsnn.train.run.optimiser import adam
 
-    optimiser = adam(model.parameters(), OptimiserConfig(learning_rate=1e-4))
+    optimiser = adam(model.parameters(), 1e-4)
 
     def step() -> None:
         optimiser.zero_grad()

@@ -41,8 +41,8 @@ def run_variant(recipe: str, variant: str, seed: int, settings: Sequence[str], f
     from sdsnn.export.pipeline import lower_trained
     from sdsnn.train.run.config import load_config, with_directory
     from sdsnn.train.run.run_folder import RunFolder
+    from sdsnn.train.run.train import train
     from sdsnn.train.run.trained import load_trained
-    from sdsnn.train.run.trainer import train
     from sdsnn_core.compaction import compact
 
     keys = SUITES[recipe][variant].items()

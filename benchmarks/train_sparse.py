@@ -38,7 +38,7 @@ def measure(share: float, hidden: list[int], rounds: int) -> tuple[float, float]
         for layer in attach_masks(model)[:-1]:
             layer.set_mask(torch.rand(layer.mask.shape) < share)
         models.append(model)
-        optimisers.append(adam(model.parameters(), config.optimiser))
+        optimisers.append(adam(model.parameters(), config.optimiser.learning_rate, config.optimiser.weight_decay))
     seconds: list[list[float]] = [[], []]
     for turn in range(rounds + 1):
         losses = []

@@ -14,7 +14,7 @@ from sdsnn.export.pipeline import Exported, export_run
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.progress import Bars
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import train
+from sdsnn.train.run.train import train
 from sdsnn_core.lava.compat import lava_available
 
 VERIFY_SAMPLES = 64  # Lava takes a tenth of a second for each

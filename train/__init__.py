@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .run.config import RunConfig
     from .run.run_folder import RunFolder
-    from .run.trainer import Progress, TrainResult
+    from .run.train import TrainResult
+    from .run.trainer import Progress
 
 # torch reads this before its first allocation, and never again: large tensors on huge pages, where the kernel grants
 # them on request (docs/fused_neuron.md).

@@ -17,7 +17,7 @@ from sdsnn.export.verify.backends import file_backend, recorded
 from sdsnn.export.verify.certificate import verify
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import train
+from sdsnn.train.run.train import train
 from sdsnn_core import reference
 from sdsnn_core.activity import Activity, random_spikes
 from sdsnn_core.errors import BackendError

@@ -23,7 +23,7 @@ from sdsnn.export.resolution import (
 )
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import train
+from sdsnn.train.run.train import train
 from sdsnn.train.slayer.block_spikes import trace
 from sdsnn.train.slayer.lowering import lower
 from sdsnn_core import reference

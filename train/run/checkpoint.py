@@ -80,18 +80,17 @@ class Restorable(Protocol):
         """Take the tensors and values of a saved state."""
 
 
-def restore(state: dict[str, Any], config: RunConfig, **parts: Restorable) -> None:
-    """Load a checkpoint into the parts of a run, each from the entry of its name.
-
-    Raises:
-        ConfigError: the checkpoint was made with another configuration.
-        FileError: it does not fit the parts.
-    """
+def check_config(state: dict[str, Any], config: RunConfig) -> None:
+    """Raise ConfigError if a checkpoint was made with another configuration."""
     saved, ours = deciding(parse_toml(state["config"])), deciding(config)
     if saved != ours:
         pairs = zip(saved.to_toml().splitlines(), ours.to_toml().splitlines(), strict=False)
         changed = next((f"{a!r} against {b!r}" for a, b in pairs if a != b), "its length")
         raise ConfigError([f"checkpoint: was made with another configuration; the first difference is {changed}"])
+
+
+def restore(state: dict[str, Any], **parts: Restorable) -> None:
+    """Load a checkpoint into the parts of a run, each from the entry of its name; FileError if it does not fit."""
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])

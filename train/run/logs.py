@@ -9,7 +9,6 @@ from typing import Any
 from sdsnn_core.errors import FileError, MissingDependency
 from sdsnn_core.files import write_text
 
-from .config_training import LogConfig
 from .run_folder import RunFolder
 
 _LAYER = ("units", "alive_units", "synapses", "absent", "pruned", "regrown", "pruning_percent", "regeneration_percent")
@@ -25,17 +24,26 @@ def flat(line: dict[str, Any]) -> dict[str, float]:
 
 
 class Logs:
-    """Writes what `config` asks for after every epoch, in the process that `writes`. Close it at the end.
+    """A callback that writes logs after every epoch. Close it at the end.
 
-    n_done: epochs that the run had before; TensorBoard drops the records of later ones.
-    Raises MissingDependency if log.tensorboard is set and TensorBoard is not installed.
+    Args:
+        folder: where they are written.
+        n_done: epochs that the run had before; TensorBoard drops the records of later ones.
+        csv: write history.csv.
+        tensorboard: write TensorBoard's event files.
+        writes: False in the processes that only check what they need.
+
+    Raises:
+        MissingDependency: TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, config: LogConfig, folder: RunFolder, n_done: int, *, writes: bool = True) -> None:
+    def __init__(
+        self, folder: RunFolder, n_done: int, *, csv: bool = True, tensorboard: bool = False, writes: bool = True
+    ) -> None:
         self.folder = folder
-        self.csv = config.csv and writes
+        self.csv = csv and writes
         self.board: Any = None
-        if config.tensorboard:
+        if tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
@@ -48,7 +56,7 @@ class Logs:
         if self.board is not None:
             self.board.close()
 
-    def epoch(self, line: dict[str, Any]) -> None:
+    def on_epoch_end(self, line: dict[str, Any]) -> None:
         """Add one epoch. The CSV file is written anew from the whole history, so it is never cut off or out of step."""
         if self.csv:
             rows = [flat(done) for done in self.folder.history()]

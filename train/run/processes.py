@@ -11,14 +11,12 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from sdsnn_core.errors import BackendError, ConfigError, MissingDependency, SdsnnError, one_line
-
-from .config_training import HardwareConfig
 
 T = TypeVar("T")
 FABRIC = (
@@ -136,20 +134,34 @@ class FabricGroup(ProcessGroup):
         return result
 
 
-def init_process_group(config: HardwareConfig) -> ProcessGroup:
+def init_process_group(
+    accelerator: Literal["cpu", "cuda", "auto"] = "cpu",
+    devices: int = 1,
+    num_nodes: int = 1,
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+) -> ProcessGroup:
     """Start the processes of a run that torchrun has not started, and return their group.
 
-    Fabric starts a process by running the program's own command again, which must call this function too. Raises
-    ConfigError for missing devices, MissingDependency without Fabric, BackendError if the processes do not connect.
+    Fabric starts a process by running the program's own command again, which must call this function too.
+
+    Args:
+        accelerator: auto takes GPUs if torch sees any, else the CPU.
+        devices: processes on each machine, one per GPU. torchrun's own number comes first.
+        num_nodes: machines. torchrun's own number comes first.
+        precision: of the synapses while training.
+
+    Raises:
+        ConfigError: devices are missing.
+        MissingDependency: more than one process on the CPU in 32 bits, without Lightning Fabric.
+        BackendError: the processes do not connect.
     """
-    accelerator = config.accelerator
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    devices, nodes = config.devices, config.num_nodes
+    nodes = num_nodes
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started the processes
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    if accelerator == "cpu" and devices == nodes == 1 and config.precision == "32-true":
+    if accelerator == "cpu" and devices == nodes == 1 and precision == "32-true":
         return ProcessGroup()
     if accelerator == "cuda" and (n_gpus := torch.cuda.device_count()) < devices:
         raise ConfigError([f"hardware: got {devices} devices with accelerator 'cuda', torch sees {n_gpus} GPUs here"])
@@ -160,7 +172,7 @@ def init_process_group(config: HardwareConfig) -> ProcessGroup:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # no banner
     try:
         fabric = Fabric(
-            accelerator=accelerator, devices=devices, num_nodes=nodes, precision=config.precision,
+            accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision,
             strategy="ddp" if devices * nodes > 1 else "auto",
         )  # fmt: skip
         fabric.launch()

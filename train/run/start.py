@@ -10,10 +10,12 @@ from sdsnn_core.errors import ConfigError
 
 from ..data.load import load_data
 from ..development.literal import schedule_for
+from .build import group_of
 from .config import RunConfig, deciding, load_config, with_directory
-from .processes import PeerFailed, ProcessGroup, init_process_group
+from .processes import PeerFailed, ProcessGroup
 from .run_folder import RunFolder
-from .trainer import Progress, TrainResult, train
+from .train import TrainResult, train
+from .trainer import Progress
 
 
 class Interrupted(KeyboardInterrupt):
@@ -51,7 +53,7 @@ def begin(
 ) -> Start:
     """Make the run folder of a new run; parameters as in `sdsnn.train`. download: fetch the data if missing."""
     resolved = config if isinstance(config, RunConfig) else with_directory(load_config(config, settings))
-    group = init_process_group(resolved.hardware)
+    group = group_of(resolved)
     if download:
         group.local_rank_0_first(lambda: load_data(resolved.data, resolved.seed, download=True))
     if isinstance(folder, RunFolder):
@@ -68,4 +70,4 @@ def go_on(path: str | Path, settings: Sequence[str] = ()) -> Start:
     if deciding(resolved) != deciding(folder.config()):
         keys = "hardware, log, threads, optimiser.accumulate and where data lies"
         raise ConfigError([f"train --resume: --set may change {keys}"])
-    return Start(resolved, folder, init_process_group(resolved.hardware), resume=True)
+    return Start(resolved, folder, group_of(resolved), resume=True)

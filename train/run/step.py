@@ -18,14 +18,23 @@ from ..development.developer import Developer
 from ..slayer.block_spikes import reset_state
 from ..slayer.losses import Loss
 from ..slayer.models import BlockNetwork
-from .config import RunConfig
 from .processes import ProcessGroup
 
 Part = tuple[Tensor, Tensor]  # spikes (n, *shape, steps) float32 and labels (n,) int64
 
 
 class Stepper:
-    """Takes optimiser steps. config: only its section `optimiser` is read."""
+    """Takes optimiser steps.
+
+    Args:
+        model: the network in training.
+        optimiser: of its parameters.
+        loss: (output, labels) -> scalar sum over the samples.
+        developer: of the model.
+        group: the processes that share each batch.
+        accumulate: parts that each process computes its share in.
+        clip: largest norm of the gradient; None for no bound.
+    """
 
     def __init__(
         self,
@@ -33,23 +42,25 @@ class Stepper:
         optimiser: torch.optim.Optimizer,
         loss: Loss,
         developer: Developer,
-        config: RunConfig,
         group: ProcessGroup,
+        *,
+        accumulate: int = 1,
+        clip: float | None = None,
     ) -> None:
         self.model = model
         self.optimiser = optimiser
         self.loss = loss
         self.developer = developer
-        self.config = config
         self.group = group
-        self.n_parts = config.optimiser.accumulate * group.world_size
+        self.accumulate = accumulate
+        self.clip = clip
+        self.n_parts = accumulate * group.world_size
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def own_parts(self, n_samples: int) -> list[tuple[int, slice]]:
         """Return this process' parts of a batch: number and samples. Parts without a sample are left out."""
         size = math.ceil(n_samples / self.n_parts)
-        each = self.config.optimiser.accumulate
-        numbers = range(self.group.rank * each, (self.group.rank + 1) * each)
+        numbers = range(self.group.rank * self.accumulate, (self.group.rank + 1) * self.accumulate)
         return [(n, slice(n * size, min((n + 1) * size, n_samples))) for n in numbers if n * size < n_samples]
 
     def step(self, parts: Sequence[Part], n_samples: int, seeds: Sequence[Sequence[int]]) -> tuple[float, int]:
@@ -73,8 +84,8 @@ class Stepper:
                 right += int((output.detach().sum(-1).argmax(1) == labels).sum())
             if self.group.world_size > 1:
                 self._all_reduce(grow_scores)
-        if self.config.optimiser.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimiser.clip)
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
         self.optimiser.step()
         self.developer.step()
         return total, right

@@ -13,10 +13,10 @@ from sdsnn_core.network import Shape
 from ..data.load import SampleFormat, Split, load_data
 from ..development.masks import attach_masks
 from ..slayer.evaluate import Evaluation, evaluate
-from ..slayer.losses import build_loss
 from ..slayer.lowering import STEP_S
-from ..slayer.models import BlockNetwork, build_model
-from .checkpoint import load_checkpoint, restore
+from ..slayer.models import BlockNetwork
+from .build import build_network, loss_of
+from .checkpoint import check_config, load_checkpoint, restore
 from .config import RunConfig
 from .run_folder import RunFolder
 
@@ -74,7 +74,7 @@ class TrainedModel:
 
     def figures(self, split: Split) -> SplitFigures:
         """Evaluate the model on a split."""
-        return SplitFigures.of(evaluate(self.model, split, build_loss(self.config.optimiser)))
+        return SplitFigures.of(evaluate(self.model, split, loss_of(self.config)))
 
 
 def load_trained(folder: RunFolder) -> TrainedModel:
@@ -98,7 +98,8 @@ def load_trained(folder: RunFolder) -> TrainedModel:
         samples = SampleFormat(tuple(recorded["shape"]), *(recorded[key] for key in SampleFormat._fields[1:]))
     model = build_network(config, samples)
     attach_masks(model)
-    restore(state, config, model=model)
+    check_config(state, config)
+    restore(state, model=model)
     test = folder.read_json(folder.test_file)
     epoch, dt_s = int(state["best"]["epoch"]), STEP_S if samples.step_s is None else samples.step_s
     return TrainedModel(
@@ -112,16 +113,6 @@ def load_trained(folder: RunFolder) -> TrainedModel:
         validation_accuracy=float(state["best"]["score"][1]),
         test=SplitFigures(**test) if test is not None and test.pop("epoch") == epoch else None,
     )
-
-
-def build_network(config: RunConfig, samples: SampleFormat) -> BlockNetwork:
-    """Build the network of a configuration for samples of a format, fused if the configuration says so."""
-    model = build_model(config.model, samples.shape, samples.n_classes)
-    if config.optimiser.fused:
-        from ..fused import fuse
-
-        fuse(model)
-    return model
 
 
 def record_test(folder: RunFolder, epoch: int, figures: SplitFigures) -> None:

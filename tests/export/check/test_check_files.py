@@ -21,7 +21,7 @@ from sdsnn.export.netx.writer import write_netx
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import train
+from sdsnn.train.run.train import train
 from sdsnn_core.errors import FileError
 from sdsnn_core.lava.compat import import_slayer, lava_available
 from sdsnn_core.network import Input, Network, Output, Population, Synapses

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from sdsnn.train.fused.triton import passes as triton_passes
+from sdsnn.train.run.build import group_of, trainer_for
 from sdsnn.train.run.config import RunConfig, load_config
-from sdsnn.train.run.processes import init_process_group
 from sdsnn.train.run.run_folder import RunFolder
+from sdsnn.train.run.train import train
 from sdsnn.train.run.trained import SplitFigures, load_trained
-from sdsnn.train.run.trainer import NoProgress, Trainer, train
+from sdsnn.train.run.trainer import NoProgress
 from sdsnn.train.slayer.evaluate import evaluate
 
 pytestmark = [
@@ -39,8 +40,8 @@ def config(*more: str) -> RunConfig:
 @pytest.mark.parametrize("model", MODELS)
 def test_evaluation_on_the_gpu_is_that_on_the_cpu(model: str) -> None:
     made = config(*MODELS[model])
-    group = init_process_group(made.hardware)
-    trainer = Trainer(made, group)
+    group = group_of(made)
+    trainer = trainer_for(made, group)
     assert next(trainer.model.parameters()).is_cuda
     trainer.run_epoch(NoProgress())
     there = evaluate(trainer.model, trainer.data.validation, trainer.loss, group=group)

@@ -19,12 +19,13 @@ import numpy as np
 import pytest
 import torch
 
+from sdsnn.train.run.build import group_of, trainer_for
 from sdsnn.train.run.checkpoint import load_checkpoint
 from sdsnn.train.run.config import RunConfig, load_config
-from sdsnn.train.run.config_training import HardwareConfig
 from sdsnn.train.run.processes import ProcessGroup, init_process_group
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import NoProgress, Trainer, train
+from sdsnn.train.run.train import train
+from sdsnn.train.run.trainer import NoProgress, Trainer
 from sdsnn_core.errors import ConfigError, MissingDependency
 
 SMALL = ["model.hidden=[32, 24]", "data.n_steps=8", "optimiser.batch_size=100", "threads=1"]
@@ -71,7 +72,7 @@ def trained(trainer: Trainer, n_epochs: int) -> tuple[dict[str, Any], list[dict[
 def together(made: RunConfig, n_threads: int, n_epochs: int) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Train in threads; return what each has come to."""
     meeting, barrier = [None] * n_threads, threading.Barrier(n_threads)
-    trainers = [Trainer(made, Thread(rank, meeting, barrier)) for rank in range(n_threads)]
+    trainers = [trainer_for(made, Thread(rank, meeting, barrier)) for rank in range(n_threads)]
     results: dict[int, Any] = {}
 
     def work(rank: int) -> None:
@@ -119,12 +120,12 @@ VARIANTS = {
 @pytest.mark.filterwarnings("ignore:.*weight_norm")
 def test_two_reach_what_one_does_in_two_parts(variant: str) -> None:
     more = ["optimiser.epochs=6", *VARIANTS[variant]]
-    one, history = trained(Trainer(config(*more, "optimiser.accumulate=2")), 6)
+    one, history = trained(trainer_for(config(*more, "optimiser.accumulate=2")), 6)
     for state, lines in together(config(*more), 2, 6):
         assert differences(one, state) == []
         assert lines == history
     if variant == "a last batch of one":
-        assert len(Trainer(config(*more)).data.train) % 34 == 1
+        assert len(trainer_for(config(*more)).data.train) % 34 == 1
     layers = [layer for line in history for layer in line["layers"]]
     assert sum(layer["absent"] for layer in history[-1]["layers"]) > 100
     if variant in ("dense", "uneven batches"):
@@ -134,7 +135,7 @@ def test_two_reach_what_one_does_in_two_parts(variant: str) -> None:
 def test_two_have_the_structure_of_one_with_the_whole_batch() -> None:
     """Without noise, which is drawn for each part: the same synapses, and weights to rounding."""
     more = ["optimiser.epochs=4", "data.noise=0.0"]
-    one, history = trained(Trainer(config(*more)), 4)
+    one, history = trained(trainer_for(config(*more)), 4)
     (two, lines), _ = together(config(*more), 2, 4)
     assert history[-1]["connection_sparsity"] == lines[-1]["connection_sparsity"] > 0.3
     for name, value in one["model"].items():
@@ -146,7 +147,7 @@ def test_two_have_the_structure_of_one_with_the_whole_batch() -> None:
 
 def test_more_than_two_differ_by_rounding_only() -> None:
     """Sums of more than two numbers depend on their order in the last bit."""
-    one, history = trained(Trainer(config("optimiser.epochs=2", "optimiser.accumulate=3")), 1)
+    one, history = trained(trainer_for(config("optimiser.epochs=2", "optimiser.accumulate=3")), 1)
     for state, lines in (results := together(config("optimiser.epochs=2"), 3, 1)):
         assert differences(results[0][0], state) == []  # but the three agree
         assert lines[0]["loss"] == pytest.approx(history[0]["loss"], rel=1e-3)
@@ -160,7 +161,7 @@ def test_parts_have_the_gradient_of_the_whole_batch(accumulate: int) -> None:
     """Of present synapses, and of absent ones, whose absolute value is taken of the sum, not of the parts."""
     found = []
     for parts in (1, accumulate):
-        trainer = Trainer(config(f"optimiser.accumulate={parts}", "optimiser.batch_size=100"))
+        trainer = trainer_for(config(f"optimiser.accumulate={parts}", "optimiser.batch_size=100"))
         generator = torch.Generator().manual_seed(1)
         for layer in trainer.developer.layers:
             layer.set_mask(torch.rand(layer.mask.shape, generator=generator) < 0.7)
@@ -257,7 +258,7 @@ def free_port() -> int:
 def test_mixed_precision_trains_and_evaluates_in_float32() -> None:
     """Weights are exact in bfloat16, sums of many are not: neurons see rounded sums in training, exact ones after."""
     mixed = config("hardware.precision=bf16-mixed", "optimiser.epochs=1")
-    trainer = Trainer(mixed, init_process_group(mixed.hardware))
+    trainer = trainer_for(mixed, group_of(mixed))
     seen: list[torch.dtype] = []
     trainer.model.blocks[0].neuron.register_forward_hook(lambda _m, inputs, _out: seen.append(inputs[0].dtype))
     line = trainer.run_epoch(NoProgress())
@@ -271,18 +272,18 @@ def test_what_hardware_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
         config('hardware.precision="16"')
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match=r"got 2 devices with accelerator 'cuda', torch sees 0 GPUs here"):
-            init_process_group(HardwareConfig(accelerator="cuda", devices=2))
-        assert type(init_process_group(HardwareConfig(accelerator="auto"))) is ProcessGroup
+            init_process_group("cuda", devices=2)
+        assert type(init_process_group("auto")) is ProcessGroup
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with pytest.raises(MissingDependency, match=r"need Lightning Fabric: pip install 'lightning-fabric") as caught:
-        init_process_group(HardwareConfig(devices=2))
+        init_process_group(devices=2)
     assert "\n" not in str(caught.value)
 
 
 def test_one_process_does_not_import_fabric(tmp_path: Path) -> None:
     code = (
-        "import sys; from sdsnn.train.run.config_training import HardwareConfig;"
-        "from sdsnn.train.run.processes import init_process_group; init_process_group(HardwareConfig());"
+        "import sys;"
+        "from sdsnn.train.run.processes import init_process_group; init_process_group();"
         "assert not {name.split('.')[0] for name in sys.modules} & {'lightning_fabric', 'lightning', 'tensorboard'}"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)

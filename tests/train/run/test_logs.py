@@ -14,7 +14,8 @@ from rich.console import Console
 from sdsnn.train.run.config import RunConfig, load_config
 from sdsnn.train.run.progress import Bars
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import NoProgress, train
+from sdsnn.train.run.train import train
+from sdsnn.train.run.trainer import NoProgress
 from sdsnn_core.errors import MissingDependency
 
 SMALL = ["optimiser.epochs=4", "model.hidden=[24, 16]", "data.n_steps=8", "optimiser.batch_size=256", "threads=1"]

@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from sdsnn.train.run.config_training import OptimiserConfig
 from sdsnn.train.run.optimiser import adam
-
-SETTINGS = OptimiserConfig(learning_rate=0.01, weight_decay=0.1)
 
 
 def walk(make: Any) -> torch.Tensor:
@@ -25,7 +22,7 @@ def walk(make: Any) -> torch.Tensor:
 
 def test_it_walks_where_torchs_adamw_walks() -> None:
     plain = walk(lambda weights: torch.optim.AdamW(weights, lr=0.01, weight_decay=0.1))
-    torch.testing.assert_close(walk(lambda weights: adam(weights, SETTINGS)), plain, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(walk(lambda weights: adam(weights, 0.01, 0.1)), plain, rtol=1e-5, atol=1e-6)
 
 
 def test_it_falls_back_where_torch_has_no_fused_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,4 +34,4 @@ def test_it_falls_back_where_torch_has_no_fused_step(monkeypatch: pytest.MonkeyP
         return made(weights, **keys)
 
     monkeypatch.setattr(torch.optim, "AdamW", old)
-    assert adam([torch.nn.Parameter(torch.zeros(2))], SETTINGS).defaults["lr"] == 0.01
+    assert adam([torch.nn.Parameter(torch.zeros(2))], 0.01).defaults["lr"] == 0.01

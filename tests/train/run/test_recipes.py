@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from sdsnn.export.pipeline import export_run
+from sdsnn.train.run.build import trainer_for
 from sdsnn.train.run.config import load_config, shipped_recipes
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import NoProgress, Trainer, train
+from sdsnn.train.run.train import train
+from sdsnn.train.run.trainer import NoProgress
 
 
 def write(name: str, folder: Path, rng: np.random.Generator) -> None:
@@ -45,7 +47,7 @@ def test_recipe_develops_compacts_and_exports(recipe: str, rng: np.random.Genera
     result = train(config, folder, progress=NoProgress())
     assert [line["epoch"] for line in folder.history()] == [0, 1, 2, 3]
     assert all(np.isfinite(line["loss"]) for line in folder.history())
-    before = Trainer(config).model.state_dict()
+    before = trainer_for(config).model.state_dict()
     changed = [name for name, value in result.trainer.model.state_dict().items() if not value.equal(before[name])]
     assert any("weight" in name for name in changed)
     wanted = config.development.synapse_target

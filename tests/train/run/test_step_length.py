@@ -13,8 +13,8 @@ from sdsnn.export.pipeline import lower_trained
 from sdsnn.train.data.load import load_data
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
+from sdsnn.train.run.train import train
 from sdsnn.train.run.trained import load_trained
-from sdsnn.train.run.trainer import train
 from sdsnn_core import reference
 
 

@@ -15,8 +15,8 @@ from sdsnn.export.pipeline import export_run, lower_trained
 from sdsnn.export.verify.files import verify_file
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
+from sdsnn.train.run.train import TrainResult, train
 from sdsnn.train.run.trained import SplitFigures, load_trained
-from sdsnn.train.run.trainer import TrainResult, train
 from sdsnn_core.errors import FileError
 
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sdsnn.train.run.checkpoint import load_checkpoint, save_checkpoint
+from sdsnn.train.run.build import trainer_for
+from sdsnn.train.run.checkpoint import check_config, load_checkpoint, save_checkpoint
 from sdsnn.train.run.config import RunConfig, load_config
 from sdsnn.train.run.run_folder import RunFolder
-from sdsnn.train.run.trainer import NoProgress, Trainer, train
+from sdsnn.train.run.train import snapshot, train
+from sdsnn.train.run.trainer import NoProgress
 from sdsnn_core.errors import ConfigError, FileError
 
 SMALL = ["optimiser.epochs=4", "model.hidden=[24, 16]", "data.n_steps=8", "optimiser.batch_size=256", "threads=1"]
@@ -102,18 +104,18 @@ def test_history_line_that_the_checkpoint_does_not_know_is_written_anew(tmp_path
 
 
 def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
-    trainer = Trainer(config())
-    save_checkpoint(tmp_path / "c.pt", trainer.state())
+    trainer = trainer_for(config())
+    save_checkpoint(tmp_path / "c.pt", snapshot(trainer, config()))
     with pytest.raises(
         ConfigError, match="made with another configuration; the first difference is 'batch_size = 256'"
     ):
-        Trainer(config("optimiser.batch_size=128")).load_state(load_checkpoint(tmp_path / "c.pt"))
+        check_config(load_checkpoint(tmp_path / "c.pt"), config("optimiser.batch_size=128"))
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "other"])
 def test_broken_checkpoints_are_answered_in_one_line(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
-    save_checkpoint(path, Trainer(config()).state())
+    save_checkpoint(path, trainer_for(config()).state())
     content = path.read_bytes()
     if damage == "missing":
         path.unlink()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sdsnn.train.run.build import trainer_for
 from sdsnn.train.run.config import load_config
-from sdsnn.train.run.trainer import Trainer
 from sdsnn_core.errors import ConfigError
 
 CHAIN = """
@@ -69,10 +69,10 @@ def test_what_a_factory_must_make(body: str, message: str, tmp_path: Path, monke
     (tmp_path / f"{name}.py").write_text(f"{CHAIN}\n\ndef build(shape, n_classes):\n{body}\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=message) as caught:
-        Trainer(load_config("digits", [f"model.factory={name}:build"]))
+        trainer_for(load_config("digits", [f"model.factory={name}:build"]))
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_factory() -> None:
     with pytest.raises(ConfigError, match=r"model\.factory: got 'nowhere:build', which cannot be imported"):
-        Trainer(load_config("digits", ["model.factory=nowhere:build"]))
+        trainer_for(load_config("digits", ["model.factory=nowhere:build"]))

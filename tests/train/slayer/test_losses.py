@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from sdsnn.train.run.build import trainer_for
 from sdsnn.train.run.config import load_config
-from sdsnn.train.run.config_training import OptimiserConfig
+from sdsnn.train.run.loop import Cosine
 from sdsnn.train.run.trainer import Trainer
 from sdsnn.train.slayer.losses import build_loss, even_train
 
@@ -42,18 +43,16 @@ def by_hand(name: str, trains: torch.Tensor, labels: torch.Tensor, gain: float) 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "spike_time"])
 def test_losses_are_their_formulas(name: str) -> None:
     trains, labels = spikes()
-    config = OptimiserConfig(loss=name, gain=0.6)
-    found = float(build_loss(config)(trains, labels))
+    found = float(build_loss(name, gain=0.6)(trains, labels))
     assert found == pytest.approx(by_hand(name, trains, labels, 0.6), rel=1e-5)
 
 
 def test_spike_time_is_zero_at_its_target_only() -> None:
-    config = OptimiserConfig(loss="spike_time", true_rate=0.5, false_rate=0.1)
     labels = torch.tensor([1, 0])
     target = torch.stack([even_train(0.1, 20, torch.zeros(1)), even_train(0.5, 20, torch.zeros(1))])
     assert target.sum(1).tolist() == [2, 10]
     trains = torch.stack([target, target.flip(0)])
-    loss = build_loss(config)
+    loss = build_loss("spike_time", true_rate=0.5, false_rate=0.1)
     assert float(loss(trains, labels)) == 0
     assert float(loss(trains.flip(0), labels)) > 0
 
@@ -62,7 +61,7 @@ def test_spike_time_is_zero_at_its_target_only() -> None:
 def test_losses_are_sums_over_the_batch_and_pull_the_right_class_up(name: str) -> None:
     trains, labels = spikes(1)
     trains[:, :, ::2] = 0  # far below the wanted rate, and still above the unwanted one
-    loss = build_loss(OptimiserConfig(loss=name))
+    loss = build_loss(name)
     parts = sum(float(loss(trains[i : i + 1], labels[i : i + 1])) for i in range(len(labels)))
     assert float(loss(trains, labels)) == pytest.approx(parts, rel=1e-5)
     trains.requires_grad_()
@@ -75,7 +74,7 @@ def test_losses_are_sums_over_the_batch_and_pull_the_right_class_up(name: str) -
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_run_takes_each_loss(name: str) -> None:
-    trainer = Trainer(load_config("digits", [*SMALL, f"optimiser.loss={name}", "optimiser.epochs=1"]))
+    trainer = trainer_for(load_config("digits", [*SMALL, f"optimiser.loss={name}", "optimiser.epochs=1"]))
     before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     line = trainer.run_epoch(Quiet())
     assert math.isfinite(line["loss"])
@@ -90,18 +89,19 @@ class Quiet:
 
 def test_schedule_warms_up_in_a_line_and_ends_in_half_a_cosine() -> None:
     rates = ["optimiser.learning_rate=0.8", "optimiser.final_learning_rate=0.1", "optimiser.epochs=11"]
-    trainer = Trainer(load_config("digits", [*SMALL, *rates, "optimiser.warmup_epochs=3"]))
-    found = [trainer.learning_rate(epoch) for epoch in range(11)]
+    trainer = trainer_for(load_config("digits", [*SMALL, *rates, "optimiser.warmup_epochs=3"]))
+    assert isinstance(trainer.scheduler, Cosine)
+    found = [trainer.scheduler.rate(epoch) for epoch in range(11)]
     assert found[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert found[7] == pytest.approx((0.8 + 0.1) / 2)  # half of the eight epochs after the warm-up
     assert found[3:] == sorted(found[3:], reverse=True)
-    assert trainer.learning_rate(11) == pytest.approx(0.1)
+    assert trainer.scheduler.rate(11) == pytest.approx(0.1)
     line = trainer.run_epoch(Quiet())
     assert line["learning_rate"] == trainer.optimiser.param_groups[0]["lr"] == found[0]
 
 
 def test_early_stop_counts_epochs_without_a_better_one_once_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = Trainer(load_config("digits", [*SMALL, "optimiser.patience=3", "optimiser.epochs=50"]))
+    trainer = trainer_for(load_config("digits", [*SMALL, "optimiser.patience=3", "optimiser.epochs=50"]))
     assert not trainer.stops()
     trainer.best = {"epoch": 10, "score": [1, 0.9, -1.0]}
     for last, stops in ((12, False), (13, True), (14, True)):
@@ -120,7 +120,7 @@ def test_clipping_bounds_the_norm_of_the_gradient(bound: float, monkeypatch: pyt
     norms: dict[float | None, list[float]] = {}
     for clip in (None, bound):
         more = [] if clip is None else [f"optimiser.clip={clip}"]
-        trainer = Trainer(load_config("digits", [*SMALL, "optimiser.epochs=1", *more]))
+        trainer = trainer_for(load_config("digits", [*SMALL, "optimiser.epochs=1", *more]))
         found = norms.setdefault(clip, [])
         step = trainer.optimiser.step
 
