@@ -6,6 +6,8 @@
 # make pythons    install and run the demo on every supported Python of this machine, in fresh clones (10 to 30 minutes)
 # make lint       formatting, linting, types
 # make check      lint and test
+# make docs       build the documentation site into build/site
+# make smoke      build sdist and wheel, install each into an empty environment and try it
 # make lock       resolve the versions in locks/ again, one file per Python (needs uv; UPGRADE=1 takes the newest)
 # make clean      remove what was built, .venv included
 
@@ -17,7 +19,7 @@ BIN := .venv/bin
 # The matrices are small: one thread per process is faster, and other processes keep their cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: .venv demo test test-slow fuzz lint format check lock pythons clean
+.PHONY: .venv demo test test-slow fuzz lint ide docs smoke format check lock pythons clean
 
 .venv: $(STAMP)
 
@@ -38,14 +40,24 @@ SEED ?= 0
 fuzz: $(STAMP)
 	$(BIN)/python scripts/fuzz.py $(N) --seed $(SEED) --traces build/fuzz
 
-lint: $(STAMP)
+lint: $(STAMP) ide
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# Links that map import names to folders, for programs that do not follow the package-dir mapping.
+ide:
 	@rm -rf .ide && mkdir -p .ide/sdsnn
 	@for item in sdsnn/*; do ln -s ../../$$item .ide/sdsnn/; done
 	@for room in train export deploy; do ln -s ../../$$room .ide/sdsnn/$$room; done
 	@ln -s ../sdsnn_core .ide/sdsnn_core
-	$(BIN)/mypy
+
+docs: $(STAMP) ide
+	$(BIN)/python -m pip install --quiet --constraint locks/py$(subst .,,$(basename $(VERSION))).txt --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+smoke: $(STAMP)
+	$(BIN)/python scripts/smoke.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .

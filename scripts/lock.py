@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-EXTRAS = ("dev", "lava", "neurobench", "readers")
+EXTRAS = ("dev", "docs", "lava", "neurobench", "readers")
 OPTIONS = (
     "--python-platform",
     "x86_64-manylinux_2_28",
@@ -22,6 +22,7 @@ OPTIONS = (
     "--no-annotate",
     "--no-emit-index-url",
     "--quiet",
+    "--no-config",  # pip takes the metadata of Lava as they are, not those under [tool.uv]
 )
 
 
