@@ -1,6 +1,6 @@
 """Build the sdist and the wheel, install each into an empty environment and try it there: `python scripts/smoke.py`.
 
-The files stay in `dist/`. The environment is a temporary one with the locked versions and without Lava, as a user has it
+The files stay in `dist/`. The environment is temporary, with the locked versions and without Lava, as a user has it
 who only reads and simulates networks. Prints one line per stage and exits with status 1 at the first that fails.
 """
 
@@ -21,8 +21,8 @@ network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "a", [0, 1], [0, 0], [
 sdsnn.write(network, "small.nir")
 assert sdsnn.read("small.nir").digest() == network.digest()
 spikes = np.ones((1, 5, 2), np.uint8)
-counts = {name: int(sdsnn.simulate(network, spikes, backend=name).spikes["a"].sum()) for name in ("engine", "reference")}
-assert counts == {"engine": 4, "reference": 4}, counts
+counts = {name: int(sdsnn.simulate(network, spikes, backend=name).spikes["a"].sum()) for name in ("engine", "nir")}
+assert counts == {"engine": 4, "nir": 4}, counts
 assert sdsnn.place(network, "loihi2").n_cores == 1
 """
 COMMANDS = (
