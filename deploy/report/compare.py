@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from sdsnn_core.errors import FileError
 from ..energy.types import Span, format_joules
 from .build import FORMAT, KIND, NOT_RECORDED
 from .charts import front
-from .parts import Cell, amount, figure, micro, missing, page, percent, section, table
+from .page import amount, micro, percent, templates
 from .svg import legend
 
 
@@ -147,26 +146,25 @@ def compare_rows(lines: Sequence[Line], prices: str) -> list[list[str]]:
 def compare_html(lines: Sequence[Line], prices: str) -> str:
     """Return the comparison as one self-contained page."""
     headings, *rows = compare_rows(lines, prices)
-    cells: list[list[Cell]] = [[micro(cell) for cell in row] for row in rows]
+    columns = [f">{heading}" if 2 <= i < 10 else heading for i, heading in enumerate(headings)]
     shown = [i for i, line in enumerate(lines) if line.accuracy is not None and prices in line.joules]
     shown = [i for i in shown if lines[i].joules[prices].high > 0]
-    drawing = missing("accuracy against energy")
+    drawing = colours = ""
     if shown:
         points = [(lines[i].name, lines[i].joules[prices].high * 1e6, 100 * (lines[i].accuracy or 0.0)) for i in shown]
         fronts = [[shown.index(i) for i in front if i in shown] for front in best_fronts(lines, prices)]
         x_label = f"energy per inference by {prices} (\N{MICRO SIGN}J), logarithmic"
         data = {str(lines[shown[best[0]]].data): k for k, best in enumerate(fronts) if best}
         colours = legend(data) if len(data) > 1 else ""
-        drawing = colours + figure(
-            front(points, x_label, "test accuracy (%)", fronts),
-            "No other run on the same data is more accurate for less energy than those on a line.",
+        drawing = front(points, x_label, "test accuracy (%)", fronts)
+    return (
+        templates()
+        .get_template("compare.html")
+        .render(
+            title=f"sdsnn comparison of {len(lines)} run{'' if len(lines) == 1 else 's'}",
+            columns=columns,
+            rows=[[micro(cell) for cell in row] for row in rows],
+            colours=colours,
+            drawing=drawing,
         )
-    note = (
-        '<p class="muted">* No other run on the same data is more accurate for less energy. '
-        "Operations and spikes are per inference. "
-        "Energy is priced from counts by the named list, as each run's own report explains.</p>"
     )
-    body = section("Runs", table(headings, cells, numeric=range(2, 10)) + note)
-    body += section("Accuracy against energy", drawing)
-    title = f"sdsnn comparison of {len(lines)} run{'' if len(lines) == 1 else 's'}"
-    return page(title, f"<h1>{escape(title)}</h1>", body, "<p>Read from the report.json of each run.</p>")

@@ -44,6 +44,7 @@ PACKAGES = {
     "scikit-learn": ("sklearn.datasets", "no handwritten digits, so no demo"),
     "tonic": ("tonic", "no event data sets"),
     "matplotlib": ("matplotlib", "no SLAYER, which imports it"),
+    "jinja2": ("jinja2", "no reports"),
     "pydantic": ("pydantic", "no configurations, so no training"),
     "tomli-w": ("tomli_w", "no run folders, so no training"),
     "filelock": ("filelock", "no run folders, so no training"),

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from sdsnn.cli.app import app
 from sdsnn.deploy.placement.place import place
-from sdsnn.deploy.report.charts import core_grid, core_map, core_shares, save_placement_picture
+from sdsnn.deploy.report.cores import core_map, cores, save_placement_picture
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn_core.errors import FileError
 
@@ -23,16 +23,16 @@ def test_every_core_is_drawn_once(tmp_path: Path) -> None:
     save_placement_picture(placement, path)
     root = ElementTree.parse(path).getroot()
     assert root.tag == f"{SVG}svg"
-    shares, closest = core_shares(placement)
-    assert 0 < shares.min() <= shares.max() <= 1
-    assert set(closest) <= set(placement.use)
+    drawn = cores(placement)
+    assert all(0 < core.share <= 1 for core in drawn)
+    assert {core.resource for core in drawn} <= set(placement.use)
     hints = [title.text or "" for title in root.iter(f"{SVG}title")]
     assert len(hints) == placement.n_cores
     for core, hint in enumerate(hints):
         neurons = int(placement.use["neurons"][core])
         assert hint.startswith(f"core {core}: ")
         assert hint.endswith(f"{neurons} neurons")
-        assert f"{shares[core]:.1%}" in hint
+        assert f"{drawn[core].share:.1%}" in hint
     free = [rect for rect in root.iter(f"{SVG}rect") if rect.get("class") == "free"]
     assert len(free) == placement.mesh.cores_per_chip
     # The colours of the drawing are defined in the file itself.
@@ -41,8 +41,8 @@ def test_every_core_is_drawn_once(tmp_path: Path) -> None:
 
 
 def test_no_two_cores_share_a_place() -> None:
-    grid = core_grid(place(layers(64, 30_000, sparse=0.001), "loihi1"))
-    assert len({tuple(row) for row in grid.tolist()}) == len(grid) == 30
+    drawn = cores(place(layers(64, 30_000, sparse=0.001), "loihi1"))
+    assert len({core[:3] for core in drawn}) == len(drawn) == 30
 
 
 def test_other_pictures_are_refused_before_anything_is_placed(tmp_path: Path) -> None:
