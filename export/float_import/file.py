@@ -14,9 +14,9 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from sdsnn.train.data.hdf5 import open_hdf5
 from sdsnn_core.errors import FileError, NetworkError
 
-from ..hdf5 import open_hdf5
 from ..nir_format.graph import text_of
 
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {

@@ -14,11 +14,11 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn.train.data.hdf5 import open_hdf5
 from sdsnn.train.data.spike_files import read_spikes
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
 from sdsnn_core.network import Network
 
-from ..hdf5 import open_hdf5
 from ..nir_format.reader import read_nir
 from ..nir_format.writer import import_nir
 from .conventions import EULER, WRITERS
@@ -129,8 +129,8 @@ def import_file(
 
 def read_nir_graph(path: Path) -> Any:
     """Return a file's graph as the nir package reads it, without its type check. Raises FileError in one line."""
-    with open_hdf5(path, "a NIR graph (.nir)"):
-        return import_nir().read(path, type_check=False)
+    with open_hdf5(path, "a NIR graph (.nir)") as file:
+        return import_nir().dict2NIRNode({**file["node"].plain(), "type_check": False})
 
 
 def _quantised(

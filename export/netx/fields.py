@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn.train.data.hdf5 import Group, open_hdf5
 from sdsnn_core.errors import FileError, NetworkError
 from sdsnn_core.network import NEVER_FIRES, Shape
 
-from ..hdf5 import open_hdf5
 from ..nir_format.dialect import Int64Array
 
 Layers = Mapping[str, Any]  # "layer N" -> HDF5 group
@@ -25,10 +25,8 @@ NEURON_FIELDS: Final = {"current_decay": "iDecay", "voltage_decay": "vDecay", "t
 @contextmanager
 def open_netx(path: Path) -> Iterator[Any]:
     """Open a netx file; errors inside start with its path. Raises FileError for one that is no netx network."""
-    import h5py
-
     with open_hdf5(path, "a netx network (.net)") as file:
-        if not isinstance(file.get("layer"), h5py.Group):
+        if not isinstance(file.get("layer"), Group):
             raise FileError("expected a netx network (a group 'layer'), got an HDF5 file without one")
         yield file
 

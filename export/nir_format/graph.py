@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from sdsnn.train.data.hdf5 import DAMAGED
 from sdsnn_core.errors import FileError, one_line
 from sdsnn_core.network import Shape
 
-from ..hdf5 import DAMAGED
 from .writer import import_nir
 
 KNOWN = ("Input", "Output", "Affine", "Linear", "Conv2d", "Scale", "CubaLIF", "Delay")
@@ -45,7 +45,7 @@ class _FileNodes(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         nir = import_nir()
         try:
-            return nir.dict2NIRNode(nir.serialization.hdf2dict(self._group[name]))
+            return nir.dict2NIRNode(self._group[name].plain())
         except DAMAGED as error:
             raise FileError(f"node {name!r}: cannot be read ({one_line(error)})") from error
 

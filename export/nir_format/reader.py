@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdsnn.train.data.hdf5 import open_hdf5
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.network import Network
 
-from ..hdf5 import open_hdf5
 from .dialect import METADATA_KEY
 from .floats import floats_alone
 from .graph import KNOWN, Graph, open_graph

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sdsnn_core.errors import FileError, one_line
 from .augment import KEYS, Moves, vary
 from .datasets import DATA_SETS, locate, missing
 from .event_cache import EventBins, Recording, Sensor, cached
+from .hdf5 import hdf5_file
 from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices, split_of
 from .recordings import EVENT_TYPE, Events, load_arrays, read_aedat4, read_bin
 from .settings import DataConfig
@@ -100,21 +102,15 @@ def ssc(config: DataConfig, seed: int, download: bool) -> DataSet:
 
 
 def _heidelberg(config: DataConfig, seed: int, download: bool, names: tuple[str, ...], n_classes: int) -> DataSet:
-    import h5py
-
     splits = ("train", (True, False)) if len(names) == 2 else ("split", ("train", "valid", "test"))
     fetch = functools.partial(_download, config.name.upper(), *splits) if download else None
     directory = _directory(config, names, fetch)
     recordings: list[Recording] = []
-    counts, files = [], []
-    try:
+    counts = []
+    with ExitStack() as files:
         for name in names:
             path = directory / name
-            try:
-                file = h5py.File(path, "r")
-            except OSError as error:
-                raise FileError(f"data {path}: not an HDF5 file or cut off ({one_line(error)})") from None
-            files.append(file)
+            file = files.enter_context(hdf5_file(path, "recordings in HDF5"))
             absent = [key for key in ("spikes/times", "spikes/units", "labels") if key not in file]
             if absent:
                 raise FileError(
@@ -132,9 +128,6 @@ def _heidelberg(config: DataConfig, seed: int, download: bool, names: tuple[str,
             ]
         signature = file_signature(directory, [directory / name for name in names])
         bins = cached(config, Sensor(700, 1, 1), recordings, signature)
-    finally:
-        for file in files:
-            file.close()
     return event_set(config, bins, n_classes, split_of(config, bins.labels, counts, seed))
 
 

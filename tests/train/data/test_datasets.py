@@ -179,7 +179,9 @@ def test_wrong_files_are_refused(rng: np.random.Generator, tmp_path: Path) -> No
     (tmp_path / "shd").mkdir()
     for name in ("shd_train.h5", "shd_test.h5"):
         (tmp_path / "shd" / name).write_bytes(b"no")
-    with pytest.raises(FileError, match=r"shd_train\.h5: not an HDF5 file"):
+    with pytest.raises(
+        FileError, match=r"shd_train\.h5: expected recordings in HDF5, got a file that is not an HDF5 file"
+    ):
         load_data(config("shd", tmp_path), seed=0)
 
 
