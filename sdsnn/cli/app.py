@@ -17,7 +17,7 @@ import typer
 import sdsnn
 from sdsnn_core.errors import SdsnnError, one_line
 
-from . import check, compare, demo, doctor, export, import_, place, report, simulate, train, verify
+from . import check, compare, demo, doctor, export, import_, place, report, simulate, sweep, train, verify
 
 INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
 # Name -> (function, two examples).
@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], tuple[str, str]]] = {
     "place": (place.place, ("place runs/mine --chip loihi2", "place network.nir --picture cores.svg")),
     "report": (report.report, ("report runs/mine", "report runs/mine --chip loihi1 --samples 100")),
     "compare": (compare.compare, ("compare runs/a runs/b", "compare runs/* --out compare.html")),
+    "sweep": (sweep.sweep, ("sweep sweep.toml --workers 4", "sweep sweep.toml --scheduler tcp://host:8786")),
     "check": (check.check, ("check runs/mine", "check theirs.nir --json")),
     "demo": (demo.demo, ("demo", "demo --run runs/try --seed 3")),
     "doctor": (doctor.doctor, ("doctor", "doctor --json")),

@@ -1,0 +1,1 @@
+"""Many runs of one configuration, spread over the workers of a Dask cluster: `sdsnn sweep`."""
