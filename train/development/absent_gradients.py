@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import final
+from typing import Any, final
 
+import torch
 from torch import Tensor
 
-from .masks import MaskedLayer
+from .masks import MaskedHook, MaskedLayer
 
 
 @final
@@ -27,6 +28,12 @@ class AbsentGradients:
         self._hooks = [synapse.hook for layer in layers for synapse in layer.synapses]
         self._needed = self._hooks[:0]
         self._batch = 0
+        self._scaled: tuple[Any, float, list[tuple[MaskedHook, Tensor]]] | None = None
+
+    @property
+    def batch(self) -> int:
+        """Number of batches of this epoch that have ended."""
+        return self._batch
 
     def begin_epoch(self, layers: Collection[MaskedLayer]) -> None:
         """Start an epoch that ends with a growth step in `layers`."""
@@ -37,20 +44,41 @@ class AbsentGradients:
         self._batch = -1
         self.next_batch()
 
-    def next_batch(self) -> None:
-        """Set the hooks for the next batch."""
+    def next_batch(self) -> bool:
+        """Set the hooks for the next batch; return False if a gradient scaler skipped the step of this one."""
+        if self._scaled is not None and not self._add_scaled():
+            return False
         self._batch += 1
         for hook in self._needed:
             hook.accumulates = self._batch % self.every == 0
 
+        return True
+
     def clear(self) -> None:
         """Set all scores to zero."""
+        self._scaled = None
         for hook in self._hooks:
             hook.absent_gradient.zero_()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return scores and batches of an epoch that has begun; empty between epochs."""
+        if self._batch == 0:
+            return {}
+        return {"batch": self._batch, "scores": [hook.absent_gradient.clone() for hook in self._hooks]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a saved state, after `begin_epoch`."""
+        self._batch = int(state["batch"]) - 1
+        self.next_batch()
+        for hook, scores in zip(self._hooks, state["scores"], strict=True):
+            hook.absent_gradient.copy_(scores)
+
     @contextmanager
-    def one_batch(self) -> Iterator[list[Tensor]]:
-        """Sum the gradients of several backward passes with their signs; add the absolute value at the end."""
+    def one_batch(self, scaler: Any = None) -> Iterator[list[Tensor]]:
+        """Sum the gradients of several backward passes with their signs; add the absolute value at the end.
+
+        With a scaler the sums are added in `next_batch`, when it is known whether their step was taken.
+        """
         before = [(hook, hook.absent_gradient.clone()) for hook in self._hooks if hook.accumulates]
         for hook, _ in before:
             hook.absent_gradient.zero_()
@@ -60,4 +88,19 @@ class AbsentGradients:
         finally:
             for hook, scores in before:
                 hook.signed = False
-                hook.absent_gradient.abs_().add_(scores)
+                if scaler is None:
+                    hook.absent_gradient.abs_().add_(scores)
+            if scaler is not None:
+                self._scaled = scaler, scaler.get_scale(), before
+
+    def _add_scaled(self) -> bool:
+        """Divide the sums of a scaled batch by the scale and add them; leave them out if their step was skipped."""
+        assert self._scaled is not None
+        scaler, scale, before = self._scaled
+        self._scaled = None
+        taken: bool = scaler.get_scale() >= scale
+        for hook, scores in before:
+            sums = hook.absent_gradient
+            # A score of masked weights alone can overflow in a step that is taken.
+            sums.abs_().div_(scale).masked_fill_(~torch.isfinite(sums), 0).mul_(float(taken)).add_(scores)
+        return taken

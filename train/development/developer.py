@@ -27,7 +27,8 @@ class Developer:
     """Develops the structure of a model of SLAYER blocks during training: prunes units, drops and grows synapses.
 
     The constructor adds masks and unit gates to the model's blocks, as buffers. Call `step` after each step of the
-    optimiser and `epoch_end` after each epoch, before evaluation.
+    optimiser and `epoch_end` after each epoch, before evaluation. The state of the run is in the `state_dict` of the
+    model, of the optimiser and of the developer, at any step.
 
     Args:
         model: a module with Dense, Conv, Recurrent or Affine blocks of SLAYER anywhere inside.
@@ -35,12 +36,14 @@ class Developer:
             the layers, the layers that only the input feeds, and the readouts.
         n_epochs: length of the run, to which all schedules are scaled.
         config: what develops and how fast; None takes the defaults.
+        steps_per_epoch: for loops that count steps only: `step` then ends an epoch after so many of them, by itself.
 
     Attributes:
         layers: the masked layers, in the order in which the model lists them.
         graph: the connections between them.
         next_epoch: number of epochs that have ended.
         operations: synaptic operations per inference, which `stop_operations` needs; set it after each evaluation.
+        records: what the last `epoch_end` returned; emptied by the next `step`.
         held: True if the last `epoch_end` removed nothing because a stop criterion holds or accuracy is too low.
 
     Raises:
@@ -81,8 +84,15 @@ class Developer:
         example_input: Tensor,
         n_epochs: int,
         config: DevelopmentConfig | None = None,
+        *,
+        steps_per_epoch: int | None = None,
     ) -> None:
         self.config = config or DevelopmentConfig()
+        if n_epochs < 1 or (steps_per_epoch is not None and steps_per_epoch < 1):
+            raise ConfigError(
+                [f"Developer: expected at least one epoch of one step, got {n_epochs}, {steps_per_epoch}"]
+            )
+        self.steps_per_epoch = steps_per_epoch
         if self.config.literal and not self.reproduces_defects:
             raise ConfigError(["mode: expected corrected without defects, got literal; use LiteralDeveloper"])
         self.layers = self._masked_layers(model)
@@ -92,6 +102,7 @@ class Developer:
         self.operations: float | None = None
         self.best_accuracy = 0.0
         self.held = False
+        self.records: list[dict[str, Any]] = []
         self.sparsifier = Sparsifier(self.layers, self.graph, self.config, self.schedule)
         self._gradients = AbsentGradients(self.layers, self.config.grow_score_every)
         self._states = [LayerState(layer, self.schedule.initial_percent(layer.kind)) for layer in self.layers]
@@ -102,14 +113,28 @@ class Developer:
 
     # -- calls of a training loop -------------------------------------------------------------------------------------
 
-    def step(self) -> None:
-        """Prepare for the next batch; call it after each step of the optimiser."""
-        self._gradients.next_batch()
+    def step(self, optimiser: torch.optim.Optimizer | None = None, accuracy: float | None = None) -> None:
+        """Prepare for the next batch; call it after each step of the optimiser.
 
-    def accumulating(self) -> AbstractContextManager[list[Tensor]]:
+        With `steps_per_epoch`, `records` is empty unless this step ended an epoch.
+
+        Args:
+            optimiser: with `steps_per_epoch`, passed on to `epoch_end`.
+            accuracy: likewise.
+        """
+        self.records = []
+        taken = self._gradients.next_batch()
+        if taken and self.steps_per_epoch is not None and self._gradients.batch == self.steps_per_epoch:
+            self.epoch_end(optimiser, accuracy)
+
+    def accumulating(self, scaler: Any = None) -> AbstractContextManager[list[Tensor]]:
         """Return a context for the backward passes of one optimiser step, when a batch is computed in several parts.
 
         Without it, masked weights score |g0| + |g1| for the gradients of two parts instead of |g0 + g1|.
+
+        Args:
+            scaler: the torch.amp.GradScaler whose scaled losses the passes differentiate. `step`, called after
+                `scaler.update`, divides by the scale; steps that the scaler skips do not count.
 
         Returns:
             A context manager. It yields the tensors that hold the signed sums, one per weight tensor whose gradients
@@ -122,7 +147,7 @@ class Developer:
             optimiser.step()
             developer.step()
         """
-        return self._gradients.one_batch()
+        return self._gradients.one_batch(scaler)
 
     def epoch_end(
         self, optimiser: torch.optim.Optimizer | None = None, accuracy: float | None = None
@@ -161,7 +186,8 @@ class Developer:
                     state.history |= ~layer.unit_gate
             self.next_epoch = epoch + 1
             self._begin_epoch()
-            return [self._record(index, epoch, counts[index]) for index in range(len(self.layers))]
+            self.records = [self._record(index, epoch, counts[index]) for index in range(len(self.layers))]
+            return self.records
 
     # -- inspection ---------------------------------------------------------------------------------------------------
 
@@ -328,6 +354,7 @@ class Developer:
             "operations": self.operations,
             "thinning": {**self.sparsifier.state_dict(), "best_accuracy": self.best_accuracy},
             "layers": [state.state_dict() for state in self._states],
+            **({"begun": begun} if (begun := self._gradients.state_dict()) else {}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -348,3 +375,5 @@ class Developer:
         for layer_state, entry in zip(self._states, state["layers"], strict=True):
             layer_state.load_state_dict(entry)
         self._begin_epoch()
+        if "begun" in state:
+            self._gradients.load_state_dict(state["begun"])
