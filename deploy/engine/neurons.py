@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sdsnn_core.compiled import inlined
+from sdsnn_core.system.compiled import inlined
 
 from . import tables as tb
 from .instructions import WORD, lowest, nonzero, silent

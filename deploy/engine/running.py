@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sdsnn_core.compiled import compiled, inlined
+from sdsnn_core.system.compiled import compiled, inlined
 
 from . import tables as tb
 from .convolving import send_convolved

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from sdsnn_core.activity import Activity
 from sdsnn_core.backend import Backend
-from sdsnn_core.decoding import NO_CLASS, decode
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network, Shape
+from sdsnn_core.tasks.decoding import NO_CLASS, decode
 
 from ..engine import Engine
 from ..engine.inputs import gather

@@ -35,10 +35,10 @@ def sweep(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 
-    from sdsnn.sweep.cluster import connect
-    from sdsnn.sweep.plan import read_sweep
-    from sdsnn.sweep.sweep import run_sweep
-    from sdsnn.sweep.table import rows
+    from ..sweep.cluster import connect
+    from ..sweep.plan import read_sweep
+    from ..sweep.sweep import run_sweep
+    from ..sweep.table import rows
 
     config = read_sweep(file)
     folder = out or Path(config.out or Path("runs") / file.stem)

@@ -23,7 +23,7 @@ BESIDE = sorted(path for folder in ("tests", "benchmarks", "scripts") for path i
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LONGEST = 400
 # A child process writes its error to a file, a thread hands its error to the one that waits for it.
-REPORTERS = ("sdsnn_core/contained.py", "sdsnn_core/lava/child.py", "deploy/engine/engine.py")
+REPORTERS = ("sdsnn_core/system/contained.py", "sdsnn_core/lava/child.py", "deploy/engine/engine.py")
 
 
 def name_of(path: Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from sdsnn_core.compiled import compiled
+from sdsnn_core.system.compiled import compiled
 
 from .settings import DataConfig
 

@@ -1,8 +1,8 @@
 """HDF5 files of others: opened in a child process, measured before a value is read, one line for what is wrong.
 
 A damaged header can declare a dataset of terabytes, a heap of strings without end, or structures on which the HDF5
-library crashes. So the library runs in a child with limits (`sdsnn_core.contained`), which compares every declared size
-with what the file stores before a value is read.
+library crashes. So the library runs in a child with limits (`sdsnn_core.system.contained`), which compares every
+declared size with what the file stores before a value is read.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.contained import Answer, Limits, contained, limit_memory, limit_time
 from sdsnn_core.errors import FileError, SdsnnError, one_line
+from sdsnn_core.system.contained import Answer, Limits, contained, limit_memory, limit_time
 
 DAMAGED: Final = (
     OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError, AttributeError, AssertionError,

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdsnn_core.compiled import compiled
 from sdsnn_core.lava.compat import import_slayer
+from sdsnn_core.system.compiled import compiled
 
 from ..slayer import autocast
 

@@ -28,9 +28,9 @@ from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn_core import reference
 from sdsnn_core.activity import Activity
-from sdsnn_core.decoding import decode
 from sdsnn_core.errors import FileError, NetworkError
 from sdsnn_core.network import NEVER_FIRES, Input, Network, Output, Population, Synapses
+from sdsnn_core.tasks.decoding import decode
 
 SHAPE, CLASSES, STEPS = (2, 4, 3), 3, 9
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sdsnn_core.compiled import compiled, contracted
+from sdsnn_core.system.compiled import compiled, contracted
 
 from .neuron import Keeps, States, step_back, step_forward
 

@@ -28,7 +28,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from sdsnn_core.compiled import compiled, contracted
+from sdsnn_core.system.compiled import compiled, contracted
 
 BLOCK = 2048  # neurons at a time: a step's values are 8 KiB per array
 STATE_LIMIT = 2**24

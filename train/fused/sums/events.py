@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdsnn_core.compiled import compiled
+from sdsnn_core.system.compiled import compiled
 
 from ..kernels.threads import run_rows
 from .exactness import input_bound

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdsnn_core.compiled import compiled
+from sdsnn_core.system.compiled import compiled
 
 Tensor = torch.Tensor
 _LIMIT = np.float32(2**20)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdsnn_core.compiled import compiled
+from sdsnn_core.system.compiled import compiled
 
 from .. import buffers
 from ..kernels.threads import run_rows

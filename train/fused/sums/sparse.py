@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from sdsnn_core.compiled import compiled, contracted, reassociated
+from sdsnn_core.system.compiled import compiled, contracted, reassociated
 
 from .. import buffers
 from ..kernels.threads import run_rows

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdsnn_core import contained as module
-from sdsnn_core.contained import Limits, contained, limit_memory, limit_time
 from sdsnn_core.errors import FileError
+from sdsnn_core.system import contained as module
+from sdsnn_core.system.contained import Limits, contained, limit_memory, limit_time
 
 SMALL = Limits(1, 2**28)
 

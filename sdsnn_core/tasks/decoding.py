@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from .activity import Activity
-from .network import Network
+from ..activity import Activity
+from ..network import Network
 
 NO_CLASS: Final = -1
 """The class of a sample in which no neuron of the output spiked. It equals no label, so it counts as wrong."""

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, NoReturn, cast
 
 import numpy as np
 
-from .errors import FileError, one_line
+from ..errors import FileError, one_line
 
 Answer = Callable[[Any], Any]  # JSON-able request -> JSON-able value or an array
 CAN_FORK: Final = hasattr(os, "fork")

@@ -12,7 +12,7 @@ import pytest
 
 CALLER = """
 from callee import scale
-from sdsnn_core.compiled import compiled
+from sdsnn_core.system.compiled import compiled
 
 @compiled
 def kernel(x):
@@ -22,7 +22,7 @@ if __name__ == "__main__":
     print(kernel(10), sum(kernel.stats.cache_hits.values()))
 """
 CALLEE = """
-from sdsnn_core.compiled import {how}
+from sdsnn_core.system.compiled import {how}
 
 @{how}
 def scale(x):

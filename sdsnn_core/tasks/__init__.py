@@ -1,0 +1,1 @@
+"""What the output of a network means: classes, values, labels; and how well they are met."""
