@@ -26,6 +26,7 @@ from sdsnn_core.network import (
     NEVER_FIRES,
     THRESHOLD_MAX,
     WEIGHT_EXP_MAX,
+    CubaLif,
     Network,
     Node,
     Population,
@@ -65,7 +66,9 @@ def resolution_of(network: Network) -> int:
     return int(network.provenance.get(KEY, 0))
 
 
-def _finer_population(where: str, population: Population, bits: int) -> Population:
+def _finer_population(where: str, population: Population, bits: int) -> CubaLif:
+    if not isinstance(population, CubaLif):
+        raise NetworkError(f"{where}: expected CUBA neurons for a finer resolution, got {type(population).__name__}")
     threshold = population.threshold.astype(np.int64)
     finer = np.where(threshold == NEVER_FIRES, threshold, threshold << bits)
     if (finer[threshold != NEVER_FIRES] > THRESHOLD_MAX).any():
@@ -83,7 +86,7 @@ def _finer_population(where: str, population: Population, bits: int) -> Populati
     return replace(population, threshold=finer, bias=bias, bias_exp=exponent, initial_voltage=start)
 
 
-def _finer_start(population: Population, bits: int) -> npt.NDArray[np.int64]:
+def _finer_start(population: CubaLif, bits: int) -> npt.NDArray[np.int64]:
     """Return the initial voltage that decays in the first step to exactly 2**bits times what it did.
 
     An initial voltage mostly undoes the bias of a first step that SLAYER does not have; that must stay exact.

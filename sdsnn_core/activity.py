@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from . import geometry
 from .errors import NetworkError
-from .network import Convolution, Network, Output, Projection, Shape, Synapses
+from .network import Convolution, Input, Network, Node, Output, Projection, Shape, Synapses
 from .rules import Rules
 
 # (projection, shape of its source) -> (n_pre,) int64: how many stored synapses leave each unit
@@ -32,9 +32,11 @@ class Activity:
         events: Projection -> (n_samples, n_steps) int64, synaptic operations: stored synapses that a spike crossed,
             booked in the step in which the source spiked. A graded input event counts once, whatever its value.
         spikes: Node -> (n_samples, n_steps, size) uint8, for the nodes that were recorded; column t holds what the node
-            emitted in step t (an input's own column t is what was fed in step t).
-        current: Population -> (n_samples, n_steps, size) int32 state units, where recorded.
-        voltage: As `current`; the voltage after reset, as Lava's probes show it.
+            emitted in step t (an input's own column t is what was fed in step t). Graded messages are int32.
+        current: Population -> (n_samples, n_steps, size) int32 state units, where recorded. Of a Resonator it is the
+            real part, of sigma-delta neurons the sum.
+        voltage: As `current`; the voltage after reset, as Lava's probes show it. Of a Resonator it is the imaginary
+            part, of sigma-delta neurons the activation.
         measured: What the probes of a chip measured: probe -> means per sample; a total, where it is an integer.
 
     Examples:
@@ -48,7 +50,7 @@ class Activity:
     counts: Mapping[str, npt.NDArray[np.int64]]
     spikes_per_step: Mapping[str, npt.NDArray[np.int64]]
     events: Mapping[str, npt.NDArray[np.int64]]
-    spikes: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    spikes: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     current: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
     voltage: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
@@ -62,14 +64,20 @@ class Activity:
         return float(sum(int(self.counts[name].sum()) for name in nodes)) / self.n_samples
 
 
+def event_dtype(node: Node) -> type[np.uint8] | type[np.int32]:
+    """Return the dtype of what an input or a population emits: spikes and counts are uint8, messages int32."""
+    return np.int32 if (node.wide if isinstance(node, Input) else getattr(node, "graded", False)) else np.uint8
+
+
 def prepare_inputs(
     network: Network, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike], n_steps: int | None = None
-) -> tuple[dict[str, npt.NDArray[np.uint8]], int, int]:
+) -> tuple[dict[str, npt.NDArray[Any]], int, int]:
     """Check and shape the input of a simulation.
 
     spikes: (steps, *shape), (samples, steps, *shape) or the same with the node's axes flattened; a mapping by input
     name where there are several. n_steps: default the steps given; fewer cut, more pad with silence.
-    Returns ({input: (samples, n_steps, size) uint8}, samples, n_steps). Raises NetworkError where data do not match.
+    Returns ({input: (samples, n_steps, size) of `event_dtype`}, samples, n_steps). Raises NetworkError where data do
+    not match.
     """
     given = dict(spikes) if isinstance(spikes, Mapping) else {next(iter(network.inputs)): spikes}
     if set(given) != set(network.inputs):
@@ -91,11 +99,10 @@ def prepare_inputs(
                 f"got {array.shape}"
             )
         with np.errstate(invalid="ignore"):  # of NaN
-            whole = array.astype(np.uint8)
-        if array.size and (array.min() < 0 or array.max() > node.max_value or np.any(array != whole)):
-            raise NetworkError(
-                f"input {name!r}: expected integers 0..{node.max_value}, got {array.min()}..{array.max()}"
-            )
+            whole = array.astype(event_dtype(node))
+        low, high = node.min_value, node.max_value
+        if array.size and (array.min() < low or array.max() > high or np.any(array != whole)):
+            raise NetworkError(f"input {name!r}: expected integers {low}..{high}, got {array.min()}..{array.max()}")
         arrays[name] = whole
     extents = {array.shape[:2] for array in arrays.values()}
     if len(extents) != 1:
@@ -109,7 +116,7 @@ def prepare_inputs(
     for name, array in arrays.items():
         cut = array[:, :length]
         if cut.shape[1] < length:
-            cut = np.concatenate([cut, np.zeros((samples, length - cut.shape[1], cut.shape[2]), np.uint8)], axis=1)
+            cut = np.concatenate([cut, np.zeros((samples, length - cut.shape[1], cut.shape[2]), cut.dtype)], axis=1)
         arrays[name] = np.ascontiguousarray(cut)
     return arrays, samples, length
 
@@ -161,11 +168,12 @@ def first_difference(
 
 def random_spikes(
     rng: np.random.Generator, network: Network, n_samples: int, n_steps: int
-) -> dict[str, npt.NDArray[np.uint8]]:
-    """Draw input (n_samples, n_steps, size) uint8 for every input, at a rate between 2 and 80 %."""
+) -> dict[str, npt.NDArray[Any]]:
+    """Draw input (n_samples, n_steps, size) of `event_dtype` for every input, at a rate between 2 and 80 %."""
     result = {}
     for name, node in network.inputs.items():
         size = (n_samples, n_steps, node.size)
         fired = rng.random(size) < rng.choice([0.02, 0.1, 0.4, 0.8])
-        result[name] = (fired * rng.integers(1, node.max_value + 1, size)).astype(np.uint8)
+        low = node.min_value if node.min_value < 0 else 1
+        result[name] = (fired * rng.integers(low, node.max_value + 1, size)).astype(event_dtype(node))
     return result

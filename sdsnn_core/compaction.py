@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, final, get_args
 
 import numpy as np
 
-from .network import Convolution, Input, Network, Node, Output, Population, Projection, Shape, Synapses
+from .network import Convolution, Input, Network, Neurons, Node, Output, Projection, Shape, Synapses
 from .reachability import Units, all_synapses, can_fire, with_sources
 from .rules import Rules
 
@@ -34,7 +34,6 @@ BY_CHANNEL: Rules[bool] = Rules("compaction: projection", {Synapses: False, Conv
 SHRINK: Rules[Callable[[Any, _Cut], Projection]] = Rules("compaction: projection")
 # (node, (size,) bool of its units that stay, whether they are whole channels) -> the smaller node
 SHRINK_NODE: Rules[Callable[[Any, Units, bool], Node]] = Rules("compaction: node")
-_PARAMETERS = ("current_decay", "voltage_decay", "threshold", "bias", "initial_voltage")
 
 
 @final
@@ -167,8 +166,8 @@ def _port(node: Input | Output, kept: Units, by_channel: bool) -> Input | Output
     return node
 
 
-@SHRINK_NODE.of(Population)
-def _shrink_population(population: Population, kept: Units, by_channel: bool) -> Population:
+@SHRINK_NODE.of(*get_args(Neurons))
+def _shrink_population(population: Neurons, kept: Units, by_channel: bool) -> Neurons:
     if kept.all():
         return population
     if by_channel:
@@ -176,13 +175,13 @@ def _shrink_population(population: Population, kept: Units, by_channel: bool) ->
         shape = (int(channels.sum()), *population.shape[1:])
         changes: dict[str, Any] = {
             key: value[channels] if (value := getattr(population, key)).ndim and value.shape[0] > 1 else value
-            for key in _PARAMETERS
+            for key in population.ranges
         }
     else:
         shape = (int(kept.sum()),)
         changes = {
             key: value if (value := getattr(population, key)).ndim == 0 else population.per_neuron(key)[kept]
-            for key in _PARAMETERS
+            for key in population.ranges
         }
     return replace(population, shape=shape, **changes)
 

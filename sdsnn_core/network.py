@@ -1,8 +1,9 @@
 """Network: what a deployable network is, in Loihi's integers.
 
-A network is a directed graph. Its nodes are ports (`Input`, `Output`) and `Population`s of CUBA leaky
-integrate-and-fire neurons; its projections (`Synapses`, `Convolution`) carry spikes from a node to a population.
-A projection whose source is not upstream of its target is a recurrent one; there is no special node for it.
+A network is a directed graph. Its nodes are ports (`Input`, `Output`) and populations of neurons, one type for each
+neuron model (`neurons/models.py`); its projections (`Synapses`, `Convolution`) carry spikes, or messages with a value,
+from a node to a population. A projection whose source is not upstream of its target is a recurrent one; there is no
+special node for it.
 Everything is checked when it is built and immutable afterwards. What a network *means* is in `reference.py`.
 
 Weights are SLAYER weights times 64, thresholds times 64, decays times 4096: each integer has an exact float32
@@ -25,10 +26,13 @@ import numpy as np
 from .arithmetic import DECAY_UNITY
 from .errors import NetworkError
 from .geometry import Shape
+from .neurons.models import AdaptiveLif, CubaLif, Delta, Neurons, Node, Population, Resonator, Sigma, SigmaDelta
 from .nodes import (
     BIAS_EXP_MAX,
     BIAS_MAX,
     DELAY_MAX,
+    LATER,
+    MESSAGE_MAX,
     NEVER_FIRES,
     THRESHOLD_MAX,
     WEIGHT_EXP_MAX,
@@ -36,17 +40,16 @@ from .nodes import (
     WEIGHT_MIN,
     Input,
     IntArray,
-    Node,
     Output,
-    Population,
 )
 from .projections import Convolution, Projection, Synapses
 
 # fmt: off
 __all__ = [
-    "BIAS_EXP_MAX", "BIAS_MAX", "DECAY_UNITY", "DELAY_MAX", "NEVER_FIRES", "THRESHOLD_MAX", "WEIGHT_EXP_MAX",
-    "WEIGHT_MAX", "WEIGHT_MIN", "Convolution", "Input", "IntArray", "Network", "Node", "Output", "Population",
-    "Projection", "Shape", "Synapses",
+    "BIAS_EXP_MAX", "BIAS_MAX", "DECAY_UNITY", "DELAY_MAX", "MESSAGE_MAX", "NEVER_FIRES", "THRESHOLD_MAX",
+    "WEIGHT_EXP_MAX", "WEIGHT_MAX", "WEIGHT_MIN", "AdaptiveLif", "Convolution", "CubaLif", "Delta", "Input", "IntArray",
+    "Network", "Neurons", "Node", "Output", "Population", "Projection", "Resonator", "Shape", "Sigma", "SigmaDelta",
+    "Synapses",
 ]
 # fmt: on
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*\Z")
@@ -111,6 +114,10 @@ class Network:
         if not isinstance(target, Population):
             raise NetworkError(f"target {projection.target!r} is not a population")
         projection.check_ends(source.shape, target.shape)
+        if isinstance(target, Resonator) and projection.delay.any():
+            raise NetworkError("delay: expected none into a Resonator, for which no process has delays")
+        if isinstance(projection, Synapses) and projection.imaginary and not isinstance(target, Resonator):
+            raise NetworkError(f"imaginary: expected a Resonator as target, got {type(target).__name__}")
 
     def _of(self, kind: type) -> dict[str, Any]:
         return {name: node for name, node in self.nodes.items() if isinstance(node, kind)}
@@ -121,7 +128,7 @@ class Network:
         return self._of(Input)
 
     @property
-    def populations(self) -> dict[str, Population]:
+    def populations(self) -> dict[str, Neurons]:
         """Populations by name."""
         return self._of(Population)
 
@@ -168,9 +175,11 @@ class Network:
         sha = hashlib.sha256()
         for group in (self.nodes, self.projections):
             for name, item in group.items():
-                sha.update(f"{type(item).__name__} {name}".encode())
+                sha.update(f"{getattr(item, 'kind', type(item).__name__)} {name}".encode())
                 for spec in fields(item):
                     value = getattr(item, spec.name)
+                    if spec.metadata == LATER and value == spec.default:
+                        continue
                     if isinstance(value, np.ndarray):
                         sha.update(f"{spec.name} {value.shape} {value.dtype}".encode())
                         sha.update(value.tobytes())

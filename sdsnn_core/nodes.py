@@ -1,4 +1,4 @@
-"""Nodes of a network: ports and populations of neurons, and the ranges of their integers."""
+"""Ports of a network, and the ranges of its integers. Populations of neurons are in `neurons/models.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Literal, final
 import numpy as np
 import numpy.typing as npt
 
-from .arithmetic import DECAY_UNITY
 from .errors import NetworkError
 from .geometry import Shape
 
@@ -23,7 +22,12 @@ BIAS_MAX = 2**12 - 1  # 13-bit signed mantissa without its most negative value
 BIAS_EXP_MAX = 7
 WEIGHT_MIN, WEIGHT_MAX = -256, 255  # 8 bits and a sign; SLAYER writes even values in -256..254
 WEIGHT_EXP_MAX = 7
+MESSAGE_MAX = 2**31 - 1  # a graded message is a signed integer of 32 bits
 DELAY_MAX = 62  # largest axonal delay of SLAYER and netx, in steps
+
+
+# Metadata of a field that a type got later: at its default it is no part of the digest, which stays as it was.
+LATER = {"later": True}
 
 
 def frozen(values: npt.ArrayLike, dtype: type, where: str) -> IntArray:
@@ -75,8 +79,9 @@ class Input:
 
     Args:
         shape: (N,) or (C, H, W).
-        max_value: Largest value of a bin, 1..255; 1 means binary spikes, more means graded events (counts) whose value
-            multiplies the weight.
+        max_value: Largest value of a bin, from 1; 1 means binary spikes, more means graded events (counts, messages)
+            whose value multiplies the weight.
+        min_value: Smallest value of a bin, at most 0; less than 0 means messages with a sign.
 
     Raises:
         NetworkError: A value outside its range.
@@ -88,83 +93,29 @@ class Input:
 
     shape: Shape
     max_value: int = 1
+    min_value: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", checked_shape(self.shape, "Input"))
-        if not 1 <= self.max_value <= 255:
-            raise NetworkError(f"Input max_value: expected 1..255, got {self.max_value}")
+        if not 1 <= self.max_value <= MESSAGE_MAX:
+            raise NetworkError(f"Input max_value: expected 1..{MESSAGE_MAX}, got {self.max_value}")
+        if not -MESSAGE_MAX <= self.min_value <= 0:
+            raise NetworkError(f"Input min_value: expected -{MESSAGE_MAX}..0, got {self.min_value}")
 
     @property
     def size(self) -> int:
         """Number of channels of the port."""
         return math.prod(self.shape)
 
-
-@final
-@dataclass(frozen=True, eq=False)
-class Population:
-    """CUBA leaky integrate-and-fire neurons with reset to zero.
-
-    Parameters are integers, each of shape () or of as many axes as `shape`, every axis 1 or full, so that one value,
-    one per channel or one per neuron are all stored as small as they are.
-
-    Args:
-        shape: (N,) or (C, H, W).
-        current_decay: 0..4096, in 1/4096 per step.
-        voltage_decay: 0..4096, in 1/4096 per step.
-        threshold: 0..131071, in units of 64 state units; NEVER_FIRES (131072) makes a pure integrator.
-        bias: -4095..4095 in units of 2**bias_exp state units, added to the voltage in every step.
-        bias_exp: 0..7.
-        initial_voltage: State units before the first step, any int32: undoing the first step of a bias can take more
-            than 24 bits.
-
-    Raises:
-        NetworkError: A value outside its range, or of a shape that does not fit.
-
-    Examples:
-        >>> Population((3,), current_decay=4096, voltage_decay=128, threshold=[80, 90, 80]).per_neuron("threshold")
-        array([80, 90, 80])
-    """
-
-    shape: Shape
-    current_decay: IntArray
-    voltage_decay: IntArray
-    threshold: IntArray
-    bias: IntArray = field(default_factory=lambda: np.zeros((), np.int32))
-    bias_exp: int = 6
-    initial_voltage: IntArray = field(default_factory=lambda: np.zeros((), np.int32))
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", checked_shape(self.shape, "Population"))
-        for name, low, high in (
-            ("current_decay", 0, DECAY_UNITY),
-            ("voltage_decay", 0, DECAY_UNITY),
-            ("threshold", 0, NEVER_FIRES),
-            ("bias", -BIAS_MAX, BIAS_MAX),
-            ("initial_voltage", -(2**31) + 1, 2**31 - 1),
-        ):
-            array = frozen(getattr(self, name), np.int32, f"Population {name}")
-            fits = array.ndim == len(self.shape) and all(
-                a in (1, n) for a, n in zip(array.shape, self.shape, strict=True)
-            )
-            if array.ndim and not fits:
-                raise NetworkError(
-                    f"Population {name}: expected one value or the axes of {self.shape}, each 1 or full, "
-                    f"got shape {array.shape}"
-                )
-            in_range(array, low, high, f"Population {name}")
-            object.__setattr__(self, name, array)
-        if not 0 <= self.bias_exp <= BIAS_EXP_MAX:
-            raise NetworkError(f"Population bias_exp: expected 0..{BIAS_EXP_MAX}, got {self.bias_exp}")
+    @property
+    def graded(self) -> bool:
+        """Whether its events carry a value."""
+        return self.max_value > 1 or self.min_value < 0
 
     @property
-    def size(self) -> int:
-        """Number of neurons."""
-        return math.prod(self.shape)
-
-    def per_neuron(self, name: str) -> npt.NDArray[np.int64]:
-        """Return parameter `name` as (size,) int64, neurons in C order of `shape`."""
-        return np.broadcast_to(getattr(self, name), self.shape).reshape(-1).astype(np.int64)
+    def wide(self) -> bool:
+        """Whether a value may need more than the 8 bits of a count."""
+        return self.max_value > 255 or self.min_value < 0
 
 
 @final
@@ -190,6 +141,3 @@ class Output:
     def __post_init__(self) -> None:
         if self.signal not in ("spikes", "voltage"):
             raise NetworkError(f"Output signal: expected 'spikes' or 'voltage', got {self.signal!r}")
-
-
-Node = Input | Population | Output

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .errors import NetworkError
 from .geometry import Ints, Pair, Shape, Window, connections, output_shape, taps
-from .nodes import DELAY_MAX, WEIGHT_EXP_MAX, WEIGHT_MAX, WEIGHT_MIN, IntArray, frozen, in_range
+from .nodes import DELAY_MAX, LATER, WEIGHT_EXP_MAX, WEIGHT_MAX, WEIGHT_MIN, IntArray, frozen, in_range
 
 
 @final
@@ -27,6 +27,7 @@ class Synapses:
         weight: (n,) int16 in -256..255, never 0.
         delay: () or (n,) uint8, 0..62 steps beyond the one step of transport.
         weight_exp: 0..7; the sum of the weights of the spikes that arrive together is multiplied by 2**weight_exp.
+        imaginary: Whether the weights are the imaginary part of those of a Resonator.
 
     Raises:
         NetworkError: A value outside its range, lengths that differ, or synapses out of order.
@@ -44,6 +45,7 @@ class Synapses:
     weight: IntArray
     delay: IntArray = field(default_factory=lambda: np.zeros((), np.uint8))
     weight_exp: int = 0
+    imaginary: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         where = f"Synapses {self.source} -> {self.target}"
@@ -70,7 +72,13 @@ class Synapses:
 
     @classmethod
     def from_dense(
-        cls, source: str, target: str, weight: npt.ArrayLike, delay: npt.ArrayLike = 0, weight_exp: int = 0
+        cls,
+        source: str,
+        target: str,
+        weight: npt.ArrayLike,
+        delay: npt.ArrayLike = 0,
+        weight_exp: int = 0,
+        imaginary: bool = False,
     ) -> Synapses:
         """Build from a matrix (n_post, n_pre) of integers; zeros are absent.
 
@@ -81,7 +89,7 @@ class Synapses:
         delays = np.asarray(delay)
         if delays.ndim:
             delays = np.broadcast_to(delays, matrix.shape)[post, pre]
-        return cls(source, target, pre, post, matrix[post, pre], delays, weight_exp)
+        return cls(source, target, pre, post, matrix[post, pre], delays, weight_exp, imaginary)
 
     def to_dense(self, n_post: int, n_pre: int) -> npt.NDArray[np.int64]:
         """Return the weights as a matrix (n_post, n_pre) int64, 0 where no synapse is."""

@@ -13,18 +13,30 @@ Rounding is towards zero and only lowers positive values, so the bound is safe.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .arithmetic import DECAY_UNITY, STATE_LIMIT
-from .network import Input, Network, Population, Synapses
+from .network import (
+    MESSAGE_MAX,
+    AdaptiveLif,
+    CubaLif,
+    Delta,
+    Input,
+    Network,
+    Resonator,
+    Sigma,
+    SigmaDelta,
+    Synapses,
+)
 from .rules import Rules
 
 Units = npt.NDArray[np.bool_]
 Drive = npt.NDArray[np.float64]
 # (neurons, drive (2, size) as of `drive`) -> (size,) bool: which neurons can ever fire
-MAY_FIRE: Rules[Callable[[Population, Drive], Units]] = Rules("reachability: neurons")
+MAY_FIRE: Rules[Callable[[Any, Drive], Units]] = Rules("reachability: neurons")
 
 
 def all_synapses(network: Network) -> dict[str, Synapses]:
@@ -46,27 +58,71 @@ def drive(network: Network, synapses: Mapping[str, Synapses], fires: Mapping[str
     size = network.size_of(name)
     result = np.zeros((2, size))
     for key, p in network.incoming(name):
-        source = network.nodes[p.source]
-        largest = source.max_value if isinstance(source, Input) else 1
+        low, high = _values(network.nodes[p.source])
         active = fires[p.source][synapses[key].pre]
-        weight = synapses[key].weight[active] * (64.0 * largest * 2**p.weight_exp)
+        weight = synapses[key].weight[active] * (64.0 * 2**p.weight_exp)
         post = synapses[key].post[active]
-        result[0] += np.bincount(post, np.maximum(weight, 0), size)
-        result[1] += np.bincount(post, np.maximum(-weight, 0), size)
+        for side, (of_positive, of_negative) in enumerate(((high, -low), (-low, high))):
+            most = np.maximum(weight, 0) * of_positive + np.maximum(-weight, 0) * of_negative
+            result[side] += np.bincount(post, most, size)
     return result
 
 
-@MAY_FIRE.of(Population)
-def _population(population: Population, drive: Drive) -> Units:
+def _values(node: Any) -> tuple[int, int]:
+    """Return the smallest (0 or less) and the largest value of an event of a node."""
+    if isinstance(node, Input):
+        return node.min_value, node.max_value
+    return (-MESSAGE_MAX, MESSAGE_MAX) if node.graded else (0, 1)
+
+
+def _highest(population: CubaLif | AdaptiveLif, drive: Drive) -> tuple[Drive, Units]:
+    """Return the largest voltage that a drive can make from a state of 0, and where a current may wrap."""
     u_decay, v_decay = (population.per_neuron(f"{kind}_decay") / DECAY_UNITY for kind in ("current", "voltage"))
     with np.errstate(divide="ignore", invalid="ignore"):
         # 0/0: no drive and no decay, so the state stays where it began, at 0.
         most, least = (np.nan_to_num(side / u_decay, nan=0.0, posinf=np.inf) for side in drive)
         push = most + (population.per_neuron("bias") << population.bias_exp)
         settled = np.where(push > 0, push / v_decay, 0.0)
-    highest = np.maximum(settled, population.per_neuron("initial_voltage"))
-    may_wrap = np.maximum(most, least) >= STATE_LIMIT
+    return settled, np.maximum(most, least) >= STATE_LIMIT
+
+
+@MAY_FIRE.of(CubaLif)
+def _cuba(population: CubaLif, drive: Drive) -> Units:
+    highest, may_wrap = _highest(population, drive)
+    highest = np.maximum(highest, population.per_neuron("initial_voltage"))
     return np.asarray((highest > 64 * population.per_neuron("threshold")) | may_wrap)
+
+
+@MAY_FIRE.of(AdaptiveLif)
+def _adaptive(population: AdaptiveLif, drive: Drive) -> Units:
+    # Before its first spike the threshold is at rest and the refractory state 0.
+    highest, may_wrap = _highest(population, drive)
+    return np.asarray((highest >= 64 * population.per_neuron("threshold")) | may_wrap)
+
+
+@MAY_FIRE.of(Resonator)
+def _resonator(population: Resonator, drive: Drive) -> Units:
+    """A step turns the state, makes it smaller by the factor g, and adds what arrives and less than 1 of rounding."""
+    arriving, threshold = drive.sum(axis=0), 64 * population.per_neuron("threshold")
+    g = np.hypot(population.per_neuron("sin_decay"), population.per_neuron("cos_decay")) / DECAY_UNITY
+    with np.errstate(divide="ignore"):
+        largest = np.where(g < 1, (arriving + np.sqrt(2)) / (1 - g), np.inf)
+    at_rest = (threshold == 0) & population.reset
+    return np.asarray(np.where(arriving > 0, largest >= threshold, at_rest))
+
+
+@MAY_FIRE.of(Delta, Sigma)
+def _sums(population: Delta | Sigma, drive: Drive) -> Units:
+    return np.asarray(drive.any(axis=0))
+
+
+@MAY_FIRE.of(SigmaDelta)
+def _sigma_delta(population: SigmaDelta, drive: Drive) -> Units:
+    # Without input the activation is the bias, a change of the first step that the residue repeats.
+    bias = population.per_neuron("bias")
+    steady = np.maximum(bias, 0) if population.relu else bias
+    sends = (np.abs(steady) >= population.per_neuron("threshold")) | population.cumulative
+    return np.asarray(drive.any(axis=0) | (sends & (steady != 0)))
 
 
 def can_fire(network: Network, synapses: Mapping[str, Synapses] | None = None) -> dict[str, Units]:

@@ -1,16 +1,11 @@
 """What a Network means: a plain, slow, obvious simulator in numpy. The oracle of every other back end.
 
-One step, for every population at once, from the spikes of earlier steps:
+One step, for every population at once, from what was sent in earlier steps:
 
-    a  = sum of weights of the spikes that arrive now, times 2**weight_exp      (one step of transport, plus the delay)
-    u  = decay(u, current_decay) + 64 a                                          wraps at 24 bits
-    v  = decay(v, voltage_decay) + u + bias * 2**bias_exp                        saturates at +-(2**23 - 1)
-    spike where v > 64 * threshold, and there v = 0; u is kept
+    a  = sum of weights times values of the events that arrive now, times 2**weight_exp
+                                                                (one step of transport, plus the delay)
 
-    decay(x, d) = sign(x) * (|x| * (4096 - d) >> 12)                             towards zero
-
-This is lava.proc.lif PyLifModelBitAcc behind lava.proc.dense / sparse PyDenseModelBitAcc (lava-nc 0.10.0), which
-model the chip: Lava's wrap subtracts 2**24 once, and its accumulators are 32-bit integers. Both are kept.
+and then the step of its neuron model, in `neurons/steps.py`.
 """
 
 from __future__ import annotations
@@ -21,36 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from .activity import Activity, prepare_inputs
-from .arithmetic import decay, int32, saturate, wrap_current
-from .network import Network, Population, Synapses
-from .rules import Rules
-
-
-class _Neurons:
-    """State of one population for a batch of samples."""
-
-    def __init__(self, population: Population, n_samples: int) -> None:
-        self.current_decay = population.per_neuron("current_decay")
-        self.voltage_decay = population.per_neuron("voltage_decay")
-        self.threshold = population.per_neuron("threshold") * 64
-        self.bias = population.per_neuron("bias") << population.bias_exp
-        self.current = np.zeros((n_samples, population.size), np.int64)
-        self.voltage = np.tile(population.per_neuron("initial_voltage"), (n_samples, 1))
-
-    def step(self, arriving: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Advance by one step; arriving: (n_samples, size) int64 sum of weights. Returns the spikes."""
-        current = int32(decay(self.current, self.current_decay) + int32(arriving << 6))
-        self.current = int32(wrap_current(current))
-        voltage = int32(decay(self.voltage, self.voltage_decay) + self.current + self.bias)
-        self.voltage = saturate(voltage)
-        spike = self.voltage > self.threshold
-        self.voltage[spike] = 0
-        return spike
-
-
-# type of neurons -> (neurons, n_samples) -> their state, with `step(arriving)`, `current` and `voltage`
-NEURONS: Rules[type[_Neurons]] = Rules("reference: neurons", {Population: _Neurons})
+from .activity import Activity, event_dtype, prepare_inputs
+from .network import Network, Synapses
+from .neurons.steps import STEPS
 
 
 class _Wires:
@@ -63,7 +31,7 @@ class _Wires:
             here = delay == d
             entries = (synapses.weight[here].astype(np.int64), (synapses.post[here], synapses.pre[here]))
             self.by_delay[d] = sparse.csr_matrix(entries, shape=(n_post, n_pre))
-        self.weight_exp = synapses.weight_exp
+        self.weight_exp, self.imaginary = synapses.weight_exp, synapses.imaginary
         self.fan_out = np.bincount(synapses.pre, minlength=n_pre)
         self.on_the_way = np.zeros((1 + max(self.by_delay, default=0), n_samples, n_post), np.int64)
 
@@ -115,22 +83,24 @@ def run(
     """
     inputs, n_samples, length = prepare_inputs(network, spikes, n_steps)
     keep = {*network.inputs, *network.populations} if record is None else set(record)
-    neurons = {name: NEURONS.for_(node)(node, n_samples) for name, node in network.populations.items()}
+    neurons = {name: STEPS.for_(node)(node, n_samples) for name, node in network.populations.items()}
     wires = {
         name: _Wires(network.synapses(name), network.size_of(p.source), network.size_of(p.target), n_samples)
         for name, p in network.projections.items()
     }
-    emitted = {name: np.zeros((n_samples, length, network.size_of(name)), np.uint8) for name in neurons}
+    emitted = {
+        name: np.zeros((n_samples, length, network.size_of(name)), event_dtype(network.nodes[name])) for name in neurons
+    }
     emitted.update(inputs)
     events = {name: np.zeros((n_samples, length), np.int64) for name in wires}
     currents = {name: np.zeros(emitted[name].shape, np.int32) for name in record_state}
     voltages = {name: np.zeros(emitted[name].shape, np.int32) for name in record_state}
     for t in range(length):
-        arriving = {name: np.zeros_like(state.current) for name, state in neurons.items()}
+        arriving = {name: np.zeros((2, *state.current.shape), np.int64) for name, state in neurons.items()}
         for name, p in network.projections.items():
-            arriving[p.target] += wires[name].arrive()
+            arriving[p.target][int(wires[name].imaginary)] += wires[name].arrive()
         for name, state in neurons.items():
-            emitted[name][:, t] = state.step(arriving[name])
+            emitted[name][:, t] = state.step(*arriving[name])
             if name in currents:
                 currents[name][:, t], voltages[name][:, t] = state.current, state.voltage
         for name, p in network.projections.items():

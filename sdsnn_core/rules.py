@@ -14,11 +14,20 @@ A room that treats kinds differently has one table; nothing else distinguishes k
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from .errors import UnsupportedNode
 
 Rule = TypeVar("Rule")
+
+
+def refused(what: str) -> Callable[..., NoReturn]:
+    """Return a rule that refuses, with this reason."""
+
+    def rule(*_: Any, **__: Any) -> NoReturn:
+        raise UnsupportedNode(what)
+
+    return rule
 
 
 class Rules(Generic[Rule]):

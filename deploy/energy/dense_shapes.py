@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sdsnn_core import geometry
 from sdsnn_core.errors import NetworkError
-from sdsnn_core.network import Convolution, Input, Network, Node, Population, Projection, Shape, Synapses
+from sdsnn_core.network import Convolution, Input, Network, Neurons, Node, Population, Projection, Shape, Synapses
 from sdsnn_core.rules import Rules
 
 TOO_MANY = 30_000_000  # synapses beyond which the unpruned network is not built
@@ -133,7 +133,7 @@ def unpruned_network(network: Network, unpruned: Unpruned = None) -> Network | N
 @DENSE_TWIN.of(Synapses)
 def _every_synapse(dense: DenseShapes, network: Network, name: str, p: Synapses, source: Any, target: Any) -> Synapses:
     pre, post = np.repeat(np.arange(source.size), target.size), np.tile(np.arange(target.size), source.size)
-    return Synapses(p.source, p.target, pre, post, full_weights(pre.size), _delay(p), p.weight_exp)
+    return Synapses(p.source, p.target, pre, post, full_weights(pre.size), _delay(p), p.weight_exp, p.imaginary)
 
 
 @DENSE_TWIN.of(Convolution)
@@ -149,8 +149,8 @@ def _every_kernel_place(
 
 def _node(node: Node, shape: Shape | None) -> Node:
     if isinstance(node, Population):
-        zero = np.zeros((), np.int32)
-        return replace(one_setting(node), shape=shape or node.shape, bias=zero, initial_voltage=zero)
+        zero: dict[str, Any] = dict.fromkeys({"bias", "initial_voltage"} & set(node.ranges), np.zeros((), np.int32))
+        return replace(one_setting(node), shape=shape or node.shape, **zero)
     return replace(node, shape=shape or node.shape) if isinstance(node, Input) else node
 
 
@@ -158,10 +158,15 @@ def _delay(p: Projection) -> npt.NDArray[np.int64]:
     return np.full((), p.delay.max() if p.delay.size else 0, np.int64)
 
 
-def one_setting(p: Population) -> Population:
+def settings(p: Population) -> list[str]:
+    """Return the names of the parameters that neurons share: thresholds and decays, not bias and initial voltage."""
+    return [name for name in p.ranges if name not in ("bias", "initial_voltage")]
+
+
+def one_setting(p: Neurons) -> Neurons:
     """Return `p` with the first neuron's threshold and decays for all."""
-    names = ("threshold", "current_decay", "voltage_decay")
-    return replace(p, **{name: p.per_neuron(name)[0] for name in names})
+    changes: dict[str, Any] = {name: p.per_neuron(name)[0] for name in settings(p)}
+    return replace(p, **changes)
 
 
 def full_weights(n: int) -> npt.NDArray[np.int64]:

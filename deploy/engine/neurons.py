@@ -24,7 +24,7 @@ def _decayed(state: Any, keep: Any) -> Any:
 
 @inlined
 def _neuron(current: Any, voltage: Any, arriving: Any, keep_u: Any, keep_v: Any, threshold: Any, bias: Any) -> Any:
-    """One step of one neuron, `reference._Neurons.step`: (current, voltage, spike)."""
+    """One step of one neuron, the step of `CubaLif` in sdsnn_core.neurons.steps: (current, voltage, spike)."""
     total = np.int32(_decayed(current, keep_u) + np.int32(arriving << np.int32(6)))
     above = np.int32(total - np.int32(1 << 24)) if total > np.int32(1 << 23) else total
     current = np.int32(total + np.int32(1 << 24)) if total <= np.int32(-(1 << 23)) else above

@@ -9,8 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.activity import fan_out
-from sdsnn_core.network import DECAY_UNITY, Convolution, Input, Network, Population, Projection, Synapses
-from sdsnn_core.rules import Rules
+from sdsnn_core.network import (
+    DECAY_UNITY,
+    AdaptiveLif,
+    Convolution,
+    CubaLif,
+    Delta,
+    Input,
+    Network,
+    Population,
+    Projection,
+    Resonator,
+    Sigma,
+    SigmaDelta,
+    Synapses,
+)
+from sdsnn_core.rules import Rules, refused
 
 from . import geometry
 from . import tables as tb
@@ -106,7 +120,7 @@ class Builder:
         node[tb.N_GRADED] = 0
         NODES.for_(item)(self, node, name, item)
 
-    def add_population(self, node: Ints, name: str, item: Population) -> None:
+    def add_population(self, node: Ints, name: str, item: CubaLif) -> None:
         """Lay out a population's parameters and states."""
         order: slice | Ints = slice(None)
         if name in self.last:
@@ -242,8 +256,8 @@ def _input(_builder: Builder, node: Ints, _name: str, item: Input) -> None:
     node[tb.N_MAX], node[tb.N_GRADED] = item.max_value, int(item.max_value > 1)
 
 
-@NODES.of(Population)
-def _population(builder: Builder, node: Ints, name: str, item: Population) -> None:
+@NODES.of(CubaLif)
+def _population(builder: Builder, node: Ints, name: str, item: CubaLif) -> None:
     builder.add_population(node, name, item)
 
 
@@ -260,7 +274,11 @@ def _convolution(builder: Builder, row: Ints, projection: Convolution) -> None:
         builder.add_convolution(row, projection)
 
 
-def _rest(population: Population) -> int:
+for _kind in (AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma):
+    NODES.of(_kind)(refused(f"engine: no kernel for {_kind.__name__} neurons"))
+
+
+def _rest(population: CubaLif) -> int:
     """Return the state in which neurons stay as they are while nothing arrives."""
     if population.bias.any():
         return tb.NEVER

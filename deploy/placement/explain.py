@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sdsnn_core.network import Convolution, Network, Projection, Synapses
 from sdsnn_core.rules import Rules
 
-from ..energy.dense_shapes import Unpruned, one_setting, unpruned_network
+from ..energy.dense_shapes import Unpruned, one_setting, settings, unpruned_network
 from .chip import RESOURCES, Chip
 from .cost import DoesNotFit
 from .place import place
@@ -140,7 +140,7 @@ def _variants(network: Network, placement: Placement | None) -> Iterator[tuple[s
     if any(p.n_weights for p in projections.values()):
         coarse = {name: REWEIGHTED.for_(p)(p, _four_bits) for name, p in projections.items()}
         yield "weights of 4 bits, sign included", Network(nodes, coarse)
-    if any(p.threshold.size > 1 or p.current_decay.size > 1 for p in network.populations.values()):
+    if any(getattr(p, name).size > 1 for p in network.populations.values() for name in settings(p)):
         uniform = {name: one_setting(p) for name, p in network.populations.items()}
         yield "one threshold and decay per population", Network({**nodes, **uniform}, projections)
 

@@ -7,7 +7,20 @@ from typing import Final
 import numpy as np
 
 from sdsnn_core.arithmetic import STATE_LIMIT
-from sdsnn_core.network import NEVER_FIRES, Convolution, Input, IntArray, Output, Population, Synapses
+from sdsnn_core.network import (
+    NEVER_FIRES,
+    AdaptiveLif,
+    Convolution,
+    CubaLif,
+    Delta,
+    Input,
+    IntArray,
+    Output,
+    Resonator,
+    Sigma,
+    SigmaDelta,
+    Synapses,
+)
 from sdsnn_core.reachability import drive
 from sdsnn_core.rules import Rules
 
@@ -111,8 +124,8 @@ CHECKS: Final[Rules[tuple[Rule, ...]]] = Rules(
     {
         Input: NETX_LIMITS[Input],
         Output: NETX_LIMITS[Output],
-        Population: (
-            *NETX_LIMITS[Population],
+        CubaLif: (
+            *NETX_LIMITS[CubaLif],
             Rule("bias-first-step", "warning", bias_step),
             Rule("start-range", "warning", start_range),
             Rule("bias-and-delay", "warning", bias_delay),
@@ -120,6 +133,7 @@ CHECKS: Final[Rules[tuple[Rule, ...]]] = Rules(
             Rule("overflow", "note", overflow),
             Rule("never-fires", "note", never_fires),
         ),
+        **{kind: NETX_LIMITS[kind] for kind in (AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma)},
         Synapses: (
             *NETX_LIMITS[Synapses],
             Rule("odd-weights", "warning", odd_weights),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.network import THRESHOLD_MAX
+from sdsnn_core.network import THRESHOLD_MAX, CubaLif
 
 from .graph import FloatGraph
 from .nodes import LINEAR, NEURONS
@@ -55,6 +55,7 @@ def _upstream_of_outputs(graph: FloatGraph) -> set[str]:
 def _values(graph: FloatGraph, result: Quantised) -> Iterator[str]:
     for report, (name, neurons) in zip(result.reports, graph.neurons.items(), strict=True):
         population = result.network.populations[report.name]
+        assert isinstance(population, CubaLif)
         if report.weights and report.vanished == report.weights:
             yield f"node {name!r}: all {report.weights} weights round to 0"
         elif neurons.fires and report.vanished and (population.threshold >= THRESHOLD_MAX).all():

@@ -21,11 +21,11 @@ from sdsnn_core.network import (
     NEVER_FIRES,
     THRESHOLD_MAX,
     Convolution,
+    CubaLif,
     Input,
     Network,
     Node,
     Output,
-    Population,
     Projection,
     Synapses,
 )
@@ -179,7 +179,7 @@ def _names(graph: FloatGraph) -> dict[str, str]:
     return result
 
 
-def _population(plan: Plan) -> tuple[Population, dict[str, Any]]:
+def _population(plan: Plan) -> tuple[CubaLif, dict[str, Any]]:
     neurons, s, made = plan.neurons, plan.per_neuron(), plan.integers()
 
     def shaped(values: npt.NDArray[Any]) -> Ints:
@@ -200,7 +200,7 @@ def _population(plan: Plan) -> tuple[Population, dict[str, Any]]:
     constant, exponent = plan.constant * s, plan.exponent()
     saturated += int((np.abs(constant) > (BIAS_MAX + 0.5) * 2**exponent).sum())
     bias = made.bias >> exponent
-    population = Population(
+    population = CubaLif(
         neurons.shape,
         shaped(made.current_decay),
         shaped(made.voltage_decay),
@@ -273,7 +273,7 @@ def _settling(
         return [] if (neurons.a == 1).all() else ["a bias that passes the current acts at once instead of settling"]
     starter = legal_name(f"{name}.start", {*nodes, *projections, *names.values()})
     one = np.ones((), np.int64)
-    nodes[starter] = Population((1,), one * DECAY_UNITY, one * 0, one * 0, initial_voltage=one * 64)
+    nodes[starter] = CubaLif((1,), one * DECAY_UNITY, one * 0, one * 0, initial_voltage=one * 64)
     target = np.flatnonzero(weights)
     projections[legal_name(f"{starter}-{name}", {*nodes, *projections, *names.values()})] = Synapses(
         starter, names[name], np.zeros_like(target), target, weights[target], np.asarray(plan.start - 1), exponent

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from sdsnn_core.errors import UnsupportedNode
-from sdsnn_core.network import Convolution, Network, Population, Projection, Shape, Synapses
+from sdsnn_core.network import Convolution, CubaLif, Network, Neurons, Projection, Shape, Synapses
 from sdsnn_core.rules import Rules
 
 Storage = Literal["auto", "dense", "sparse"]
@@ -180,10 +180,12 @@ def build(
     return LavaNetwork(processes, processes[next(iter(network.populations))], config)
 
 
-def neurons(population: Population, **more: Any) -> Any:
+def neurons(population: Neurons, **more: Any) -> Any:
     """Return the LIF process of a population; `more` goes to its model."""
     from lava.proc.lif.process import LIF
 
+    if not isinstance(population, CubaLif):
+        raise UnsupportedNode(f"Lava: no process for {type(population).__name__} neurons")
     return LIF(
         shape=(population.size,),
         u=0,

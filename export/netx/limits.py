@@ -8,7 +8,19 @@ from typing import Final
 import numpy as np
 
 from sdsnn_core.errors import NetworkError, UnsupportedNode
-from sdsnn_core.network import BIAS_MAX, Convolution, Input, Output, Population, Synapses
+from sdsnn_core.network import (
+    BIAS_MAX,
+    AdaptiveLif,
+    Convolution,
+    CubaLif,
+    Delta,
+    Input,
+    Output,
+    Resonator,
+    Sigma,
+    SigmaDelta,
+    Synapses,
+)
 from sdsnn_core.rules import Rules
 
 from ..check.parts import Part
@@ -92,6 +104,12 @@ def graded_input(part: Part) -> Traps:
         yield part.where, what, "netx.hdf5.Network(..., input_message_bits=8), as loader='sdsnn' does"
 
 
+def alif(part: Part) -> Traps:
+    """netx has no rule for the type ALIF, and goes on without neurons."""
+    yield part.where, "netx crashes on adaptive neurons (ALIF)", "Lava's processes run them (ATRLIF)"
+
+
+_ALIF: Final = Rule("neuron-type", "error", alif, UnsupportedNode)
 _ALL_ZERO: Final = Rule("all-zero-layer", "error", all_zero, NetworkError)
 _CONV_DELAY: Final = Rule("conv-delay", "error", conv_delay, UnsupportedNode)
 _RECURRENT_DELAY: Final = Rule("recurrent-delay", "error", recurrent_delay, UnsupportedNode)
@@ -103,7 +121,9 @@ NETX_LIMITS: Final[Rules[tuple[Rule, ...]]] = Rules(
     {
         Input: (Rule("graded-input", "warning", graded_input, UnsupportedNode),),
         Output: (),
-        Population: (_BIAS, Rule("netx-start", "warning", initial_voltages, UnsupportedNode)),
+        CubaLif: (_BIAS, Rule("netx-start", "warning", initial_voltages, UnsupportedNode)),
+        AdaptiveLif: (_ALIF,),
+        **dict.fromkeys((Resonator, SigmaDelta, Delta, Sigma), ()),
         Synapses: (_ALL_ZERO, _RECURRENT_DELAY, Rule("netx-weights", "error", netx_weights, NetworkError)),
         Convolution: (_CONV_DELAY, _RECURRENT_DELAY),
     },
@@ -114,7 +134,9 @@ OUR_LIMITS: Final[Rules[tuple[Rule, ...]]] = Rules(
     {
         Input: (),
         Output: (),
-        Population: (_BIAS,),
+        CubaLif: (_BIAS,),
+        AdaptiveLif: (_ALIF,),
+        **dict.fromkeys((Resonator, SigmaDelta, Delta, Sigma), ()),
         Synapses: (_ALL_ZERO, _RECURRENT_DELAY, Rule("netx-weights", "error", remedied_weights, NetworkError)),
         Convolution: (_CONV_DELAY, _RECURRENT_DELAY),
     },

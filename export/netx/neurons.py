@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.network import Population, Shape
-from sdsnn_core.rules import Rules
+from sdsnn_core.network import AdaptiveLif, CubaLif, Delta, Population, Resonator, Shape, Sigma, SigmaDelta
+from sdsnn_core.rules import Rules, refused
 
 from ..nir_format.dialect import PARAMETERS, Int64Array, bias_mantissas, in_form, smallest_form
 from .fields import NEURON_FIELDS, integers, neuron_integers, spread
@@ -21,8 +21,8 @@ NEURONS: Rules[Callable[[Any, bool], dict[str, Any]]] = Rules("netx writer: neur
 FORMS: Rules[Callable[[Any], dict[str, Any]]] = Rules("netx writer: forms of neurons")
 
 
-@NEURONS.of(Population)
-def _cuba(population: Population, image: bool) -> dict[str, Any]:
+@NEURONS.of(CubaLif)
+def _cuba(population: CubaLif, image: bool) -> dict[str, Any]:
     values = {key: field(population.per_neuron(name), population.shape, image) for name, key in NEURON_FIELDS.items()}
     group: dict[str, Any] = {"neuron": {"type": "CUBA", **values, "refDelay": 1, "gradedSpike": False}}
     if population.bias.any():
@@ -31,10 +31,15 @@ def _cuba(population: Population, image: bool) -> dict[str, Any]:
     return group
 
 
-@FORMS.of(Population)
-def _cuba_forms(population: Population) -> dict[str, Any]:
+@FORMS.of(CubaLif)
+def _cuba_forms(population: CubaLif) -> dict[str, Any]:
     forms = {name: getattr(population, name).shape for name in PARAMETERS}
     return {"bias_exp": population.bias_exp, "forms": forms}
+
+
+for _kind in (AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma):
+    NEURONS.of(_kind)(refused(f"netx: no file for {_kind.__name__} neurons"))
+    FORMS.of(_kind)(refused(f"netx: no file for {_kind.__name__} neurons"))
 
 
 def field(values: Int64Array, shape: Shape, image: bool, *, scalar: bool = True) -> npt.NDArray[np.int64]:

@@ -18,7 +18,8 @@ import numpy as np
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.geometry import pair
 from sdsnn_core.network import DECAY_UNITY, NEVER_FIRES, Network, Node, Projection, Shape
-from sdsnn_core.nodes import Input, Output, Population
+from sdsnn_core.neurons.models import CubaLif
+from sdsnn_core.nodes import Input, Output
 from sdsnn_core.projections import Convolution, Synapses
 
 from ..check.rule import refuse
@@ -112,7 +113,7 @@ class _Reader:
         neuron = neuron_integers(group["neuron"], f"{where} neuron", self.shape)
         neuron["current_decay"] = np.full(self.shape, DECAY_UNITY)  # the bias is held, not remembered
         values = {key: smallest_form(value) for key, value in neuron.items()}
-        self.nodes["layer_input"] = Population(self.shape, bias_exp=BIAS_EXP, **values)
+        self.nodes["layer_input"] = CubaLif(self.shape, bias_exp=BIAS_EXP, **values)
         size = int(np.prod(self.shape))
         every = np.arange(size)
         self.projections["input-layer_input"] = Synapses("input", "layer_input", every, every, np.ones(size, np.int16))
@@ -224,5 +225,5 @@ class _Reader:
 
     def _signal(self) -> Any:
         last = self.nodes[self.before]
-        assert isinstance(last, Population)
+        assert isinstance(last, CubaLif)
         return "voltage" if (last.threshold == NEVER_FIRES).all() else "spikes"

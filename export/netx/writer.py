@@ -133,8 +133,8 @@ def write_netx(network: Network, path: str | Path, *, loader: Loader = "netx") -
         own = file.create_group(METADATA)
         own.create_dataset("network", data=json.dumps(_metadata(network, layers)), dtype=h5py.string_dtype())
         for layer in layers:
-            if layer.population.initial_voltage.any():
-                own.create_dataset(f"initial_voltage/{layer.name}", data=layer.population.initial_voltage)
+            if (start := getattr(layer.population, "initial_voltage", np.zeros(1))).any():
+                own.create_dataset(f"initial_voltage/{layer.name}", data=start)
     return Path(path)
 
 

@@ -24,7 +24,16 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.errors import NetworkError
-from sdsnn_core.network import DECAY_UNITY, Convolution, Network, Output, Population, Projection, Shape, Synapses
+from sdsnn_core.network import (
+    DECAY_UNITY,
+    Convolution,
+    CubaLif,
+    Network,
+    Output,
+    Projection,
+    Shape,
+    Synapses,
+)
 from sdsnn_core.nodes import BIAS_EXP_MAX, BIAS_MAX, WEIGHT_EXP_MAX, WEIGHT_MAX, WEIGHT_MIN
 from sdsnn_core.rules import Rules
 
@@ -113,7 +122,7 @@ def nir_shapes(network: Network) -> dict[str, Shape]:
     }
 
 
-def population_floats(population: Population, shape: Shape, dt: float) -> dict[str, FloatArray]:
+def population_floats(population: CubaLif, shape: Shape, dt: float) -> dict[str, FloatArray]:
     """Return the parameters of a CubaLIF node, float64 arrays of `shape`, for the integers of `population`."""
 
     def full(name: str) -> FloatArray:

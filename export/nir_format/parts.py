@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.geometry import Window, padding_pair, pair
-from sdsnn_core.network import DECAY_UNITY, Convolution, Population, Shape, Synapses
+from sdsnn_core.network import DECAY_UNITY, Convolution, CubaLif, Shape, Synapses
 
 from .dialect import (
     LSB,
@@ -29,7 +29,7 @@ from .graph import Graph
 
 def population_of(
     node: Any, shape: Shape, dt: float, where: str, extra: Int64Array, hints: Mapping[str, Any] | None
-) -> Population:
+) -> CubaLif:
     """Build a population from a CubaLIF node; extra: (size,) state units of bias that arrive by its Affine nodes."""
     integers = {key: value.reshape(shape) for key, value in population_integers(node, dt, where).items()}
     state = integers.pop("bias") + extra.reshape(shape)
@@ -39,12 +39,12 @@ def population_of(
     own = node.metadata.get(METADATA_KEY, {}) if hints else {}
     start = np.asarray(own["initial_voltage"]) if "initial_voltage" in own else np.zeros((), np.int64)
     if hints is None:
-        return Population(shape, **{k: smallest_form(v) for k, v in integers.items()}, bias_exp=exponent)
+        return CubaLif(shape, **{k: smallest_form(v) for k, v in integers.items()}, bias_exp=exponent)
     forms = {key: tuple(form) for key, form in hints["forms"].items()}
     form = forms["initial_voltage"]
     start = np.broadcast_to(start, form) if start.size == 1 and not start.ndim else start.reshape(form)
     values = {key: in_form(value, forms[key]) for key, value in integers.items()}
-    return Population(shape, **values, bias_exp=exponent, initial_voltage=start)
+    return CubaLif(shape, **values, bias_exp=exponent, initial_voltage=start)
 
 
 Weights = tuple[Int64Array, Int64Array, npt.NDArray[Any]]  # pre, post, float weights

@@ -17,7 +17,7 @@ import numpy as np
 
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.files import atomic_path
-from sdsnn_core.network import DECAY_UNITY, NEVER_FIRES, Network, Population
+from sdsnn_core.network import DECAY_UNITY, NEVER_FIRES, CubaLif, Network, Population
 
 from .writer import import_nir, to_nir
 
@@ -43,6 +43,8 @@ def to_sinabs(network: Network) -> Any:
 
 
 def _neurons(nir: Any, threshold: Any, population: Population, where: str) -> Any:
+    if not isinstance(population, CubaLif):
+        raise UnsupportedNode(f"{where}: expected CUBA neurons for sinabs, got {type(population).__name__}")
     for name, wrong, words in (
         (
             "current_decay",

@@ -19,8 +19,22 @@ import numpy.typing as npt
 from sdsnn_core.errors import MissingDependency
 from sdsnn_core.files import atomic_path
 from sdsnn_core.geometry import Window
-from sdsnn_core.network import Convolution, Input, Network, Output, Population, Projection, Shape, Synapses
-from sdsnn_core.rules import Rules
+from sdsnn_core.network import (
+    AdaptiveLif,
+    Convolution,
+    CubaLif,
+    Delta,
+    Input,
+    Network,
+    Output,
+    Projection,
+    Resonator,
+    Shape,
+    Sigma,
+    SigmaDelta,
+    Synapses,
+)
+from sdsnn_core.rules import Rules, refused
 
 from .dialect import (
     MAX_BYTES,
@@ -173,8 +187,8 @@ def _input_hints(node: Input) -> dict[str, Any]:
     return {"kind": "Input", "shape": node.shape, "max_value": node.max_value}
 
 
-@HINTS.of(Population)
-def _population_hints(node: Population) -> dict[str, Any]:
+@HINTS.of(CubaLif)
+def _population_hints(node: CubaLif) -> dict[str, Any]:
     forms = {parameter: getattr(node, parameter).shape for parameter in PARAMETERS}
     return {"kind": "Population", "shape": node.shape, "forms": forms, "bias_exp": node.bias_exp}
 
@@ -185,6 +199,9 @@ def _convolution_hints(projection: Convolution) -> dict[str, Any]:
 
 
 HINTS.of(Synapses)(lambda projection: {})
+for _kind in (AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma):
+    HINTS.of(_kind)(refused(f"NIR: no node for {_kind.__name__} neurons"))
+    NODES.of(_kind)(refused(f"NIR: no node for {_kind.__name__} neurons"))
 
 
 def _ungrouped(convolution: Convolution) -> npt.NDArray[np.int16]:
@@ -236,8 +253,8 @@ def _output_node(nir: Any, node: Output, shape: Shape, dt: float) -> Any:
     return nir.Output(output_type={"output": np.array(shape)})
 
 
-@NODES.of(Population)
-def _neuron_node(nir: Any, population: Population, shape: Shape, dt: float) -> Any:
+@NODES.of(CubaLif)
+def _neuron_node(nir: Any, population: CubaLif, shape: Shape, dt: float) -> Any:
     hidden = {}
     if population.initial_voltage.any():
         hidden["initial_voltage"] = np.array(population.initial_voltage, ndmin=1)

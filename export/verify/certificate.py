@@ -26,7 +26,7 @@ from sdsnn_core.activity import Activity, first_difference, prepare_inputs
 from sdsnn_core.backend import Backend
 from sdsnn_core.errors import SdsnnError, one_line
 from sdsnn_core.files import installed
-from sdsnn_core.network import NEVER_FIRES, Network
+from sdsnn_core.network import NEVER_FIRES, CubaLif, Network
 
 from .traces import save_mismatch
 
@@ -155,7 +155,10 @@ def _compare(
     except SdsnnError as error:
         return Comparison(name, 0, 0, None, time.perf_counter() - started, failed=one_line(error))
     seconds = time.perf_counter() - started
-    firing = {key for key, p in network.populations.items() if (p.threshold < NEVER_FIRES).any()}
+    silent = {
+        key for key, p in network.populations.items() if type(p) is CubaLif and (p.threshold == NEVER_FIRES).all()
+    }
+    firing = set(network.populations) - silent
     unknown, missing = set(got) - set(truth.spikes), firing - set(got)
     shapes = {key for key in set(got) & set(truth.spikes) if np.shape(got[key]) != truth.spikes[key].shape}
     if unknown or missing or shapes:

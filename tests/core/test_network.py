@@ -45,7 +45,7 @@ def test_caller_keeps_a_writable_array_of_its_own() -> None:
     [
         (lambda: Input((2, 3)), r"Input shape: expected \(N,\) or \(C, H, W\).*got \(2, 3\)"),
         (lambda: Input((0,)), "sizes of at least 1"),
-        (lambda: Input((2,), 0), r"max_value: expected 1..255, got 0"),
+        (lambda: Input((2,), 0), r"max_value: expected 1..2147483647, got 0"),
         (lambda: Population((2,), 4097, 0, 1), r"current_decay: expected 0..4096, got 4097..4097"),
         (lambda: Population((2,), 0, -1, 1), r"voltage_decay: expected 0..4096, got -1..-1"),
         (lambda: Population((2,), 0, 0, 131073), r"threshold: expected 0..131072, got 131073..131073"),

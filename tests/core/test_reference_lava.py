@@ -29,7 +29,8 @@ from sdsnn_core.network import (
     Population,
     Synapses,
 )
-from sdsnn_core.reference import _Neurons, _Wires
+from sdsnn_core.neurons.steps import _CubaLif
+from sdsnn_core.reference import _Wires
 
 pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed: see the README")
 
@@ -99,10 +100,10 @@ def test_lif_state_for_state(lava, bits):
     for seed in range(4):
         rng = np.random.default_rng([bits, seed])
         population = random_neurons(rng, 5000)
-        ours, theirs = _Neurons(population, 1), lava_neurons(lava, population)
+        ours, theirs = _CubaLif(population, 1), lava_neurons(lava, population)
         for _ in range(40):
             arriving = wide(rng, -1, 2**bits - 1, population.size) * (rng.random(population.size) < 0.7)
-            spike = ours.step(arriving[None])[0]
+            spike = ours.step(arriving[None], 0)[0]
             theirs.a_in.send(arriving.astype(np.int32))
             theirs.run_spk()
             np.testing.assert_array_equal(ours.current[0], theirs.u)
@@ -123,9 +124,9 @@ def test_lif_at_the_edges_of_its_registers(lava):
     targets = np.concatenate([k * STATE_LIMIT + np.arange(-66, 67) for k in (-4, -3, -2, -1, 0, 1, 2, 3)])
     arriving = np.unique(targets >> 6)
     population = Population((arriving.size,), DECAY_UNITY, 0, NEVER_FIRES)
-    ours, theirs = _Neurons(population, 1), lava_neurons(lava, population)
+    ours, theirs = _CubaLif(population, 1), lava_neurons(lava, population)
     for sign in (1, 1, -1, -1, 1):
-        ours.step(sign * arriving[None])
+        ours.step(sign * arriving[None], 0)
         theirs.a_in.send((sign * arriving).astype(np.int32))
         theirs.run_spk()
         np.testing.assert_array_equal(ours.current[0], theirs.u)

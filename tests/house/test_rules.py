@@ -15,14 +15,15 @@ from sdsnn.export.lava import processes
 from sdsnn.export.netx import limits, neurons
 from sdsnn.export.netx import writer as netx
 from sdsnn.export.nir_format import dialect, writer
-from sdsnn_core import activity, compaction, reachability, reference
+from sdsnn_core import activity, compaction, reachability
 from sdsnn_core.errors import UnsupportedNode
-from sdsnn_core.network import Input, Node, Output, Projection, Synapses
+from sdsnn_core.network import Input, Neurons, Node, Projection, Synapses
+from sdsnn_core.neurons import steps
 from sdsnn_core.rules import Rules
 
 NODES = get_args(Node)
 PROJECTIONS = get_args(Projection)
-NEURONS = tuple(node for node in NODES if node not in (Input, Output))
+NEURONS = get_args(Neurons)
 # Each room adds its tables here: (table, the types that it must cover).
 TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
     (dialect.KERNELS, PROJECTIONS),
@@ -40,7 +41,7 @@ TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
     (compaction.SHRINK, PROJECTIONS),
     (compaction.SHRINK_NODE, NODES),
     (reachability.MAY_FIRE, NEURONS),
-    (reference.NEURONS, NEURONS),
+    (steps.STEPS, NEURONS),
     (engine.NODES, (Input, *NEURONS)),
     (engine.PROJECTIONS, PROJECTIONS),
     (dense_shapes.FAN_OUT, PROJECTIONS),

@@ -1,0 +1,1 @@
+"""Neuron models: their types, and what a step of each one does."""
