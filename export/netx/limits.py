@@ -109,7 +109,7 @@ def alif(part: Part) -> Traps:
     yield part.where, "netx crashes on adaptive neurons (ALIF)", "Lava's processes run them (ATRLIF)"
 
 
-_ALIF: Final = Rule("neuron-type", "error", alif, UnsupportedNode)
+_ALIF: Final = Rule("adaptive-in-netx", "error", alif, UnsupportedNode)
 _ALL_ZERO: Final = Rule("all-zero-layer", "error", all_zero, NetworkError)
 _CONV_DELAY: Final = Rule("conv-delay", "error", conv_delay, UnsupportedNode)
 _RECURRENT_DELAY: Final = Rule("recurrent-delay", "error", recurrent_delay, UnsupportedNode)

@@ -24,7 +24,9 @@ from sdsnn.export.nir_format.writer import to_nir
 from sdsnn_core import reference
 from sdsnn_core.network import (
     NEVER_FIRES,
+    AdaptiveLif,
     Convolution,
+    CubaLif,
     Input,
     Network,
     Output,
@@ -35,15 +37,23 @@ from sdsnn_core.network import (
 NETWORK_RULES = tuple({rule.name: rule for kind in CHECKS for rule in CHECKS[kind]}.values())
 Matrix = npt.NDArray[np.int64]
 GOOD: Matrix = np.array([[60, -20, 10], [-30, 80, 40], [50, 50, -254], [8, 20, 40]])
+ADAPTIVE = {"threshold_decay": 64, "refractory_decay": 400, "threshold_step": 4}
 
 
 def chain(
-    matrix: Any = GOOD, *, second: Any = None, delay: int = 0, weight_exp: int = 0, max_value: int = 1, **of: Any
+    matrix: Any = GOOD,
+    *,
+    second: Any = None,
+    delay: int = 0,
+    weight_exp: int = 0,
+    max_value: int = 1,
+    kind: type = CubaLif,
+    **of: Any,
 ) -> Network:
     """Return input -> a -> b, whose population a has parameters `of`."""
     matrix = np.asarray(matrix)
     second = np.full((2, len(matrix)), 64) if second is None else np.asarray(second)
-    a = Population((len(matrix),), **{"current_decay": 2048, "voltage_decay": 400, "threshold": 60, **of})
+    a = kind((len(matrix),), **{"current_decay": 2048, "voltage_decay": 400, "threshold": 60, **of})
     nodes = {
         "input": Input((matrix.shape[1],), max_value), "a": a, "b": Population((len(second),), 4096, 128, 70),
         "output": Output("b"),
@@ -75,6 +85,7 @@ def large(weights: int) -> Network:
 
 # rule -> (a network with the trap, the same without it, where the finding points)
 NETWORKS: dict[str, tuple[Callable[[], Network], Callable[[], Network], str]] = {
+    "adaptive-in-netx": (lambda: chain(kind=AdaptiveLif, **ADAPTIVE), chain, "population 'a'"),
     "all-zero-layer": (lambda: chain(GOOD * 0), chain, "projection 'w'"),
     "netx-weights": (lambda: chain(np.array([[-128, 0], [0, -4]])), chain, "projection 'w'"),
     "odd-weights": (lambda: chain(GOOD + 1), chain, "projection 'w'"),
