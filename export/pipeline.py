@@ -81,7 +81,7 @@ def slayer_spikes(
     """Return what SLAYER's blocks emit on `spikes`, of the units that the compacted network kept."""
     blocks = trained.blocks
     with slayer_resolution(blocks, resolution_of(compaction.network)):
-        trains = trace(blocks, spikes)
+        trains = trace(trained.model, spikes)
     return {
         name: np.ascontiguousarray(trains[name][..., units])
         for name, units in compaction.kept.items()

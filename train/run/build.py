@@ -7,7 +7,7 @@ import torch
 from ..data.load import DataSet, SampleFormat, load_data
 from ..development.literal import developer_for
 from ..slayer.losses import Loss, build_loss
-from ..slayer.models import BlockNetwork, build_model, cast_before_neurons
+from ..slayer.models import build_model, cast_before_neurons
 from .config import RunConfig
 from .loop import Cosine, Loop
 from .optimiser import adam
@@ -43,7 +43,7 @@ def trainer_for(config: RunConfig, group: ProcessGroup | None = None) -> Trainer
     )
 
 
-def build_network(config: RunConfig, samples: SampleFormat) -> BlockNetwork:
+def build_network(config: RunConfig, samples: SampleFormat) -> torch.nn.Module:
     """Build the network of a configuration for samples of a format, fused if the configuration says so."""
     model = build_model(config.model, samples.shape, samples.n_classes)
     if config.optimiser.fused:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..development.developer import Developer
 from ..slayer.block_spikes import reset_state
 from ..slayer.losses import Loss
-from ..slayer.models import BlockNetwork
+from ..slayer.tracing import output_of
 from .processes import ProcessGroup
 
 Part = tuple[Tensor, Tensor]  # spikes (n, *shape, steps) float32 and labels (n,) int64
@@ -38,7 +38,7 @@ class Stepper:
 
     def __init__(
         self,
-        model: BlockNetwork,
+        model: torch.nn.Module,
         optimiser: torch.optim.Optimizer,
         loss: Loss,
         developer: Developer,
@@ -77,7 +77,7 @@ class Stepper:
                 labels = labels.to(device)
                 reset_state(self.model)
                 with self.group.autocast():
-                    output = self.model(spikes.to(device))
+                    output = output_of(self.model(spikes.to(device)))
                 loss = self.loss(output, labels)
                 torch.autograd.backward(loss / n_samples)
                 total += float(loss.detach())

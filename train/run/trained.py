@@ -14,7 +14,7 @@ from ..data.load import SampleFormat, Split, load_data
 from ..development.masks import attach_masks
 from ..slayer.evaluate import Evaluation, evaluate
 from ..slayer.lowering import STEP_S
-from ..slayer.models import BlockNetwork
+from ..slayer.tracing import blocks_of
 from .build import build_network, loss_of
 from .checkpoint import check_config, load_checkpoint, restore
 from .config import RunConfig
@@ -55,7 +55,7 @@ class TrainedModel:
 
     name: str
     config: RunConfig
-    model: BlockNetwork
+    model: torch.nn.Module
     input_shape: Shape
     input_max: int
     dt_s: float
@@ -65,8 +65,8 @@ class TrainedModel:
 
     @property
     def blocks(self) -> list[torch.nn.Module]:
-        """SLAYER blocks, in order."""
-        return list(self.model.blocks)
+        """SLAYER blocks, in the order in which the model lists them."""
+        return blocks_of(self.model)
 
     def provenance(self) -> dict[str, Any]:
         """Return where the model comes from, as network files carry it."""

@@ -15,7 +15,6 @@ from ..data.prefetch import Prefetcher
 from ..development.developer import Developer
 from ..slayer.evaluate import evaluate, to_slayer
 from ..slayer.losses import Loss
-from ..slayer.models import BlockNetwork
 from ..slayer.operations import synaptic_operations
 from .checkpoint import restore
 from .loop import Loop, Scheduler
@@ -71,7 +70,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: BlockNetwork,
+        model: torch.nn.Module,
         data: DataSet,
         loop: Loop,
         *,
@@ -130,7 +129,7 @@ class Trainer:
         self.group.check_equal(self.digest(), f"weights and structure in epoch {epoch}")
         result = evaluate(self.model, self.data.validation, self.loss, group=self.group)
         self.accuracy = result.accuracy
-        operations = synaptic_operations(list(self.model.blocks), self.developer.layers, result.sent)
+        operations = synaptic_operations(result.graph, self.developer.layers, result.sent)
         self.developer.operations = sum(operations)
         metrics = self.developer.metrics()
         return {

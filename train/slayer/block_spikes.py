@@ -13,6 +13,7 @@ from sdsnn_core.lava.compat import import_slayer
 
 from .integers import axonal_delay
 from .lowering import population_name
+from .tracing import output_of, random_example, read_graph
 
 
 def reset_state(model: torch.nn.Module) -> None:
@@ -28,32 +29,44 @@ def reset_state(model: torch.nn.Module) -> None:
 
 
 def trace(
-    blocks: Sequence[torch.nn.Module], spikes: npt.NDArray[np.uint8], batch_size: int = 64
+    model: torch.nn.Module | Sequence[torch.nn.Module], spikes: npt.NDArray[np.uint8], batch_size: int = 64
 ) -> dict[str, npt.NDArray[np.uint8]]:
-    """Run blocks from rest on `spikes` (samples, steps, *shape); return population -> (samples, steps, size) uint8.
+    """Run a model, or blocks in a row, from rest; return population -> (samples, steps, size) uint8.
 
-    Bin t holds what the population of that name emits in step t. SLAYER delays axons at the source, a Network on the
-    way, so the delays are taken off again; for that the run is as many steps longer as the largest delay.
+    spikes: (samples, steps, *shape). Bin t holds what the population of that name emits in step t. SLAYER delays axons
+    at the source, a Network on the way, so the delays are taken off again, except those of an output, which a Network
+    has in front of it; for that the run is as many steps longer as the largest delay.
     """
-    model = torch.nn.ModuleList(blocks)
-    was_training = model.training
-    model.eval()
-    delays = {i: axonal_delay(block) for i, block in enumerate(blocks) if getattr(block, "delay", None) is not None}
+    module = model if isinstance(model, torch.nn.Module) else torch.nn.Sequential(*model)
+    device = next((parameter.device for parameter in module.parameters()), None)
+    graph = read_graph(module, random_example(tuple(spikes.shape[2:]), device))
+    outputs = [graph.call_of(source) for source in graph.output_sources()]
+    calls = {population_name(n, call.block): call for n, call in enumerate(graph.calls) if emits_spikes(call.block)}
+    delays = {
+        name: axonal_delay(call.block) for name, call in calls.items() if call.block.delay and call not in outputs
+    }
     longest = max((int(steps.max()) for steps in delays.values()), default=0)
-    n_steps = spikes.shape[1]
-    parts: dict[str, list[npt.NDArray[np.uint8]]] = {}
-    with torch.no_grad():
-        for start in range(0, len(spikes), batch_size):
-            reset_state(model)
-            batch = np.moveaxis(spikes[start : start + batch_size], 1, -1).astype(np.float32)
-            values = torch.nn.functional.pad(torch.from_numpy(batch), (0, longest))
-            for index, block in enumerate(blocks):
-                values = block(values)
-                if emits_spikes(block):
-                    emitted = _without_delay(values.cpu().numpy(), delays.get(index), n_steps)
-                    parts.setdefault(population_name(index, block), []).append(emitted)
-    reset_state(model)
-    model.train(was_training)
+    parts: dict[str, list[npt.NDArray[np.uint8]]] = {name: [] for name in calls}
+
+    def keep(name: str) -> Any:
+        return lambda _block, _inputs, output: parts[name].append(
+            _without_delay(output_of(output).cpu().numpy(), delays.get(name), spikes.shape[1])
+        )
+
+    handles = [call.block.register_forward_hook(keep(name)) for name, call in calls.items()]
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            for start in range(0, len(spikes), batch_size):
+                reset_state(module)
+                batch = np.moveaxis(spikes[start : start + batch_size], 1, -1).astype(np.float32)
+                module(torch.nn.functional.pad(torch.from_numpy(batch), (0, longest)).to(device))
+    finally:
+        for handle in handles:
+            handle.remove()
+        reset_state(module)
+        module.train(was_training)
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 

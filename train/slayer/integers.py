@@ -7,30 +7,52 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from sdsnn_core.arithmetic import before_decay
-from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.arithmetic import STATE_LIMIT, before_decay
+from sdsnn_core.errors import UnsupportedNode, one_line
 from sdsnn_core.lava.compat import import_slayer
-from sdsnn_core.network import DECAY_UNITY, Shape
+from sdsnn_core.network import DECAY_UNITY, WEIGHT_MAX, WEIGHT_MIN, Shape
 
 Array = np.ndarray[Any, np.dtype[Any]]
 INPUT_MAX: Final = 3  # SLAYER's quantize_8bit clips an input's values as it does weights, to -4..3.96875
 
 
-def integers_of(layer: Any) -> Array:
-    """Return the quantised, masked weights of a synapse layer as integers (out, in, kh, kw, 1)."""
+def integers_of(layer: Any, block: Any) -> Array:
+    """Return the quantised, masked weights of a synapse layer of a block as integers (out, in, kh, kw, 1)."""
     with torch.no_grad():
         hook = layer.pre_hook_fx
         if hook is None:
-            raise UnsupportedNode("its synapse: expected SLAYER's quantize_8bit as pre_hook_fx, got no quantiser")
+            raise UnsupportedNode(
+                "its synapse: expected SLAYER's quantize_8bit as pre_hook_fx, got no quantiser; leave the default"
+            )
         # Under weight normalisation `weight` is of the last forward pass; compute it from its parameters.
         for pre_hook in layer._forward_pre_hooks.values():
             pre_hook(layer, None)
-        weight = hook(layer.weight, descale=True).detach().cpu().double().numpy()
+        try:
+            weight = (hook(layer.weight) * block.neuron.w_scale).detach().cpu().double().numpy()
+        except Exception as error:  # the user's own function
+            raise UnsupportedNode(f"its quantiser {_name(hook)}: {type(error).__name__}: {one_line(error)}") from None
     rounded = np.rint(weight)
+    if weight.shape != tuple(layer.weight.shape) or not np.isfinite(weight).all():
+        raise UnsupportedNode(f"its quantiser {_name(hook)}: expected finite weights of one shape, got others")
     if not np.array_equal(weight, rounded):
-        raise UnsupportedNode("its quantiser: expected weights that are integers, got others")
+        worst = weight.flat[int(np.abs(weight - rounded).argmax())] / block.neuron.w_scale
+        raise UnsupportedNode(
+            f"its quantiser {_name(hook)}: expected weights that are multiples of 1/{block.neuron.w_scale}, "
+            f"got {worst:.6g}; leave the default, quantize_8bit"
+        )
+    if rounded.size and (rounded.min() < WEIGHT_MIN or rounded.max() > WEIGHT_MAX):
+        raise UnsupportedNode(
+            f"its quantiser {_name(hook)}: expected weights of {WEIGHT_MIN}/{block.neuron.w_scale}.."
+            f"{WEIGHT_MAX}/{block.neuron.w_scale}, got {rounded.min():.0f}..{rounded.max():.0f} of these units"
+        )
     integers: Array = rounded.astype(np.int64)
     return integers
+
+
+def _name(hook: Any) -> str:
+    """Return the name of a quantiser, of the one under sdsnn's mask too."""
+    inner = getattr(hook, "quantise", None) or hook
+    return str(getattr(inner, "__name__", type(inner).__name__))
 
 
 def input_integers(block: Any) -> tuple[int, int]:
@@ -87,24 +109,35 @@ def bias_of(neuron: Any, shape: Shape, gate: torch.Tensor | None) -> Array:
     return result
 
 
-def initial_voltage(bias: Array, voltage_decay: Array, threshold: int) -> Array:
-    """Return the voltage from which one step of bias alone leads exactly to zero.
+def initial_voltage(bias: Array, voltage_decay: Array, threshold: int, late: Array | int = 0) -> Array:
+    """Return the voltage from which 1 + `late` steps of bias alone lead exactly to zero.
 
-    Solves sign(v) * (|v| * (4096 - d) >> 12) = -64 * bias by |v| = ceil(64 |bias| * 4096 / (4096 - d)).
+    Solves sign(v) * (|v| * (4096 - d) >> 12) = -64 * bias by |v| = ceil(64 |bias| * 4096 / (4096 - d)), once per step.
     With d = 4096 nothing carries over, and no remedy is needed unless the bias alone fires.
     """
-    bias, decay = np.broadcast_arrays(bias, voltage_decay)
+    bias, decay, late = np.broadcast_arrays(bias, voltage_decay, late)
     if ((decay == DECAY_UNITY) & (bias > threshold)).any():
         raise UnsupportedNode(
             "a bias above the threshold with a voltage decay of 1 fires before the first input can arrive, "
             "which SLAYER does not do"
         )
-    return before_decay(-64 * bias, decay)
+    voltage = before_decay(-64 * bias, decay)
+    for step in range(int(late.max(initial=0))):
+        earlier = late > step
+        if (earlier & ((voltage > 64 * threshold) | (np.abs(voltage) >= STATE_LIMIT))).any():
+            raise UnsupportedNode(
+                "expected no bias beside axonal delays on an output, got one that acts before the input"
+            )
+        voltage = np.where(earlier, before_decay(voltage - 64 * bias, decay), voltage)
+    return voltage
 
 
 def axonal_delay(block: Any) -> Array:
     """Return the whole steps by which a block delays its axons, () or (channels,) int64."""
-    if block.delay is None:
-        return np.zeros((), np.int64)
-    steps = np.floor(block.delay.delay.detach().cpu().double().numpy()).astype(np.int64)
-    return np.asarray(np.clip(steps, 0, block.delay.max_delay))
+    return np.zeros((), np.int64) if block.delay is None else steps_of(block.delay)
+
+
+def steps_of(delay: Any) -> Array:
+    """Return the whole steps of SLAYER's axonal delay, (channels,) int64."""
+    steps = np.floor(delay.delay.detach().cpu().double().numpy()).astype(np.int64)
+    return np.asarray(np.clip(steps, 0, delay.max_delay))

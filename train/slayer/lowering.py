@@ -3,7 +3,7 @@
 SLAYER's CUBA blocks are integer arithmetic in disguise: weights are quantised to k/64 (k even), thresholds to k/64,
 decays to k/4096, and the leaky integrator rounds towards zero in 64-bit integers. The rules below read those
 integers; nothing is rounded here. With `delay_shift=True`, SLAYER's default, output bin t of a block is bin t of
-the population it becomes (one step of transport per block on both sides).
+the population it becomes (one step of transport per block on both sides), on every path of a graph.
 
 A bias is integrated by the chip one step earlier than by SLAYER, because the chip's neurons run before their first
 input can arrive. An initial voltage cancels that step exactly (`initial_voltage` in `integers`).
@@ -14,18 +14,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
 
-from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.errors import NetworkError, UnsupportedNode
+from sdsnn_core.geometry import Window
 from sdsnn_core.lava.compat import import_slayer
 from sdsnn_core.network import (
     DECAY_UNITY,
     NEVER_FIRES,
-    Convolution,
     Input,
     Network,
     Node,
@@ -46,35 +45,34 @@ from .integers import (
     initial_voltage,
     input_integers,
     integers_of,
+    steps_of,
 )
+from .tracing import Call, Lost, ModelGraph, block_kinds, block_name, blocks_of, passes, random_example, read_graph
+from .wiring import Feed, Kernel, Matrix, Pairs, Weights, later, per_unit, projections
 
 STEP_S: Final = 1e-3  # seconds of a step where the data have none: what chips are usually throttled to
 
 
-@dataclass(frozen=True)
-class _Place:
-    """The end of the chain so far: the last node, the shape of its spikes, and their axonal delays."""
-
-    source: str
-    shape: Shape
-    delay: Array  # () or (channels,), steps
-    signal: Literal["spikes", "voltage"] = "spikes"
-
-
 def lower(
     model: torch.nn.Module | Sequence[torch.nn.Module],
-    input_shape: Sequence[int],
+    input_shape: Sequence[int] | None = None,
     *,
+    example: torch.Tensor | Sequence[torch.Tensor] | None = None,
     input_max: int = 1,
     dt_s: float = STEP_S,
     provenance: Mapping[str, Any] | None = None,
 ) -> Network:
-    """Lower a chain of SLAYER blocks to a Network in Loihi's integers; nothing is rounded.
+    """Lower a model of SLAYER blocks to a Network in Loihi's integers; nothing is rounded.
+
+    The connections are read from a forward pass: attributes of any name, loops, nested modules, skip connections,
+    concatenations and sums of spikes in front of a synapse. The first tensor that the pass returns is the output; a
+    further one is an output too if it is all spikes of a block that feeds no other block.
 
     Args:
-        model: a sequence of blocks, or a module that keeps them in order in `.blocks`. It must have run forward once,
-            so that SLAYER knows its shapes.
+        model: a module with SLAYER blocks anywhere inside, or a sequence of blocks that run one after another.
         input_shape: (N,) or (C, H, W) of an input bin.
+        example: an input (batch, *shape, steps) instead of its shape; a sequence of them for a model with several
+            inputs. Its values do not matter.
         input_max: largest value of an input bin; 1 means binary spikes.
         dt_s: seconds per step; the bin width, where the data are recordings.
         provenance: what network files carry along, as information only.
@@ -83,37 +81,88 @@ def lower(
         The network, which spikes as the blocks do.
 
     Raises:
-        UnsupportedNode: a block has no rule; the message names it.
+        UnsupportedNode: a block or an operation between blocks has no rule; the message names it.
 
-    Examples:
+    Example:
         >>> import sdsnn, torch
         >>> from sdsnn_core.lava.compat import import_slayer
         >>> neuron = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1}
         >>> block = import_slayer().block.cuba.Dense(neuron, 4, 3, weight_scale=4)
-        >>> spikes = block(torch.ones(1, 4, 5))
         >>> sdsnn.lower([block], input_shape=(4,)).populations["dense0"].size
         3
     """
-    blocks = list(model.blocks) if isinstance(model, torch.nn.Module) else list(model)  # type: ignore[arg-type]
-    builder = _Builder(tuple(int(n) for n in input_shape), input_max)
-    for index, block in enumerate(blocks):
-        builder.add(index, block)
+    graph = _graph_of(model, input_shape, example)
+    builder = _Builder(graph, input_max)
+    for number in range(len(graph.calls)):
+        builder.add(number)
     return builder.finish(dt_s, provenance or {})
 
 
+def lowering_problems(
+    model: torch.nn.Module | Sequence[torch.nn.Module],
+    input_shape: Sequence[int] | None = None,
+    *,
+    example: torch.Tensor | Sequence[torch.Tensor] | None = None,
+    input_max: int = 1,
+) -> list[str]:
+    """Return everything for which `lower` would refuse a model, a line for each; empty where it would not.
+
+    Args:
+        model, input_shape, example, input_max: as of `lower`.
+    """
+    try:
+        graph = _graph_of(model, input_shape, example)
+        builder = _Builder(graph, input_max)
+    except (UnsupportedNode, NetworkError) as error:
+        return [str(error)]
+    problems = []
+    for number in range(len(graph.calls)):
+        try:
+            builder.add(number)
+        except (UnsupportedNode, NetworkError) as error:
+            problems.append(str(error))
+            builder.stand_in(number)
+    try:
+        builder.finish(STEP_S, {})
+    except (UnsupportedNode, NetworkError) as error:
+        return problems or [str(error)]
+    return problems
+
+
+def _graph_of(model: Any, input_shape: Any, example: Any) -> ModelGraph:
+    module = model if isinstance(model, torch.nn.Module) else torch.nn.Sequential(*model)
+    if example is None:
+        shape = getattr(module, "input_shapes", None) if input_shape is None else input_shape
+        if shape is None:
+            raise UnsupportedNode("lower: expected input_shape or example, got neither")
+        shapes = shape if isinstance(shape[0], (tuple, list)) else [shape]
+        device = next((parameter.device for parameter in module.parameters()), None)
+        examples = [random_example(tuple(int(n) for n in each), device) for each in shapes]
+    else:
+        examples = [example] if isinstance(example, torch.Tensor) else list(example)
+    try:
+        graph = read_graph(module, *examples)
+    except UnsupportedNode:
+        paths = {id(block): path for path, block in module.named_modules()}
+        for block in blocks_of(module):  # what fails may be a block that is refused anyway
+            _check_kind(block, block_name(paths[id(block)], block))
+        raise
+    if graph.unused:
+        unused = ", ".join(graph.unused)
+        raise UnsupportedNode(f"model: expected blocks that take part in the forward pass, got {unused} unused")
+    return graph
+
+
 def population_name(index: int, block: torch.nn.Module) -> str:
-    """Return the name of the population that block number `index` becomes."""
+    """Return the name of the population that call number `index` becomes."""
     return f"{type(block).__name__.lower()}{index}"
 
 
 # Why there is no rule: by block, then by the module of the neuron.
 _REASONS: Final = {
-    "ConvT": "neither Lava nor netx has a transposed convolution",
-    "Unpool": "neither Lava nor netx has unpooling",
     "KWTA": "it picks winners among all neurons within a step, which a chip does not",
     "Average": "its outputs are means and not spikes; average the counts of the outputs instead",
     "TimeDecimation": "it changes the length of a step",
-    "Residual": "its sum of spikes is no spike",
     "alif": "a Population has no adaptive threshold and no refractory state",
     "rf": "a Population has no resonator",
     "rf_iz": "a Population has no resonator",
@@ -126,63 +175,152 @@ _REASONS: Final = {
 @functools.cache
 def block_rules() -> Rules[Callable[[_Builder, str, Any], None]]:
     """Return the table of rules by class of block."""
-    cuba = import_slayer().block.cuba
+    block = import_slayer().block
+    cuba = block.cuba
+    flattens = {kind for kind in block_kinds() if kind.__name__ == "Flatten" and "forward" not in vars(kind)}
     return Rules(
         "lowering: SLAYER block",
         {
             cuba.Input: _Builder.input,
-            cuba.Flatten: _Builder.flatten,
+            **dict.fromkeys(flattens, _Builder.flatten),
             cuba.Dense: _Builder.dense,
             cuba.Conv: _Builder.conv,
+            cuba.ConvT: _Builder.conv_transposed,
             cuba.Pool: _Builder.pool,
+            cuba.Unpool: _Builder.unpool,
             cuba.Recurrent: _Builder.recurrent,
             cuba.Affine: _Builder.affine,
+            import_slayer().axon.Delay: _Builder.delay,
         },
     )
 
 
 def lowered_kinds() -> tuple[type, ...]:
     """Return the classes of the blocks that are lowered."""
-    return tuple(block_rules())
+    return tuple(kind for kind in block_rules() if kind is not import_slayer().axon.Delay)
+
+
+def kind_of(block: Any) -> type:
+    """Return the class by which a block is lowered: its own, or SLAYER's if it only adds a constructor to it."""
+    for kind in type(block).__mro__:
+        if kind in block_rules() and type(block).forward is kind.forward:  # type: ignore[attr-defined]
+            return kind
+    return type(block)
 
 
 def why_not(block: torch.nn.Module) -> str:
     """Return why a block is not lowered."""
+    for kind in type(block).__mro__[1:]:
+        if kind in block_rules():
+            return f"no rule to lower it (a subclass of SLAYER's {kind.__name__} with a forward pass of its own)"
     module = type(block).__module__.rsplit(".", 1)[-1]
     reason = _REASONS.get(module) or _REASONS.get(type(block).__name__)
     return f"no rule to lower it ({reason})" if reason else "no rule to lower it"
 
 
+def _check_kind(block: Any, where: str) -> type:
+    """Return the class by which a block is lowered. Raises UnsupportedNode if there is none."""
+    kind = kind_of(block)
+    if kind not in block_rules():
+        known = ", ".join(sorted({each.__name__ for each in lowered_kinds()}))
+        raise UnsupportedNode(f"{where}: {why_not(block)}; expected one of the cuba blocks {known}")
+    return kind
+
+
+class _Place(NamedTuple):
+    """What a source of the graph is in the Network: a node, its shape, the delays of its axons and its signal."""
+
+    name: str
+    shape: Shape
+    delay: Array  # () or (channels,), steps
+    signal: Literal["spikes", "voltage"] = "spikes"
+
+
+_NO_DELAY: Final = np.zeros((), np.int64)
+
+
 class _Builder:
-    """The network so far. Rules of blocks add a population `name` and its projections, and move `at` to it."""
+    """The network so far. Rules of blocks add a population `name` and its projections."""
 
-    def __init__(self, shape: Shape, input_max: int) -> None:
-        self.nodes: dict[str, Node] = {"input": Input(shape, input_max)}
-        self.projections: dict[str, Projection] = {}
+    def __init__(self, graph: ModelGraph, input_max: int) -> None:
+        self.graph = graph
         self.input_max = input_max
-        self.at = _Place("input", shape, np.zeros((), np.int64))
+        names = ["input", *(f"input{n}" for n in range(1, len(graph.inputs)))]
+        self.nodes: dict[str, Node] = {
+            name: Input(shape, input_max) for name, shape in zip(names, graph.inputs, strict=True)
+        }
+        self.projections: dict[str, Projection] = {}
+        self.places = {
+            n: _Place(name, shape, _NO_DELAY) for n, (name, shape) in enumerate(zip(names, graph.inputs, strict=True))
+        }
+        self.number = 0  # of the call at hand
+        self.outputs = graph.output_sources()
 
-    def add(self, index: int, block: torch.nn.Module) -> None:
-        where = f"block {index} ({type(block).__module__.rsplit('.', 1)[-1]}.{type(block).__name__})"
-        if type(block) not in block_rules():
-            known = ", ".join(sorted(kind.__name__ for kind in block_rules()))
-            raise UnsupportedNode(f"{where}: {why_not(block)}; expected one of the cuba blocks {known}")
-        if self.at.signal != "spikes":
+    @property
+    def call(self) -> Call:
+        """The call at hand."""
+        return self.graph.calls[self.number]
+
+    @property
+    def source(self) -> int:
+        """The number of the call at hand among the sources."""
+        return len(self.graph.inputs) + self.number
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    def add(self, number: int) -> None:
+        """Lower a call. Raises UnsupportedNode naming its block."""
+        self.number = number
+        block, where = self.call.block, block_name(self.call.path, self.call.block)
+        if not self.call.path:
+            raise UnsupportedNode(f"{where}: expected blocks that are attributes of the model or in a ModuleList")
+        if any(other.block is block for other in self.graph.calls[:number]):
+            raise UnsupportedNode(f"{where}: expected one call of each block, got a second one in the forward pass")
+        kind = _check_kind(block, where)
+        pieces = self.call.pieces
+        if isinstance(pieces, Lost):
+            raise UnsupportedNode(
+                f"{where}: expected spikes of blocks, joined, added or reordered, as its input, got the result of "
+                f"{pieces.by}, which a chip does not compute"
+            )
+        if not passes(block) and any(self.places[piece.source].signal != "spikes" for piece in pieces):
             raise UnsupportedNode(f"{where}: expected an Affine readout as the last block, got a block behind it")
         try:
-            block_rules().for_(block)(self, population_name(index, block), block)
+            block_rules()[kind](self, population_name(number, block), block)
         except UnsupportedNode as error:
             raise UnsupportedNode(f"{where}: {error}") from None
+        except NetworkError as error:
+            raise NetworkError(f"{where}: {error}") from None
+
+    def stand_in(self, number: int) -> None:
+        """Let later calls be lowered behind one that is refused."""
+        call = self.graph.calls[number]
+        shape = call.shape if len(call.shape) in (1, 3) else (math.prod(call.shape),)
+        name = f"refused{number}"
+        self.nodes.setdefault(name, Population(shape, DECAY_UNITY, DECAY_UNITY, NEVER_FIRES))  # type: ignore[arg-type]
+        self.places[len(self.graph.inputs) + number] = _Place(name, shape, _NO_DELAY)
 
     def finish(self, dt_s: float, provenance: Mapping[str, Any]) -> Network:
-        if self.at.source == "input":
+        """Return the network. Raises UnsupportedNode where its output is no block's."""
+        if not any(isinstance(node, Population) for node in self.nodes.values()):
             raise UnsupportedNode("model: expected a block with neurons, got none")
-        if self.at.delay.any():
-            raise UnsupportedNode(
-                "the last block: expected delay=False, as nothing behind it can carry delays, got delays"
-            )
-        self.nodes["output"] = Output(self.at.source, self.at.signal)
+        self._check_output()
+        for number, source in enumerate(self.outputs):
+            place = self.places[source]
+            self.nodes["output" if not number else f"output{number}"] = Output(place.name, place.signal)
         return Network(self.nodes, self.projections, dt_s, provenance)
+
+    def _check_output(self) -> None:
+        """Raise UnsupportedNode unless the first tensor that the model returns is the spikes of a block."""
+        pieces = self.graph.outputs[0]
+        source = self.graph.whole(pieces)
+        if source is None:
+            got = f"the result of {pieces.by}" if isinstance(pieces, Lost) else "several sources or another order"
+            raise UnsupportedNode(f"the output: expected the spikes of one block, all and in its order, got {got}")
+        if any(self.graph.call_of(source) is None for source in self.outputs):
+            raise UnsupportedNode("the output: expected the spikes of a block, got an input of the model")
+
+    # -- rules of blocks ----------------------------------------------------------------------------------------------
 
     def input(self, name: str, block: Any) -> None:
         if block.neuron is None:
@@ -191,83 +329,132 @@ class _Builder:
                     "expected Input(delay_shift=False) without weight and bias where it has no neurons, got another"
                 )
             return
-        if len(self.nodes) > 1:
+        if self.graph.whole(self.call.pieces) is None or not self.call.sources < set(range(len(self.graph.inputs))) | {
+            -1
+        }:
             raise UnsupportedNode("expected one Input as the first block, got a second or later one")
         if self.input_max > INPUT_MAX:
             raise UnsupportedNode(f"expected inputs up to {INPUT_MAX}, where its quantiser clips, got {self.input_max}")
         weight, bias = input_integers(block)
-        shape, channels = self.at.shape, self.at.shape[0]
+        shape, channels = self.call.shape_in, self.call.shape_in[0]
         if len(shape) == 3:  # a neuron for each pixel that keeps the image: a kernel of one place in as many groups
-            self.convolution(name, np.full((channels, 1, 1, 1), weight), (1, 1), (0, 0), (1, 1), channels)
+            self.connect(name, Kernel(np.full((channels, 1, 1, 1), weight), Window(groups=channels), shape))
         else:
-            self.synapses(name, weight * np.eye(channels, dtype=np.int64))
+            self.connect(name, Matrix(weight * np.eye(channels, dtype=np.int64)))
         self.population(name, shape, block, bias)
 
     def flatten(self, _name: str, _block: Any) -> None:
-        size = math.prod(self.at.shape)
-        self.at = replace(self.at, shape=(size,), delay=_for_each_input(self.at.delay, size))
+        return None
+
+    def delay(self, _name: str, _block: Any) -> None:
+        return None
 
     def dense(self, name: str, block: Any) -> None:
-        self.population(name, self.synapses(name, integers_of(block.synapse)), block)
+        self.population(name, self.synapses(name, block.synapse), block)
 
     def recurrent(self, name: str, block: Any) -> None:
         if block.bias is not None:
             raise UnsupportedNode("expected no bias on the input synapse of a Recurrent block, got one")
-        shape = self.synapses(name, integers_of(block.input_synapse))
-        loop = integers_of(block.recurrent_synapse).reshape(*shape, -1)
+        shape = self.synapses(name, block.input_synapse)
+        loop = integers_of(block.recurrent_synapse, block).reshape(*shape, -1)
         self.projections[f"{name}.loop"] = Synapses.from_dense(name, name, loop)
         self.population(name, shape, block)
 
     def affine(self, name: str, block: Any) -> None:
-        shape = self.synapses(name, integers_of(block.synapse))
+        shape = self.synapses(name, block.synapse)
         # Without dynamics: only the weighted sum of each step.
         current, voltage = decays_of(block.neuron, shape) if block.dynamics else [np.array(DECAY_UNITY)] * 2
         if block.neuron.norm is not None:
             raise UnsupportedNode("expected an Affine readout without a norm, got one")
         self.nodes[name] = Population(shape, current, voltage, np.array(NEVER_FIRES))
-        self.at = _Place(name, shape, np.zeros((), np.int64), "voltage")
+        self.places[self.source] = _Place(name, shape, _NO_DELAY, "voltage")
 
     def conv(self, name: str, block: Any) -> None:
         layer = block.synapse
-        kernel = integers_of(layer)[..., 0]
-        self.population(
-            name, self.convolution(name, kernel, layer.stride, layer.padding, layer.dilation, layer.groups), block
-        )
+        window = Window(layer.stride[:2], layer.padding[:2], layer.dilation[:2], layer.groups)
+        self.connect(name, Kernel(integers_of(layer, block)[..., 0], window, self.call.shape_in))
+        self.population(name, self.call.shape, block)
+
+    def conv_transposed(self, name: str, block: Any) -> None:
+        layer = block.synapse
+        window = Window(layer.stride[:2], layer.padding[:2], layer.dilation[:2], layer.groups)
+        # The convolution that leads back: from its output to its input.
+        back = Kernel(integers_of(layer, block)[..., 0], window, self.call.shape)
+        post, place, weight = back.entries()
+        self.connect(name, Pairs(place, post, weight))
+        self.population(name, self.call.shape, block)
 
     def pool(self, name: str, block: Any) -> None:
-        layer = block.synapse
-        size = layer.kernel_size[:2]
-        if tuple(layer.stride[:2]) != tuple(size) or any(layer.padding) or set(layer.dilation) != {1}:
-            raise UnsupportedNode("expected a Pool with stride equal to its kernel, no padding and no dilation")
-        weight = integers_of(layer)[0, 0, :, :, 0]
+        size = self._tiles("Pool", block.synapse)
+        weight = integers_of(block.synapse, block)[0, 0, :, :, 0]
         # SLAYER appends zeros where the kernel does not divide the source: the same sums come from a kernel with as
         # many leading zeros and that much padding.
-        extra = tuple(n % k for n, k in zip(self.at.shape[1:], size, strict=True))
-        channels = self.at.shape[0]
+        shape = self.call.shape_in
+        extra = tuple(n % k for n, k in zip(shape[1:], size, strict=True))
+        channels = shape[0]
         kernel = np.tile(np.pad(weight, ((extra[0], 0), (extra[1], 0))), (channels, 1, 1, 1))
-        self.population(name, self.convolution(name, kernel, size, extra, (1, 1), channels), block)
+        self.connect(name, Kernel(kernel, Window(size, extra, (1, 1), channels), shape))  # type: ignore[arg-type]
+        self.population(name, self.call.shape, block)
 
-    def synapses(self, name: str, weight: Array) -> Shape:
-        """Add dense synapses from `at`; weight: (out, in, ...). Return the shape of the target."""
+    def unpool(self, name: str, block: Any) -> None:
+        size = self._tiles("Unpool", block.synapse)
+        weight = integers_of(block.synapse, block)[0, 0, :, :, 0]
+        channels = self.call.shape[0]
+        window = Window(size, (0, 0), (1, 1), channels)  # type: ignore[arg-type]
+        back = Kernel(np.tile(weight, (channels, 1, 1, 1)), window, self.call.shape)
+        post, place, values = back.entries()
+        self.connect(name, Pairs(place, post, values))
+        self.population(name, self.call.shape, block)
+
+    @staticmethod
+    def _tiles(kind: str, layer: Any) -> tuple[int, ...]:
+        """Return the size of windows that touch and do not overlap."""
+        size = tuple(layer.kernel_size[:2])
+        if tuple(layer.stride[:2]) != size or any(layer.padding) or set(layer.dilation) != {1}:
+            raise UnsupportedNode(f"expected a {kind} with stride equal to its kernel, no padding and no dilation")
+        return size
+
+    # -- their parts --------------------------------------------------------------------------------------------------
+
+    def synapses(self, name: str, layer: Any) -> Shape:
+        """Connect SLAYER's dense synapse. Return the shape of the target."""
+        weight = integers_of(layer, self.call.block)
+        shape = self.call.shape_in
+        if math.prod(self.call.shape) != len(weight):  # on an image it runs at every place
+            self.connect(name, Kernel(weight[..., 0], Window(), shape))
+            return self.call.shape
         weight = weight.reshape(len(weight), -1)
-        n_inputs = weight.shape[1]
-        if n_inputs != math.prod(self.at.shape):
-            raise UnsupportedNode(
-                f"expected {math.prod(self.at.shape)} inputs, as {self.at.source!r} has, got {n_inputs}"
-            )
-        delay = _for_each_input(self.at.delay, n_inputs)
-        self.projections[f"{self.at.source}-{name}"] = Synapses.from_dense(self.at.source, name, weight, delay)
+        if weight.shape[1] != math.prod(shape):
+            raise UnsupportedNode(f"expected {math.prod(shape)} inputs, got {weight.shape[1]}")
+        self.connect(name, Matrix(weight))
         return (len(weight),)
 
-    def convolution(self, name: str, kernel: Array, stride: Any, padding: Any, dilation: Any, groups: int) -> Shape:
-        """Add a convolution from `at`. Return the shape of the target."""
-        projection = Convolution(
-            self.at.source, name, kernel, stride[:2], padding[:2], dilation[:2], groups, self.at.delay
-        )
-        self.projections[f"{self.at.source}-{name}"] = projection
-        return projection.output_shape(self.at.shape)
+    def connect(self, name: str, weights: Weights) -> None:
+        """Add the projections from what the input of the call at hand is made of."""
+        pieces = self.call.pieces
+        assert not isinstance(pieces, Lost)
+        feeds = [feed for piece in pieces for feed in self._feeds(piece.source, piece.units, _NO_DELAY)]
+        self.projections.update(projections(weights, feeds, name))
+
+    def _feeds(self, source: int, units: Array, late: Array) -> list[Feed]:
+        """Return the nodes behind a source, through axonal delays that stand between blocks."""
+        call = self.graph.call_of(source)
+        if call is None or kind_of(call.block) is not import_slayer().axon.Delay:
+            place = self.places[source]
+            return [Feed(place.name, place.shape, units, place.delay, late)]
+        if isinstance(call.pieces, Lost):
+            raise UnsupportedNode(f"expected spikes of blocks as its input, got the result of {call.pieces.by}")
+        steps = per_unit(steps_of(call.block), call.shape)
+        there, at = units >= 0, np.maximum(units, 0)
+        late = np.where(there, np.broadcast_to(steps, math.prod(call.shape))[at], 0) + late
+        return [
+            feed
+            for piece in call.pieces
+            for feed in self._feeds(piece.source, np.where(there, piece.units.reshape(-1)[at], -1), late)
+        ]
 
     def population(self, name: str, shape: Shape, block: Any, added: int = 0) -> None:
+        """Add a population of CUBA neurons. added: a bias beyond that of the neuron's norm."""
         neuron = block.neuron
         if not block.delay_shift:
             raise UnsupportedNode("expected delay_shift=True, as a chip takes one step per layer, got False")
@@ -282,11 +469,20 @@ class _Builder:
             )
         current, voltage = decays_of(neuron, shape)
         bias = bias_of(neuron, shape, getattr(block, "unit_gate", None)) + added
-        start = initial_voltage(bias, voltage, threshold)
+        delay = axonal_delay(block)
+        moved = self._delay_inputs(name, shape, delay) if self.source in self.outputs and delay.any() else 0
+        start = initial_voltage(
+            bias, voltage, threshold, np.reshape(moved, (-1, *(1,) * (len(shape) - 1))) if np.ndim(moved) else moved
+        )
         self.nodes[name] = Population(shape, current, voltage, np.array(threshold), bias, initial_voltage=start)
-        self.at = _Place(name, shape, axonal_delay(block))
+        self.places[self.source] = _Place(name, shape, _NO_DELAY if np.ndim(moved) else delay)
 
-
-def _for_each_input(delay: Array, n_inputs: int) -> Array:
-    """Return delays of channels as delays of their inputs, in order."""
-    return np.repeat(delay, n_inputs // len(delay)) if delay.ndim else delay
+    def _delay_inputs(self, name: str, shape: Shape, delay: Array) -> Array:
+        """Delay what reaches a population instead of its spikes, which leave the network; return the delays."""
+        steps = np.broadcast_to(per_unit(delay, shape), math.prod(shape))
+        for key, projection in list(self.projections.items()):
+            if projection.target == name:
+                loop = projection.source == name
+                source = shape if loop else self.nodes[projection.source].shape  # type: ignore[union-attr]
+                self.projections[key] = later(projection, source, steps, steps if loop else _NO_DELAY)
+        return np.atleast_1d(delay)

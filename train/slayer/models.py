@@ -14,6 +14,7 @@ from sdsnn_core.network import Shape
 
 from ..data.datasets import import_object
 from ..run.config import LayerConfig, ModelConfig
+from .tracing import blocks_of, output_of
 
 
 class BlockNetwork(torch.nn.Module):
@@ -33,7 +34,7 @@ class BlockNetwork(torch.nn.Module):
         return spikes
 
 
-def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> BlockNetwork:
+def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> torch.nn.Module:
     """Build the network that `config` describes; weights are drawn from torch's global generator.
 
     Raises ConfigError where a layer does not fit what is in front of it.
@@ -67,72 +68,49 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> Bloc
     return BlockNetwork(blocks)
 
 
-def cast_before_neurons(model: BlockNetwork) -> None:
+def cast_before_neurons(model: torch.nn.Module) -> None:
     """Let neurons have float32 input whatever precision the synapses compute in: their arithmetic is exact in it."""
 
     def cast(_neuron: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return tuple(value.float() for value in inputs)
 
-    for block in model.blocks:
+    for block in blocks_of(model):
         neuron = getattr(block, "neuron", None)
-        if neuron is not None:
+        if isinstance(neuron, torch.nn.Module):
             neuron.register_forward_pre_hook(cast)
 
 
-def _from_factory(path: str, input_shape: Shape, n_classes: int) -> BlockNetwork:
-    """Return the network of a user's factory, run once. Raises ConfigError if it is no chain of blocks that fits."""
+def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Module:
+    """Return the network of a user's factory, run once. Raises ConfigError if it is no module of blocks that fits."""
     model = import_object(path, "model.factory")(input_shape, n_classes)
-    blocks = getattr(model, "blocks", None)
-    if not isinstance(model, torch.nn.Module) or not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
-        problem = (
-            f"model.factory: expected {path} to return a module with a ModuleList `blocks`, got {type(model).__name__}"
+    if not isinstance(model, torch.nn.Module):
+        raise ConfigError([f"model.factory: expected {path} to return a torch module, got {type(model).__name__}"])
+    blocks = blocks_of(model)
+    if not blocks:
+        raise ConfigError(
+            [f"model.factory: expected SLAYER blocks in the module of {path}, got {type(model).__name__}"]
         )
-        raise ConfigError([problem])
+    sample = torch.zeros(1, *input_shape, 2)
+    was_training = model.training
     try:
-        output, is_chain = _run_once(model, blocks, torch.zeros(1, *input_shape, 2))
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError([f"model.factory: expected {path} to take input {input_shape}: {one_line(error)}"]) from None
+        with torch.no_grad():
+            model(sample)  # in the mode that it has, in which SLAYER's norms learn their shapes
+            output = output_of(model.eval()(sample))
+    except Exception as error:  # the user's own code
+        problem = (
+            f"model.factory: expected {path} to take input {input_shape}: {type(error).__name__}: {one_line(error)}"
+        )
+        raise ConfigError([problem]) from None
+    finally:
+        model.train(was_training)
     if tuple(output.shape) != (1, n_classes, 2):
         problem = f"model.factory: expected output of shape ({n_classes},) from {path}, got {tuple(output.shape[1:-1])}"
         raise ConfigError([problem])
-    if not is_chain:
-        problem = (
-            f"model.factory: expected the forward of {path} to run its `blocks` one after another, as evaluation and "
-            "export do, got another order or other operations"
-        )
-        raise ConfigError([problem])
     for block in blocks:
-        neuron = getattr(block, "neuron", None)
-        if neuron is not None:  # as in `_block`
+        neuron: Any = getattr(block, "neuron", None)
+        if hasattr(neuron, "threshold_eps"):  # as in `_block`
             neuron.threshold_eps = max(neuron.threshold_eps, 1 / neuron.s_scale)
-    return cast("BlockNetwork", model)  # only `blocks` and what a module has is used
-
-
-def _run_once(model: Any, blocks: torch.nn.ModuleList, sample: torch.Tensor) -> tuple[torch.Tensor, bool]:
-    """Return the output of a network, and whether every block gets exactly the output of the block before it.
-
-    The pass is in evaluation mode, where dropout between blocks passes its input on. A first pass in the mode that it
-    has lets SLAYER's norms learn their shapes.
-    """
-    calls: list[tuple[int, tuple[Any, ...], Any]] = []
-
-    def record(index: int) -> Any:
-        return lambda _block, inputs, output: calls.append((index, inputs, output))
-
-    was_training = model.training
-    with torch.no_grad():
-        model(sample)
-        handles = [block.register_forward_hook(record(index)) for index, block in enumerate(blocks)]
-        try:
-            output = model.eval()(sample)
-        finally:
-            model.train(was_training)
-            for handle in handles:
-                handle.remove()
-    values = [sample, *(result for *_, result in calls)]
-    chained = all(len(inputs) == 1 and inputs[0] is value for (_, inputs, _), value in zip(calls, values, strict=False))
-    in_order = [index for index, *_ in calls] == list(range(len(blocks)))
-    return output, in_order and chained and output is values[-1]
+    return model
 
 
 def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Module:

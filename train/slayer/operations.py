@@ -16,6 +16,7 @@ from sdsnn_core.geometry import Window, fan_out
 from sdsnn_core.lava.compat import import_slayer
 
 from ..development.masks import MaskedLayer
+from .tracing import Call, Lost, ModelGraph
 
 
 def arrivals(values: Tensor) -> Tensor:
@@ -23,20 +24,27 @@ def arrivals(values: Tensor) -> Tensor:
     return (values != 0).sum(-1).sum(0, dtype=torch.float64)
 
 
-def synaptic_operations(
-    blocks: Sequence[torch.nn.Module], layers: Sequence[MaskedLayer], sent: Sequence[Tensor]
-) -> list[float]:
-    """Return the operations of every block of a chain; 0 where a block has no synapses.
+def synaptic_operations(graph: ModelGraph, layers: Sequence[MaskedLayer], sent: Sequence[Tensor]) -> list[float]:
+    """Return the operations of every call of a block; 0 where a block has no synapses.
 
-    layers: the masked layers among the blocks. sent: `arrivals` of the input and of every block's output, one more
-    than there are blocks.
+    layers: the masked layers among the blocks. sent: `arrivals` of the input and of every call's output, as
+    `Evaluation.sent` holds them.
     """
-    assert len(sent) == len(blocks) + 1, (len(sent), len(blocks))
+    assert len(sent) == len(graph.inputs) + len(graph.calls), (len(sent), len(graph.calls))
     masked = {id(layer.block): layer for layer in layers}
     return [
-        _operations(block, masked.get(id(block)), before, after)
-        for block, before, after in zip(blocks, sent[:-1], sent[1:], strict=True)
+        _operations(call.block, masked.get(id(call.block)), _arriving(call, sent), after)
+        for call, after in zip(graph.calls, sent[len(graph.inputs) :], strict=True)
     ]
+
+
+def _arriving(call: Call, sent: Sequence[Tensor]) -> Tensor:
+    """Return how many spikes arrive in each place of a call's input; unknown ones count as none."""
+    total = torch.zeros(call.shape_in, dtype=torch.float64, device=sent[0].device)
+    for piece in () if isinstance(call.pieces, Lost) else call.pieces:
+        units = torch.from_numpy(piece.units).to(total.device)
+        total += torch.where(units >= 0, sent[piece.source].flatten()[units.clamp(min=0)], 0.0)
+    return total
 
 
 def _operations(block: Any, layer: MaskedLayer | None, before: Tensor, after: Tensor) -> float:

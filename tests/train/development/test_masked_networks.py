@@ -16,6 +16,7 @@ from sdsnn.train.development.masks import MaskedLayer, attach_masks
 from sdsnn.train.slayer.block_spikes import reset_state, trace
 from sdsnn.train.slayer.lowering import lower
 from sdsnn.train.slayer.operations import arrivals, synaptic_operations
+from sdsnn.train.slayer.tracing import random_example, read_graph
 from sdsnn_core import reference
 from sdsnn_core.compaction import Compaction, compact
 from sdsnn_core.development import DevelopmentConfig
@@ -121,7 +122,7 @@ def test_operations_from_masks_are_the_events_of_the_network(seed: int) -> None:
         for block in blocks:
             values = block.eval()(values)
             sent.append(arrivals(values))
-    found = synaptic_operations(blocks, layers, sent)
+    found = synaptic_operations(read_graph(torch.nn.Sequential(*blocks), random_example(shape)), layers, sent)
     wanted = iter(expected.values())
     assert found == [0.0 if type(block).__name__ == "Flatten" else float(next(wanted)) for block in blocks]
 
@@ -130,4 +131,4 @@ def test_a_pool_whose_weight_quantises_to_zero_makes_no_operations() -> None:
     pool = import_slayer().block.cuba.Pool(dict(NEURON), 2, weight_scale=0.001)
     pool(torch.zeros(1, 2, 4, 4, 3))
     sent = [torch.ones(2, 4, 4, dtype=torch.float64), torch.zeros(2, 2, 2, dtype=torch.float64)]
-    assert synaptic_operations([pool], [], sent) == [0.0]
+    assert synaptic_operations(read_graph(pool, random_example((2, 4, 4))), [], sent) == [0.0]

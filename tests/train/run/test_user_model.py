@@ -47,21 +47,14 @@ def test_documented_example_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("    return torch.nn.Identity()", "to return a module with a ModuleList `blocks`, got Identity"),
+        ("    return torch.nn.Identity()", "expected SLAYER blocks in the module of .*, got Identity"),
+        ("    return 3", "expected .* to return a torch module, got int"),
+        ("    return Chain((5,), n_classes)", "expected .* to take input .*: RuntimeError"),
         (
-            "    net = Chain(shape, n_classes)\n"
-            "    net.forward = lambda x: net.blocks[1](net.blocks[0](x) * 2)\n"
-            "    return net",
-            "expected the forward of .* to run its `blocks` one after another",
+            "    net = Chain(shape, n_classes); net.forward = lambda x: (3, net.blocks[0](x)); return net",
+            "expected forward to return a tensor, or a tuple whose first item is one, got tuple of 2",
         ),
-        (
-            "    net = Chain(shape, n_classes); net.blocks.append(net.blocks[1]); return net",
-            "to take input|expected output of shape|one after another",
-        ),
-        (
-            "    net = torch.nn.Identity(); net.blocks = torch.nn.ModuleList([torch.nn.Identity()]); return net",
-            r"expected output of shape \(10,\) from .*, got \(64,\)",
-        ),
+        ("    return Chain(shape, 4)", r"expected output of shape \(10,\) from .*, got \(4,\)"),
     ],
 )
 def test_what_a_factory_must_make(body: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
