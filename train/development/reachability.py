@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sdsnn_core.development.pruning import remove_units
 
-from .layer_graph import LayerGraph
+from .layer_graph import Join, LayerGraph
 from .masks import MaskedLayer
 
 
@@ -17,8 +17,8 @@ def trim(layers: Sequence[MaskedLayer], graph: LayerGraph, optimiser: torch.opti
     """Mask synapses from silent units and units that reach no output, until nothing changes.
 
     The model's output stays the same, except that units which fired from a bias alone become silent with their last
-    synapse. Where inputs cannot be assigned to units of the source (groups, anything but Pool and Flatten between two
-    layers), nothing is masked.
+    synapse. Where inputs cannot be assigned to units of their sources (groups, operations that are not followed),
+    nothing is masked.
     """
     changed = True
     while changed:
@@ -42,12 +42,23 @@ def active_inputs(layers: Sequence[MaskedLayer], graph: LayerGraph, index: int, 
     if place > 0:  # the recurrent synapse of a block starts at its own units
         gate = layer.unit_gate
     else:
+        if index in graph.joined:
+            return _active_joins(layers, graph.joined[index], mask)
         source = graph.direct_source(index)
         if source is None:
             return everything
         gate = layers[source].unit_gate
     fan = _inputs_per_unit(layer, place, gate.numel())
     return gate.repeat_interleave(fan).reshape(1, -1, *(1,) * (mask.dim() - 2)) if fan else everything
+
+
+def _active_joins(layers: Sequence[MaskedLayer], joins: Sequence[Join], mask: Tensor) -> Tensor:
+    """Return the inputs behind which a unit may be active."""
+    active = torch.zeros(mask.shape[1], dtype=torch.bool, device=mask.device)
+    for layer, units in joins:
+        there = units >= 0
+        active |= there if layer is None else there & layers[layer].unit_gate[units.clamp(min=0)]
+    return active.reshape(1, -1, *(1,) * (mask.dim() - 2))
 
 
 def reaching_units(layers: Sequence[MaskedLayer], graph: LayerGraph, index: int) -> Tensor:
@@ -61,6 +72,12 @@ def reaching_units(layers: Sequence[MaskedLayer], graph: LayerGraph, index: int)
         return everything
     reaching = torch.zeros_like(everything)
     for target in graph.successors[index]:
+        if target in graph.joined:
+            used = _used_sources(layers[target].mask, 1)
+            for join in graph.joined[target]:
+                if join.layer == index:
+                    reaching[join.units[used & (join.units >= 0)]] = True
+            continue
         fan = _inputs_per_unit(layers[target], 0, layer.n_units)
         if fan == 0 or (index, target) not in graph.direct:
             return everything
@@ -90,6 +107,11 @@ def protected_paths(layers: Sequence[MaskedLayer], graph: LayerGraph, drop_score
         path = torch.zeros_like(mask).scatter_(1, best, mask.gather(1, best) & units[:, None])
         path = path.reshape(layers[index].mask.shape)
         paths[index] |= path
+        for join in graph.joined.get(index, ()):
+            if join.layer is not None:
+                further = torch.zeros_like(layers[join.layer].unit_gate)
+                further[join.units[_used_sources(path, 1) & (join.units >= 0)]] = True
+                pending.append((join.layer, further))
         source = graph.direct_source(index)
         fan = 0 if source is None else _inputs_per_unit(layers[index], 0, layers[source].n_units)
         if source is not None and fan:

@@ -83,7 +83,7 @@ def lower(
     Raises:
         UnsupportedNode: a block or an operation between blocks has no rule; the message names it.
 
-    Example:
+    Examples:
         >>> import sdsnn, torch
         >>> from sdsnn_core.lava.compat import import_slayer
         >>> neuron = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.1}

@@ -196,8 +196,9 @@ def read_graph(model: torch.nn.Module, *examples: Tensor) -> ModelGraph:
 
 
 def _shortened(example: Tensor) -> Tensor:
-    """Return SAMPLES samples of STEPS steps; one sample is doubled."""
+    """Return SAMPLES samples of STEPS steps; one sample or one step is repeated."""
     example = example.detach()[..., :STEPS]
+    example = example if example.shape[-1] > 1 else example.repeat_interleave(STEPS, -1)
     return example[:SAMPLES] if len(example) >= SAMPLES else torch.cat([example] * SAMPLES)[:SAMPLES]
 
 
@@ -341,7 +342,7 @@ class _Tracer(TorchFunctionMode):
         def term(number: int) -> Callable[[Any], Any]:
             def replace(item: Any) -> Any:
                 if not isinstance(item, Tensor) or id(item) not in values:
-                    return item
+                    return item.cpu() if isinstance(item, Tensor) else item
                 terms = values[id(item)].terms  # type: ignore[union-attr]
                 return terms[number] if number < len(terms) else torch.zeros(item.shape, dtype=torch.int64)
 
@@ -544,7 +545,7 @@ def _add(tracer: _Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     if any(isinstance(value, Lost) for value in values):
         return tracer.lost(next(value.by for value in values if isinstance(value, Lost)), tensors)
     terms = [term for value in values for term in value.terms]  # type: ignore[union-attr]
-    shape = torch.broadcast_tensors(*(tensor.detach() for tensor in tensors))[0].shape
+    shape = np.broadcast_shapes(*(tuple(tensor.shape) for tensor in tensors))
     return Followed(tuple(term.broadcast_to(shape) for term in terms))
 
 
