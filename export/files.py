@@ -8,14 +8,18 @@ from pathlib import Path
 from sdsnn_core.errors import FileError
 from sdsnn_core.network import Network
 
+from .readout import Signal, with_readout
 
-def read_network(path: str | Path, *, input_max: int | None = None) -> Network:
+
+def read_network(path: str | Path, *, input_max: int | None = None, readout: Signal | None = None) -> Network:
     """Read a network from a file, or from the run folder that holds it.
 
     Args:
         path: a .nir file of sdsnn, a netx .net file, or a run folder with network.nir.
         input_max: largest value of an input bin, 1..255. A `.net` does not say whether its input is graded; None keeps
             what the file says (1: binary spikes).
+        readout: "spikes" or "voltage", how the outputs are read. None keeps what the file says; in a `.net` of another
+            tool, the voltage where no input can make the last layer fire.
 
     Returns:
         The network, in Loihi's integers.
@@ -48,10 +52,10 @@ def read_network(path: str | Path, *, input_max: int | None = None) -> Network:
         network = read_netx(source)
     else:
         raise FileError(f"network {source}: expected a file ending in .nir or .net, or a run folder, got {source.name}")
-    if input_max is None:
-        return network
-    graded = {name: replace(node, max_value=input_max) for name, node in network.inputs.items()}
-    return replace(network, nodes={**network.nodes, **graded})
+    if input_max is not None:
+        graded = {name: replace(node, max_value=input_max) for name, node in network.inputs.items()}
+        network = replace(network, nodes={**network.nodes, **graded})
+    return network if readout is None else with_readout(network, readout)
 
 
 def write_network(network: Network, path: str | Path) -> Path:

@@ -82,7 +82,7 @@ def compact(network: Network) -> Compaction:
         array([ True, False])
     """
     synapses = all_synapses(network)
-    fires = can_fire(network, synapses)
+    fires = can_fire(network)
     kept = _kept(network, synapses, fires)
     removed = {name for name, units in kept.items() if not units.any()}
     stay = {name: p for name, p in network.projections.items() if not {p.source, p.target} & removed}

@@ -22,11 +22,13 @@ from .arithmetic import DECAY_UNITY, STATE_LIMIT
 from .network import (
     MESSAGE_MAX,
     AdaptiveLif,
+    Convolution,
     CubaLif,
     Delta,
     Input,
     Network,
     Resonator,
+    Shape,
     Sigma,
     SigmaDelta,
     Synapses,
@@ -39,16 +41,41 @@ Drive = npt.NDArray[np.float64]
 MAY_FIRE: Rules[Callable[[Any, Drive], Units]] = Rules("reachability: neurons")
 
 
+# (projection, shape of its source, which of its units fire as 0 and 1, size of the target) -> (2, size): sums of the
+# positive and of the negative weights, of at least 0, that arrive if those fire at once
+SUMS: Rules[Callable[[Any, Shape, Drive, int], Drive]] = Rules("reachability: sums of weights")
+
+
+@SUMS.of(Synapses)
+def _synapses(p: Synapses, shape: Shape, firing: Drive, size: int) -> Drive:
+    weight = p.weight * firing[p.pre]
+    return np.stack([np.bincount(p.post, np.maximum(sign * weight, 0), size) for sign in (1, -1)])
+
+
+@SUMS.of(Convolution)
+def _convolution(p: Convolution, shape: Shape, firing: Drive, size: int) -> Drive:
+    # Tap by tap; a place in the padding has number -1, which is the row or column of zeros behind the image.
+    image = np.pad(firing.reshape(shape), ((0, 0), (0, 1), (0, 1))).reshape(p.groups, -1, shape[1] + 1, shape[2] + 1)
+    kernel = p.kernel.astype(np.float64).reshape(p.groups, -1, *p.kernel.shape[1:])
+    rows, columns = p.taps(shape)
+    result = np.zeros((2, p.groups, kernel.shape[1], rows.shape[1] * columns.shape[1]))
+    for y, x in np.ndindex(*p.kernel.shape[2:]):
+        places = image[:, :, rows[y][:, None], columns[x]].reshape(*image.shape[:2], -1)
+        for sums, sign in zip(result, (1, -1), strict=True):
+            sums += np.maximum(sign * kernel[..., y, x], 0) @ places
+    return result.reshape(2, -1)
+
+
 def all_synapses(network: Network) -> dict[str, Synapses]:
     """Return the point-to-point synapses of every projection."""
     return {name: network.synapses(name) for name in network.projections}
 
 
-def drive(network: Network, synapses: Mapping[str, Synapses], fires: Mapping[str, Units], name: str) -> Drive:
+def drive(network: Network, fires: Mapping[str, Units], name: str) -> Drive:
     """Return the largest positive and negative input of each neuron of a population in one step.
 
     Args:
-        synapses: Of every projection, see `all_synapses`.
+        network: The network.
         fires: Node -> (size,) bool, the units that can fire.
         name: The population.
 
@@ -57,14 +84,12 @@ def drive(network: Network, synapses: Mapping[str, Synapses], fires: Mapping[str
     """
     size = network.size_of(name)
     result = np.zeros((2, size))
-    for key, p in network.incoming(name):
+    for _, p in network.incoming(name):
         low, high = _values(network.nodes[p.source])
-        active = fires[p.source][synapses[key].pre]
-        weight = synapses[key].weight[active] * (64.0 * 2**p.weight_exp)
-        post = synapses[key].post[active]
-        for side, (of_positive, of_negative) in enumerate(((high, -low), (-low, high))):
-            most = np.maximum(weight, 0) * of_positive + np.maximum(-weight, 0) * of_negative
-            result[side] += np.bincount(post, most, size)
+        active = fires[p.source].astype(np.float64)
+        of_positive, of_negative = SUMS.for_(p)(p, network.shape_of(p.source), active, size) * (64.0 * 2**p.weight_exp)
+        result[0] += of_positive * high - of_negative * low
+        result[1] += of_negative * high - of_positive * low
     return result
 
 
@@ -125,17 +150,15 @@ def _sigma_delta(population: SigmaDelta, drive: Drive) -> Units:
     return np.asarray(drive.any(axis=0) | (sends & (steady != 0)))
 
 
-def can_fire(network: Network, synapses: Mapping[str, Synapses] | None = None) -> dict[str, Units]:
+def can_fire(network: Network) -> dict[str, Units]:
     """Return which units can ever emit a spike.
 
     Args:
         network: The network.
-        synapses: Those of `all_synapses`, where they are at hand.
 
     Returns:
         Input or population -> (size,) bool. A unit that is False never fires, whatever the input.
     """
-    synapses = all_synapses(network) if synapses is None else synapses
     fires: dict[str, Units] = {name: np.ones(node.size, bool) for name, node in network.inputs.items()}
     fires.update({name: np.zeros(node.size, bool) for name, node in network.populations.items()})
     changed = set(network.populations)
@@ -143,7 +166,7 @@ def can_fire(network: Network, synapses: Mapping[str, Synapses] | None = None) -
         name = min(changed, key=list(network.nodes).index)
         changed.discard(name)
         population = network.populations[name]
-        now = MAY_FIRE.for_(population)(population, drive(network, synapses, fires, name))
+        now = MAY_FIRE.for_(population)(population, drive(network, fires, name))
         if (now & ~fires[name]).any():
             fires[name] = fires[name] | now
             changed |= {p.target for _, p in network.outgoing(name)}

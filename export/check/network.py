@@ -25,6 +25,7 @@ from sdsnn_core.reachability import drive
 from sdsnn_core.rules import Rules
 
 from ..netx.limits import NETX_LIMITS
+from ..nir_format.dialect import kernel_of
 from .parts import Part
 from .rule import Rule, Traps
 
@@ -75,11 +76,19 @@ def bias_delay(part: Part) -> Traps:
                 yield f"projection {name!r}", what, "delay=False, or no norm"
 
 
+def _read_by(part: Part) -> set[str]:
+    return {output.signal for output in part.network.outputs.values() if output.source == part.name}
+
+
 def readout(part: Part) -> Traps:
     """A population that never fires is read by its voltage; as a spiking layer it is silent."""
     if (part.item.threshold == NEVER_FIRES).any():
-        what = f"a threshold of {NEVER_FIRES} (17 bits hold {NEVER_FIRES - 1}): it never spikes"
-        yield part.where, what, "read its voltage; do not count its spikes"
+        what = f"a threshold of {NEVER_FIRES} (17 bits hold {NEVER_FIRES - 1}), reported unreliable on Loihi 2"
+        help_ = "read its voltage, its spike counts are 0; sdsnn import --readout-threshold 65536 writes less"
+        yield part.where, what, help_
+    elif "voltage" in _read_by(part):
+        what = "no input can reach its threshold: read by its voltage"
+        yield part.where, what, "to count its spikes nevertheless: --readout spikes"
 
 
 def groups(part: Part) -> Traps:
@@ -93,7 +102,7 @@ def groups(part: Part) -> Traps:
 def overflow(part: Part) -> Traps:
     """The current has 24 bits and wraps."""
     firing = {name: np.ones(part.network.size_of(name), bool) for name in part.network.nodes}
-    reach = int(drive(part.network, part.whole.synapses, firing, part.name).max())
+    reach = int(drive(part.network, firing, part.name).max())
     if reach >= STATE_LIMIT:
         what = f"all spikes at once make a current of {reach}; it wraps at {STATE_LIMIT}"
         help_ = "smaller weights or less fan-in; the reference, the engine and Lava wrap alike, SLAYER and NIR do not"
@@ -102,16 +111,22 @@ def overflow(part: Part) -> Traps:
 
 def never_fires(part: Part) -> Traps:
     """Neurons whose threshold no input can reach: quantisation or pruning has silenced them."""
-    silent = int((~part.whole.fires[part.name]).sum())
-    if silent and not (part.item.threshold == NEVER_FIRES).any():
+    silent, read_by = int((~part.whole.fires[part.name]).sum()), _read_by(part)
+    if silent and "voltage" not in read_by and not (part.item.threshold == NEVER_FIRES).any():
         what = f"{silent} of {part.item.size} neurons can never reach their threshold"
-        help_ = "sdsnn export removes dead units; otherwise lower the threshold or calibrate the import"
+        help_ = "lower the threshold or calibrate the import"
+        if read_by:
+            help_ += "; if the voltage is the result, import or simulate it with --readout voltage"
+        else:
+            help_ = f"sdsnn export removes dead units; otherwise {help_}"
         yield part.where, what, help_
 
 
 def sparse_flag(part: Part) -> Traps:
     """netx stores dense arrays and knows one switch for all dense layers."""
     entries = part.network.n_dense(part.name)
+    if kernel_of(part.network, part.item) is not None:
+        return  # written as a convolution
     if entries >= 2**16 and part.item.n_weights < SPARSE_DENSITY * entries:
         what = f"{part.item.n_weights} of {entries} weights; a .net file and netx hold all of them"
         help_ = "netx.hdf5.Network(..., sparse_fc_layer=True), for all layers or none; run_lava chooses by layer"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from sdsnn_core.network import Input, Network, Output, Synapses
-from sdsnn_core.reachability import Units, all_synapses, can_fire
+from sdsnn_core.network import Input, Network, Output
+from sdsnn_core.reachability import Units, can_fire
 from sdsnn_core.rules import Rules
 
 from .rule import Finding, Rule, refuse, run_rules
@@ -22,14 +22,9 @@ class Whole:
         self.network = network
 
     @cached_property
-    def synapses(self) -> Mapping[str, Synapses]:
-        """The point-to-point synapses of every projection."""
-        return all_synapses(self.network)
-
-    @cached_property
     def fires(self) -> Mapping[str, Units]:
         """Node -> which of its units can ever fire."""
-        return can_fire(self.network, self.synapses)
+        return can_fire(self.network)
 
 
 class Part(NamedTuple):

@@ -104,9 +104,9 @@ def import_file(
         >>> made.network, made.reports[0].differing  # doctest: +SKIP
     """
     if path.suffix == ".net":
-        from ..netx.reader import read_netx
+        from ..files import read_network
 
-        return Imported(read_netx(path), True, "netx", "", ())
+        return Imported(read_network(path, input_max=input_max), True, "netx", "", ())
     if dt is None or not (dt > 0 and np.isfinite(dt)):
         raise NetworkError(f"dt: expected a positive number of seconds (NIR does not store it), got {dt}")
     if writer is not None and writer not in WRITERS:

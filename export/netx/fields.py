@@ -18,6 +18,7 @@ from sdsnn_core.network import NEVER_FIRES, Shape
 from ..nir_format.dialect import Int64Array
 
 Layers = Mapping[str, Any]  # "layer N" -> HDF5 group
+OLD_TYPES: Final = {"recurrent": "dense_rec"}  # of releases before lava-dl 0.4
 MAX_NEURONS: Final = 2**27  # of one layer; a shape of more is a damaged one
 NEURON_FIELDS: Final = {"current_decay": "iDecay", "voltage_decay": "vDecay", "threshold": "vThMant"}
 
@@ -46,12 +47,24 @@ def text(group: Any, key: str) -> str:
     return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
 
 
+def kind_of(group: Any) -> str:
+    """Return the type of a layer, today's name for an old one."""
+    kind = text(group, "type")
+    return OLD_TYPES.get(kind, kind)
+
+
+def loop_weight(group: Any) -> str:
+    """Return the name under which a recurrent layer keeps the weights of its loop."""
+    return "recWeight" if "weight_rec" not in group and "recWeight" in group else "weight_rec"
+
+
 def plain(group: Any, key: str) -> npt.NDArray[Any] | None:
     """Return a dataset, or None where it is absent, empty (a null dataspace) or a group (complex weights)."""
     if key not in group or hasattr(group[key], "keys"):
         return None
     values = np.asarray(group[key][()])
-    return None if values.dtype.kind == "O" or not values.size else values
+    no_value = not values.size or values.dtype.kind == "O" or (values.dtype.kind in "SU" and not values.any())
+    return None if no_value else values
 
 
 def integers(group: Any, key: str, where: str) -> Int64Array:
@@ -88,14 +101,14 @@ def neuron_integers(group: Any, where: str, shape: Shape) -> dict[str, Int64Arra
     return values
 
 
-def delay_matrix(group: Any, where: str, n_post: int, n_pre: int) -> Int64Array:
+def delay_matrix(values: npt.NDArray[Any], where: str, n_post: int, n_pre: int) -> Int64Array:
     """Return delays as (n_post, n_pre), as netx reads them: a vector is taken per output where its length allows."""
-    steps = np.floor(np.asarray(group["delay"][()], np.float64)).astype(np.int64)
+    steps = np.floor(values.astype(np.float64)).astype(np.int64)
     if steps.ndim == 1 and steps.size == n_post:
         steps = steps[:, None]
     elif steps.shape not in ((), (1,), (n_pre,), (n_post, n_pre)):
         raise NetworkError(
-            f"{where} delay: expected shape (), ({n_post},), ({n_pre},) or ({n_post}, {n_pre}), got {steps.shape}"
+            f"{where}: expected shape (), ({n_post},), ({n_pre},) or ({n_post}, {n_pre}), got {steps.shape}"
         )
     whole: Int64Array = np.broadcast_to(steps, (n_post, n_pre))
     return whole

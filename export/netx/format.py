@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 SUPPORTED_LAYERS: Final = ("input", "flatten", "conv", "dense", "dense_rec")
-CUBA_TYPES: Final = ("CUBA", "LOIHI")
 BIAS_EXP: Final = 6  # netx always sets it
 METADATA: Final = "sdsnn"
 METADATA_VERSION: Final = 1

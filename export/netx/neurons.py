@@ -8,13 +8,24 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.network import AdaptiveLif, CubaLif, Delta, Population, Resonator, Shape, Sigma, SigmaDelta
+from sdsnn_core.network import (
+    DECAY_UNITY,
+    NEVER_FIRES,
+    AdaptiveLif,
+    CubaLif,
+    Delta,
+    Resonator,
+    Shape,
+    Sigma,
+    SigmaDelta,
+)
 from sdsnn_core.rules import Rules, refused
 
 from ..nir_format.dialect import PARAMETERS, Int64Array, bias_mantissas, in_form, smallest_form
 from .fields import NEURON_FIELDS, integers, neuron_integers, spread
 from .format import BIAS_EXP
 
+NO_NEURONS: Final = ""  # the type of a layer that has no neuron group
 # (neurons, whether their layer is an image) -> the datasets of their layer: group `neuron`, `bias` where it has one
 NEURONS: Rules[Callable[[Any, bool], dict[str, Any]]] = Rules("netx writer: neurons")
 # (neurons) -> what netx ignores and the reader restores: see `READERS`
@@ -52,7 +63,7 @@ def field(values: Int64Array, shape: Shape, image: bool, *, scalar: bool = True)
     return whole[:, 0, 0] if (whole == whole[:, :1, :1]).all() else whole.transpose(2, 1, 0)
 
 
-def _read_cuba(group: Any, where: str, shape: Shape, hint: Mapping[str, Any] | None, start: Any) -> Population:
+def _read_cuba(group: Any, where: str, shape: Shape, hint: Mapping[str, Any] | None, start: Any) -> CubaLif:
     values = neuron_integers(group["neuron"], f"{where} neuron", shape)
     state = np.zeros(shape, np.int64)
     if "bias" in group:
@@ -64,11 +75,32 @@ def _read_cuba(group: Any, where: str, shape: Shape, hint: Mapping[str, Any] | N
     else:
         stored = {key: in_form(value, tuple(hint["forms"][key])) for key, value in values.items()}
         stored["initial_voltage"] = np.broadcast_to(start, tuple(hint["forms"]["initial_voltage"]))
-    return Population(shape, **stored, bias_exp=exponent)
+    return CubaLif(shape, **stored, bias_exp=exponent)
+
+
+def _read_sum(group: Any, where: str, shape: Shape, hint: Mapping[str, Any] | None, start: Any) -> CubaLif:
+    """Return what a layer without neurons is for SLAYER: its voltage is the weighted sum of a step."""
+    bias = spread(integers(group, "bias", where), shape, f"{where} bias") << BIAS_EXP if "bias" in group else 0
+    values, exponent = bias_mantissas(np.asarray(bias, np.int64), f"{where} bias in state units", BIAS_EXP)
+    return CubaLif(shape, DECAY_UNITY, DECAY_UNITY, NEVER_FIRES, smallest_form(values), exponent)
 
 
 # type of neurons in the file -> (layer, where, shape, what FORMS kept or None, initial voltages) -> the neurons
 READERS: Final[Mapping[str, Callable[[Any, str, Shape, Mapping[str, Any] | None, Any], Any]]] = {
     "CUBA": _read_cuba,
     "LOIHI": _read_cuba,
+    NO_NEURONS: _read_sum,
+}
+# Of other types, up to the first "_": what becomes of them, and what to do.
+UNREAD: Final[Mapping[str, tuple[str, str]]] = {
+    "SDNN": (
+        "sigma-delta neurons, which netx and Lava run and sdsnn does not",
+        "run it in lava-dl's netx, or train with CUBA neurons",
+    ),
+    "RF": (
+        "resonators, which netx and Lava run and sdsnn does not",
+        "run it in lava-dl's netx, or train with CUBA neurons",
+    ),
+    "ALIF": ("at which netx stops (TypeError)", "train with CUBA neurons"),
+    "ADRF": ("which netx takes for RF neurons", "train with CUBA neurons"),
 }

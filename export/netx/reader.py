@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from sdsnn_core.arithmetic import before_decay
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.geometry import pair
 from sdsnn_core.network import DECAY_UNITY, NEVER_FIRES, Network, Node, Projection, Shape
@@ -24,9 +25,10 @@ from sdsnn_core.projections import Convolution, Synapses
 
 from ..check.rule import refuse
 from ..nir_format.dialect import Int64Array, smallest_form, weight_mantissas
-from .fields import delay_matrix, integers, layers_of, neuron_integers, open_netx, plain, text
+from ..readout import voltage_where_silent
+from .fields import delay_matrix, integers, kind_of, layers_of, loop_weight, neuron_integers, open_netx, plain, text
 from .format import BIAS_EXP, METADATA, METADATA_VERSION
-from .neurons import READERS
+from .neurons import NO_NEURONS, READERS
 from .traps import NETX_RULES
 
 _NO_DELAY: Final = np.zeros((), np.int64)
@@ -85,9 +87,11 @@ class _Reader:
     def network(self, layers: Mapping[str, Any]) -> Network:
         spiking = 0
         for where, group in layers.items():
-            kind = text(group, "type")
+            kind = kind_of(group)
             if kind == "input":
                 self._input(group, where)
+            elif kind == "average":
+                self._vote(group, where)
             elif kind != "flatten":
                 self._layer(group, kind, where, spiking)
                 spiking += 1
@@ -110,14 +114,31 @@ class _Reader:
         for name, default in (("weight", 64), ("bias", 0)):
             value = plain(group, name)
             self.provenance[f"input_{name}"] = default if value is None else int(value.reshape(-1)[0])
+        bias = min(self.provenance["input_bias"], 0)
+        self.provenance["input_bias"] -= bias
         neuron = neuron_integers(group["neuron"], f"{where} neuron", self.shape)
         neuron["current_decay"] = np.full(self.shape, DECAY_UNITY)  # the bias is held, not remembered
+        if bias:  # from the second step on, when the first input arrives
+            neuron["bias"] = np.full(self.shape, bias)
+            neuron["initial_voltage"] = before_decay(-neuron["bias"] << BIAS_EXP, neuron["voltage_decay"])
         values = {key: smallest_form(value) for key, value in neuron.items()}
         self.nodes["layer_input"] = CubaLif(self.shape, bias_exp=BIAS_EXP, **values)
         size = int(np.prod(self.shape))
         every = np.arange(size)
         self.projections["input-layer_input"] = Synapses("input", "layer_input", every, every, np.ones(size, np.int16))
         self.before = "layer_input"
+
+    def _vote(self, group: Any, where: str) -> None:
+        """Add what counts, in every step, the spikes of equal groups of neurons, one after the other."""
+        n_groups, size = int(np.prod(integers(group, "shape", where))), int(np.prod(self.shape))
+        if not 0 < n_groups <= size or size % n_groups:
+            raise NetworkError(f"{where} shape: expected a number of groups that divides {size}, got {n_groups}")
+        every = np.arange(size)
+        self.projections[f"{self.before}-vote"] = Synapses(
+            self.before, "vote", every, every // (size // n_groups), np.ones(size, np.int16)
+        )
+        self.nodes["vote"] = CubaLif((n_groups,), DECAY_UNITY, DECAY_UNITY, NEVER_FIRES)
+        self.before, self.shape = "vote", (n_groups,)
 
     def _layer(self, group: Any, kind: str, where: str, index: int) -> None:
         hint = self.hints["layers"][index] if self.hints else None
@@ -131,7 +152,7 @@ class _Reader:
         else:
             shape = self._dense(group, weight, where, kind, name, feed_name, hint)
         start = np.asarray(self.starts[name][()]) if name in self.starts else np.zeros((), np.int64)
-        read = READERS[text(group["neuron"], "type")]
+        read = READERS[text(group["neuron"], "type") if "neuron" in group else NO_NEURONS]
         self.nodes[name] = read(group, where, shape, hint, start)
         self.before, self.shape = name, shape
 
@@ -185,15 +206,21 @@ class _Reader:
             self.nodes["input"] = Input(self.shape)
         if int(np.prod(self.shape)) != n_pre:
             raise NetworkError(f"{where} weight: expected inputs of shape {self.shape}, got a matrix for {n_pre}")
-        delay = delay_matrix(group, where, size, n_pre) if plain(group, "delay") is not None else _NO_DELAY
+        delay = self._delay(group, "delay", where, size, n_pre)
         self._synapses(feed_name, self.before, name, weight, delay, where)
         if kind == "dense_rec":
-            recurrent = integers(group, "weight_rec", where).reshape(size, -1)
-            if recurrent.shape != (size, size):
+            recurrent = integers(group, loop_weight(group), where)
+            if recurrent.size != size**2:
                 raise NetworkError(f"{where} weight_rec: expected shape ({size}, {size}), got {recurrent.shape}")
             loop_name = hint["loop"] if hint else f"{name}-{name}"
-            self._synapses(loop_name, name, name, recurrent, _NO_DELAY, where)
+            delay = self._delay(group, "delay_rec", where, size, size)
+            self._synapses(loop_name, name, name, recurrent.reshape(size, size), delay, where)
         return tuple(hint["shape"]) if hint else (size,)
+
+    @staticmethod
+    def _delay(group: Any, key: str, where: str, n_post: int, n_pre: int) -> Int64Array:
+        values = plain(group, key)
+        return _NO_DELAY if values is None else delay_matrix(values, f"{where} {key}", n_post, n_pre)
 
     def _split(self, weight: Int64Array, where: str, projection: str) -> tuple[Int64Array, int]:
         preferred = int(self.hints["projections"][projection]["weight_exp"]) if self.hints else 0
@@ -215,15 +242,10 @@ class _Reader:
 
     def _finish(self) -> Network:
         if self.hints is None:
-            self.nodes["output"] = Output(self.before, self._signal())
-            return Network(self.nodes, self.projections, self.ts * 1e-3, self.provenance)
+            self.nodes["output"] = Output(self.before)
+            return voltage_where_silent(Network(self.nodes, self.projections, self.ts * 1e-3, self.provenance))
         output = next(name for name in self.hints["nodes"] if name not in self.nodes)
         self.nodes[output] = Output(self.before, self.hints["signal"])
         nodes = {name: self.nodes[name] for name in self.hints["nodes"]}
         projections = {name: self.projections[name] for name in self.hints["projections"]}
         return Network(nodes, projections, self.hints["dt_s"], self.hints["provenance"])
-
-    def _signal(self) -> Any:
-        last = self.nodes[self.before]
-        assert isinstance(last, CubaLif)
-        return "voltage" if (last.threshold == NEVER_FIRES).all() else "spikes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,6 +32,14 @@ def import_(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .nir or .net file; default FILE.sdsnn.nir.")
     ] = None,
+    readout: Annotated[
+        Literal["spikes", "voltage"] | None,
+        typer.Option(help="Read the outputs by their spikes or by their voltage.", show_default=False),
+    ] = None,
+    readout_threshold: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threshold for neurons that never fire, instead of 131072; 65536 for Loihi 2."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write the file even if the network will not work.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random spikes used without --calibrate.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, as the last line.")] = False,
@@ -40,10 +48,17 @@ def import_(
 
     Writes a network in Loihi's integers, and reports the error of every node.
     """
+    from dataclasses import replace
+
     from sdsnn.export.files import write_network
     from sdsnn.export.float_import.read import import_file
+    from sdsnn.export.readout import with_readout, with_readout_threshold
 
     imported = import_file(file, dt, writer=writer, calibrate=calibrate, seed=seed, input_max=input_max, force=force)
+    if readout is not None:
+        imported = replace(imported, network=with_readout(imported.network, readout))
+    if readout_threshold is not None:
+        imported = replace(imported, network=with_readout_threshold(imported.network, readout_threshold))
     target = output or file.with_suffix(".sdsnn.nir")
     print_import(imported)
     write_network(imported.network, target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,6 +32,10 @@ def simulate(
     samples: Annotated[int | None, typer.Option(min=1, help="Use only the first N samples.")] = None,
     input_max: Annotated[
         int | None, typer.Option(min=1, max=255, help="Largest value of an input bin, for a .net that takes counts.")
+    ] = None,
+    readout: Annotated[
+        Literal["spikes", "voltage"] | None,
+        typer.Option(help="Read the output by its spikes or by its voltage.", show_default=False),
     ] = None,
     bin_width: Annotated[
         float | None, typer.Option(help="Events: duration of a step, in the unit of their times.")
@@ -64,7 +68,7 @@ def simulate(
     options = Options(steps, memory * 2**20, threads, bin_width, _sensor(sensor))
     if data is None and not network.is_dir():
         raise FileError(f"data: expected {FORMS}, got none for {network}")
-    loaded = read_network(network, input_max=input_max)
+    loaded = read_network(network, input_max=input_max, readout=readout)
     opened = open_samples(network if data is None else data)
     total = len(opened) if samples is None else min(samples, len(opened))
     columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -110,6 +114,8 @@ def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> No
     if result.silent:
         share = f"{result.silent} of {result.n_samples} samples ({result.silent / result.n_samples:.2%})"
         out.print(f"the output was silent in {share}: they have no class and count as wrong")
+        if result.silent == result.n_samples:
+            out.print("if the result is a voltage, use --readout voltage")
     out.print("per inference:")
     activity = Table()
     for column in ("layer", "neurons", "spikes", "rate", "synaptic events into it"):

@@ -9,7 +9,7 @@ from networks import random_network
 from sdsnn_core import reference
 from sdsnn_core.activity import random_spikes
 from sdsnn_core.network import Input, Network, Output, Population, Synapses
-from sdsnn_core.reachability import all_synapses, can_fire, drive
+from sdsnn_core.reachability import can_fire, drive
 
 
 def silent_and_spikes(seed: int) -> tuple[int, int]:
@@ -68,7 +68,7 @@ def test_what_only_silent_units_feed_is_silent() -> None:
 def test_drive_counts_signs_apart_in_state_units() -> None:
     nodes = {"input": Input((2,), 3), "a": Population((1,), 4096, 4096, 10), "output": Output("a")}
     network = Network(nodes, {"w": Synapses.from_dense("input", "a", [[5, -7]], weight_exp=1)})
-    assert drive(network, all_synapses(network), can_fire(network), "a").tolist() == [
+    assert drive(network, can_fire(network), "a").tolist() == [
         [64 * 3 * 2 * 5],
         [64 * 3 * 2 * 7],
     ]

@@ -41,6 +41,7 @@ TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
     (compaction.SHRINK, PROJECTIONS),
     (compaction.SHRINK_NODE, NODES),
     (reachability.MAY_FIRE, NEURONS),
+    (reachability.SUMS, PROJECTIONS),
     (steps.STEPS, NEURONS),
     (engine.NODES, (Input, *NEURONS)),
     (engine.PROJECTIONS, PROJECTIONS),

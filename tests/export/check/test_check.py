@@ -193,6 +193,11 @@ def layer(kind: str = "dense", weight: Any = GOOD, neuron: Any = (), **more: Any
     return {"layer 0": parts}
 
 
+def behind(last: dict[str, Any]) -> dict[str, Any]:
+    """Return a layer behind another one."""
+    return {**layer(), "layer 1": last["layer 0"]}
+
+
 class Dataset:
     """What the rules use of an HDF5 dataset: its whole value."""
 
@@ -223,7 +228,9 @@ LAYERS: dict[str, list[dict[str, Any]]] = {
     ],
     "square-delays": [layer(weight=np.eye(3) * 20, delay=[1, 2, 3])],
     "input-neurons": [layer("input", None)],
-    "kept-open": [layer()],
+    "old-dialect": [
+        layer("recurrent", recWeight=np.eye(4) * 2), behind(layer("average", None, None)), behind(layer(neuron=None)),
+    ],
 }  # fmt: skip
 
 
@@ -231,12 +238,31 @@ LAYERS: dict[str, list[dict[str, Any]]] = {
 def test_rules_on_layers_of_a_net_file(name: str) -> None:
     for layers in LAYERS[name]:
         (where,) = found_by(NETX_RULES, name, layers)
-        assert where.startswith("file" if name == "kept-open" else "layer 0"), layers
+        assert where.startswith(f"layer {len(layers) - 1}"), layers
     clean = layer(
         neuron={"iDecay": 400, "vDecay": 100, "vThMant": 64, "gradedSpike": 0, "refDelay": 0}, delay=[1, 2, 0]
     )
     clean |= {"layer 1": layer("flatten", None, None)["layer 0"]}
-    assert found_by(NETX_RULES, name, {} if name == "kept-open" else clean) == []
+    assert found_by(NETX_RULES, name, clean) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("SDNN", "sigma-delta neurons, which netx and Lava run and sdsnn does not"),
+        ("RF_PHASE", "resonators, which netx and Lava run"),
+        ("ALIF", "at which netx stops"),
+        ("ADRF_IZ", "which netx takes for RF neurons"),
+    ],
+)
+def test_neurons_are_refused_for_their_own_reason_once_a_file(kind: str, words: str) -> None:
+    layers = {f"layer {index}": layer(neuron={"type": kind})["layer 0"] for index in range(3)}
+    (finding,) = only(NETX_RULES, "neuron-type").findings(layers)
+    assert finding.where == "neurons of layers 0, 1, 2"
+    assert f"got {kind!r}, {words}" in finding.what
+    assert "CUBA" in finding.help
+    alone = [rule.name for rule in NETX_RULES if rule.findings(layers)]
+    assert alone == ["neuron-type"], "no rule of CUBA neurons on other neurons"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +294,7 @@ def test_traps_of_the_network_in_a_net_file_are_found_once(
             file[f"layer/0/{name}"] = value
     rules = [finding.rule for finding in check_path(tmp_path / "a.net")]
     assert rules.count(rule) == 1
-    assert set(rules) <= {rule, "kept-open", "odd-weights", "never-fires"}
+    assert set(rules) <= {rule, "odd-weights", "never-fires", "readout"}
 
 
 def node(**of: Any) -> nir.NIRGraph:

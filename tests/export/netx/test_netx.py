@@ -297,7 +297,10 @@ def change(path, **datasets):
             r"layer 1: expected type input, flatten, conv, dense, dense_rec, got 'pool'",
         ),
         ({"type": np.array([b"mystery"])}, r"layer 1: expected type .*, got 'mystery', which netx skips"),
-        ({"neuron": None}, r"layer 1: expected a neuron group, got none: SLAYER means a plain sum.*iDecay 4096"),
+        (
+            {"neuron": None, "type": np.array([b"dense_rec"])},
+            r"layer 1: expected a neuron group, got none: SLAYER means a plain sum.*iDecay 4096",
+        ),
         ({"neuron__type": b"ADRF_IZ"}, r"layer 1 neuron: expected CUBA or LOIHI neurons, got 'ADRF_IZ'"),
         ({"neuron__type": b"ALIF"}, r"layer 1 neuron: expected CUBA or LOIHI neurons, got 'ALIF'"),
         ({"neuron__gradedSpike": True}, r"layer 1 neuron gradedSpike: expected 0, got True, which netx ignores"),
