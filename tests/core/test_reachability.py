@@ -8,7 +8,7 @@ from networks import random_network
 
 from sdsnn_core import reference
 from sdsnn_core.activity import random_spikes
-from sdsnn_core.network import Input, Network, Output, Population, Synapses
+from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
 from sdsnn_core.reachability import can_fire, drive
 
 
@@ -72,3 +72,16 @@ def test_drive_counts_signs_apart_in_state_units() -> None:
         [64 * 3 * 2 * 5],
         [64 * 3 * 2 * 7],
     ]
+
+
+def test_the_drive_of_a_convolution_is_that_of_the_synapses_it_stands_for() -> None:
+    rng = np.random.default_rng(0)
+    compared = 0
+    for seed in range(150):
+        network = random_network(np.random.default_rng(seed), graded=True)
+        expanded = Network(network.nodes, {name: network.synapses(name) for name in network.projections})
+        firing = {name: rng.random(network.size_of(name)) < 0.7 for name in network.nodes}
+        for name in network.populations:
+            np.testing.assert_array_equal(drive(network, firing, name), drive(expanded, firing, name))
+        compared += sum(type(p) is Convolution for p in network.projections.values())
+    assert compared > 20

@@ -18,10 +18,10 @@ from sdsnn.export.netx.run import run_netx_many
 from sdsnn.export.netx.writer import write_netx
 from sdsnn.export.readout import with_readout, with_readout_threshold
 from sdsnn_core import reference
-from sdsnn_core.decoding import decode
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.lava.compat import import_slayer, lava_available
 from sdsnn_core.network import NEVER_FIRES, Network, Output, Synapses
+from sdsnn_core.tasks.decoding import decode
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed: see the README")
 RNG = np.random.default_rng(7)
