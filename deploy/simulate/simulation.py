@@ -6,11 +6,13 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn.train.data.recordings import from_first
+from sdsnn.train.data.summary import Summary
 from sdsnn_core.activity import Activity
 from sdsnn_core.backend import Backend
 from sdsnn_core.errors import NetworkError
@@ -18,9 +20,10 @@ from sdsnn_core.network import Network, Shape
 from sdsnn_core.tasks.decoding import NO_CLASS, decode
 
 from ..engine import Engine
-from ..engine.inputs import gather
+from ..engine.inputs import as_numpy, gather, is_events
 from ..loihi2.target import merge_measured
 from .backends import find_backend
+from .recorder import SpikeRecorder
 
 MEMORY_LIMIT: Final = 2**30  # bytes of a portion of samples with its results and working memory
 AT_ONCE: Final = {"lava": 32, "netx": 32}  # samples of one run, where a start takes seconds; else 1
@@ -32,7 +35,8 @@ class Options:
     """How to run.
 
     n_steps: of every sample, default its own length. memory_limit: bytes, of the engine. n_threads: of the engine,
-    default every core. bin_width, sensor_shape: of events, see `engine.events_to_dense`.
+    default every core. bin_width, sensor_shape: of events, see `engine.events_to_dense`. cut: bins above the largest
+    value of the input count as that value, as events in one bin do.
     """
 
     n_steps: int | None = None
@@ -40,6 +44,7 @@ class Options:
     n_threads: int | None = None
     bin_width: float | None = None
     sensor_shape: Shape | None = None
+    cut: bool = False
 
 
 @final
@@ -51,7 +56,7 @@ class Simulation:
     the output spiked. confusion: (classes, classes) int64, true class by row, without silent samples, or None.
     spikes: node -> spikes per inference. events: projection -> synaptic operations per inference.
     steps: simulated steps of all samples together. seconds: of simulating, without compiling and reading data.
-    measured: what the probes of a chip measured.
+    measured: what the probes of a chip measured. read: what the data were.
     """
 
     target: str
@@ -65,6 +70,7 @@ class Simulation:
     seconds: float
     network_sha256: str
     measured: Mapping[str, Any] = field(default_factory=dict)
+    read: Summary = field(default_factory=Summary)
 
     @property
     def silent(self) -> int:
@@ -96,6 +102,7 @@ class Simulation:
             "samples_per_second": self.n_samples / self.seconds,
             "steps_per_second": self.steps / self.seconds,
             "events_per_second": total * self.n_samples / self.seconds,
+            "data": self.read.to_json(),
             **({"measured": dict(self.measured)} if self.measured else {}),
         }
 
@@ -108,13 +115,15 @@ def simulate_data(
     backend: str = "engine",
     options: Options = Options(),
     progress: Callable[[int], None] | None = None,
+    recorder: SpikeRecorder | None = None,
 ) -> Simulation:
     """Simulate every sample of `data` from the initial state, and gather accuracy and activity.
 
     data: an array (samples, steps, *shape), or an iterable of samples: arrays (steps, *shape), torch tensors, tonic
-    event arrays (with a bin width), or (sample, label) pairs. It is read as it is needed; no more than
-    `options.memory_limit` bytes are in memory at once. labels: (samples,) classes, from 0. progress: called with the
-    number of samples done. Raises NetworkError if data or labels do not match the network, which must have one input.
+    event arrays (with a bin width), or (sample, label) pairs. Times of events count from the first of a sample. Data
+    are read as they are needed; no more than `options.memory_limit` bytes are in memory at once. labels: (samples,)
+    classes, from 0. progress: called with the number of samples done. recorder: keeps spikes. Raises NetworkError if
+    data or labels do not match the network, which must have one input.
     """
     run = find_backend(backend)
     if len(network.inputs) != 1:
@@ -122,12 +131,12 @@ def simulate_data(
     output = next(iter(network.outputs.values()))
     n_classes = network.size_of(output.source)
     classes = None if labels is None else _classes(labels, n_classes)
-    samples = _Reading(data)
-    states = (output.source,) if output.signal == "voltage" else ()
+    samples = _Reading(data, next(iter(network.inputs.values())).max_value, options)
+    wanted = _Wanted(() if recorder is None else recorder.names, (output.source,) if output.signal == "voltage" else ())
     if backend == "engine":
-        parts = _stream_engine(network, samples, options, states)
+        parts = _stream_engine(network, samples, options, wanted)
     else:
-        parts = _stream(run, network, samples, options, states, AT_ONCE.get(backend, 1))
+        parts = _stream(run, network, samples, options, wanted, AT_ONCE.get(backend, 1))
     predictions: list[npt.NDArray[np.int64]] = []
     measured: list[Mapping[str, Any]] = []
     spikes = dict.fromkeys((*network.inputs, *network.populations), 0)
@@ -143,6 +152,8 @@ def simulate_data(
             events[name] += int(activity.events[name].sum())
         if activity.measured:
             measured.append(activity.measured)
+        if recorder is not None:
+            recorder.add(activity)
         if progress is not None:
             progress(done)
     seconds = time.perf_counter() - begin - samples.seconds
@@ -165,7 +176,15 @@ def simulate_data(
         seconds=seconds,
         network_sha256=network.digest(),
         measured=merge_measured(measured),
+        read=samples.summary,
     )
+
+
+class _Wanted(NamedTuple):
+    """Populations of which a run keeps spikes, and voltages."""
+
+    spikes: tuple[str, ...]
+    states: tuple[str, ...]
 
 
 def _classes(labels: npt.ArrayLike, n_classes: int) -> npt.NDArray[np.int64]:
@@ -182,9 +201,7 @@ def _confusion(labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], 
     return np.bincount((labels * size + predicted)[decided], minlength=size**2).reshape(size, size)
 
 
-def _stream_engine(
-    network: Network, samples: Iterable[Any], options: Options, states: tuple[str, ...]
-) -> Iterator[Activity]:
+def _stream_engine(network: Network, samples: Iterable[Any], options: Options, wanted: _Wanted) -> Iterator[Activity]:
     """Run the event engine on all cores; compiling does not count as simulating."""
     engine = Engine(network)
     engine.prepare()
@@ -193,14 +210,15 @@ def _stream_engine(
         options.n_steps,
         memory_limit=options.memory_limit,
         n_threads=options.n_threads,
-        record_state=states,
+        record=wanted.spikes or "counts",
+        record_state=wanted.states,
         bin_width=options.bin_width,
         sensor_shape=options.sensor_shape,
     )
 
 
 def _stream(
-    run: Backend, network: Network, samples: Iterable[Any], options: Options, states: tuple[str, ...], at_once: int
+    run: Backend, network: Network, samples: Iterable[Any], options: Options, wanted: _Wanted, at_once: int
 ) -> Iterator[Activity]:
     """Run `at_once` samples after another, padded with silence to the longest of them."""
     name = next(iter(network.inputs))
@@ -212,25 +230,39 @@ def _stream(
         padded = np.zeros((len(arrays), max(length for *_, length in arrays), network.size_of(name)), np.uint8)
         for row, (array, *_) in zip(padded, arrays, strict=True):
             row[: array[name].shape[1]] = array[name][0, : len(row)]
-        yield run(network, padded, record=(), record_state=states)
+        yield run(network, padded, record=wanted.spikes, record_state=wanted.states)
 
 
 class _Reading:
-    """Samples of `data`, with the time that reading them took and the labels of (sample, label) pairs."""
+    """Samples of `data` in order, the labels of (sample, label) pairs, what was read and how long that took."""
 
-    def __init__(self, data: Iterable[Any]) -> None:
+    def __init__(self, data: Iterable[Any], max_value: int, options: Options) -> None:
         self._data = iter(data)
+        self._max_value, self._options = max_value, options
         self.labels: list[int] = []
+        self.summary = Summary(step_us=options.bin_width)
         self.seconds = 0.0
 
     def __iter__(self) -> Iterator[Any]:
         while True:
             begin = time.perf_counter()
             item = next(self._data, self)
-            self.seconds += time.perf_counter() - begin
             if item is self:
                 return
             if isinstance(item, tuple) and len(item) == 2 and np.ndim(item[1]) == 0:
                 self.labels.append(int(item[1]))
                 item = item[0]
-            yield item
+            sample = self._prepared(as_numpy(item))
+            self.seconds += time.perf_counter() - begin
+            yield sample
+
+    def _prepared(self, sample: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Count a sample. Its events count from the first of them; bins are cut where that is asked for."""
+        if is_events(sample):
+            self.summary.add(sample, limit=self._options.n_steps)
+            return from_first(sample)
+        if sample.dtype.kind in "biuf" and sample.size:
+            self.summary.add(sample, limit=self._options.n_steps)
+            if self._options.cut and sample.max() > self._max_value:
+                return np.minimum(sample, self._max_value)
+        return sample

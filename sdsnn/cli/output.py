@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -40,3 +41,28 @@ def describe(comparison: Comparison) -> str:
     place = f"node {first['node']}, neuron {first['neuron']}, step {first['step']} of sample {first['sample']}"
     where = f"; traces in {comparison.trace_file}" if comparison.trace_file else ""
     return f"{text}, first at {place} (reference {first['reference']}, here {first['here']}){where}"
+
+
+class _Echo(logging.Handler):
+    """Prints every message once, on standard error as it is at that time: beside progress bars too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._printed: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message, unless it was printed before."""
+        message = record.getMessage()
+        if message not in self._printed:
+            self._printed.add(message)
+            prefix = "note: " if record.levelno >= logging.WARNING else ""
+            typer.echo(f"{prefix}{message}", err=True)
+
+
+def echo_log(name: str) -> None:
+    """Print what a logger of sdsnn says, from now on."""
+    logger = logging.getLogger(name)
+    for handler in [handler for handler in logger.handlers if isinstance(handler, _Echo)]:
+        logger.removeHandler(handler)
+    logger.addHandler(_Echo())
+    logger.setLevel(logging.INFO)

@@ -22,8 +22,8 @@ def simulate(
     data: Annotated[
         Path | None,
         typer.Argument(
-            help="Spikes or events, .npz or .npy; a folder of recordings; or a run folder, for its test split. "
-            "Default: the run folder itself.",
+            help="Spikes or events, .npz or .npy; a recording or a folder of them (docs/data.md); or a run folder, for "
+            "its test split. Default: the run folder itself.",
             show_default=False,
         ),
     ] = None,
@@ -37,12 +37,24 @@ def simulate(
         Literal["spikes", "voltage"] | None,
         typer.Option(help="Read the output by its spikes or by its voltage.", show_default=False),
     ] = None,
-    bin_width: Annotated[
-        float | None, typer.Option(help="Events: duration of a step, in the unit of their times.")
-    ] = None,
+    bin_width: Annotated[float | None, typer.Option(help="Events: duration of a step in microseconds.")] = None,
+    time_unit: Annotated[Literal["us", "ms", "s"], typer.Option(help="Events in arrays: unit of their times.")] = "us",
+    axes: Annotated[
+        Literal["time-first", "time-last"], typer.Option(help="Arrays: where the time axis of a sample is.")
+    ] = "time-first",
     sensor: Annotated[
         str | None, typer.Option(help="Events for a flat input: the shape of the sensor, as C,H,W.")
     ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(help="Write the spikes of populations to this .npz (docs/data.md).", show_default=False),
+    ] = None,
+    populations: Annotated[
+        str | None, typer.Option(help="--write: names, with commas. Default: all populations.", show_default=False)
+    ] = None,
+    form: Annotated[
+        Literal["events", "raster"], typer.Option("--as", help="--write: a list of spikes, or bins of 0 and 1.")
+    ] = "events",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine. Default: every core.")] = None,
     memory: Annotated[int, typer.Option(min=1, help="Limit for samples and results in memory, in MiB.")] = 1024,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
@@ -53,27 +65,38 @@ def simulate(
     Prints accuracy, confusion, spikes and synaptic events per inference, and throughput.
     """
     import itertools
+    from contextlib import nullcontext
 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from sdsnn.deploy.simulate.backends import find_backend
+    from sdsnn.deploy.simulate.recorder import SpikeRecorder, check_target
     from sdsnn.deploy.simulate.samples import FORMS, open_samples
     from sdsnn.deploy.simulate.simulation import Options, simulate_data
     from sdsnn.export.files import read_network
-    from sdsnn_core.errors import FileError
+    from sdsnn.train.data.recordings import Convention
+    from sdsnn_core.errors import ConfigError, FileError
     from sdsnn_core.files import write_json
 
     find_backend(target)
-    options = Options(steps, memory * 2**20, threads, bin_width, _sensor(sensor))
+    shape = _sensor(sensor)
+    if write is not None:
+        check_target(write)
+    elif populations is not None:
+        raise ConfigError(["--populations: names what --write keeps, got no --write"])
     if data is None and not network.is_dir():
         raise FileError(f"data: expected {FORMS}, got none for {network}")
     loaded = read_network(network, input_max=input_max, readout=readout)
-    opened = open_samples(network if data is None else data)
+    names = [name.strip() for name in populations.split(",")] if populations else []
+    recorder = None if write is None else SpikeRecorder(loaded, names)
+    opened = open_samples(network if data is None else data, Convention(time_unit, axes))
+    options = Options(steps, memory * 2**20, threads, bin_width, shape, cut=opened.counted)
     total = len(opened) if samples is None else min(samples, len(opened))
     columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     stderr = Console(stderr=True)
-    with Progress(*columns, console=stderr, disable=quiet or not stderr.is_terminal, transient=True) as bar:
+    hidden = quiet or not stderr.is_terminal
+    with Progress(*columns, console=stderr, disable=hidden, transient=True) as bar, recorder or nullcontext():
         task = bar.add_task("simulate", total=total)
         result = simulate_data(
             loaded,
@@ -82,7 +105,10 @@ def simulate(
             backend=target,
             options=options,
             progress=lambda done: bar.update(task, completed=done),
+            recorder=recorder,
         )
+        if recorder is not None and write is not None:
+            recorder.write(write, form, result.predictions, result.labels)
     _print(loaded, result, opened.classes)
     if result.measured:
         # Beside the network, where `sdsnn report` looks for it.
@@ -109,6 +135,10 @@ def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> No
     from rich.table import Table
 
     out = console()
+    sensor = next(iter(network.inputs.values())).shape
+    out.print(f"data: {result.read.line(classes, sensor)}")
+    if warning := result.read.warning():
+        out.print(f"note: {warning}")
     accuracy = "no labels" if result.accuracy is None else f"accuracy {result.accuracy:.2%}"
     out.print(f"{result.n_samples} samples on {result.target}: {accuracy}")
     if result.silent:

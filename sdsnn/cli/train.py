@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .output import echo_log
+
 
 def train(
     config: Annotated[
@@ -45,6 +47,7 @@ def train(
     start = go_on(resume, settings or []) if resume else begin(str(config), run, settings or [], download=download)
     is_rank_0, folder = start.group.rank == 0, start.folder.path
     if is_rank_0:
+        echo_log("sdsnn.data")
         for sentence in start.notes():
             typer.echo(f"note: development.{sentence}")
     with Bars(start.config.optimiser.epochs, quiet=quiet or not is_rank_0) as bars:

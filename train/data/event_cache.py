@@ -1,8 +1,9 @@
 """Events as bins of 0 and 1, computed once and kept on disk as indices of the bins that hold a spike.
 
 A folder of the cache holds `bins.npy` (uint32: step * size + channel of every spike, samples one after another),
-`offsets.npy` (int64: where each sample starts), `labels.npy` and `about.json`, which says what was binned and how. It
-appears whole or not at all, and its name is a hash of everything that decides its content.
+`offsets.npy` (int64: where each sample starts), `labels.npy`, `summary.json`, which counts what was read, and
+`about.json`, which says what was binned and how. It appears whole or not at all, and its name is a hash of everything
+that decides its content.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ import numpy.typing as npt
 from sdsnn_core.errors import FileError
 from sdsnn_core.network import Shape
 
+from .formats.events import Events
 from .load import Bins, Indices
-from .recordings import Events, from_first
+from .recordings import from_first
 from .settings import DataConfig
+from .summary import Summary
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @final
@@ -78,7 +81,7 @@ def bins_of(events: Events, sensor: Sensor, grid: Grid, source: str) -> npt.NDAr
     """Return the sorted bins that hold at least one of the events; events after the last step are left out.
 
     Args:
-        events: of one recording, or its bins (steps, *shape) of 0 and 1.
+        events: of one recording, or its bins (steps, *shape), which count events as tonic's frames do.
         sensor: what it was recorded with.
         grid: steps and pixels to sort them into.
         source: file or position, for errors.
@@ -89,14 +92,18 @@ def bins_of(events: Events, sensor: Sensor, grid: Grid, source: str) -> npt.NDAr
     names = events.dtype.names
     shape = sensor.shape(grid.downsample)
     if names is None:
-        if events.shape[1:] != shape or not np.isin(events, (0, 1)).all():
-            got = f"{events.dtype} {events.shape}"
-            raise FileError(f"data {source}: expected bins (steps, *{shape}) of 0 and 1, got {got}")
+        flat = events.ndim == 2 and events.shape[1] == math.prod(shape)
+        if not flat and events.shape[1:] != shape:
+            raise FileError(f"data {source}: expected bins (steps, *{shape}), got {events.dtype} {events.shape}")
+        if events.size and not (np.isfinite(events).all() and events.min() >= 0 and (events == np.rint(events)).all()):
+            raise FileError(f"data {source}: expected bins that count events, got {events.min()}..{events.max()}")
         return np.flatnonzero(events[: grid.n_steps]).astype(np.uint32)
     if sensor.from_first:
         events = from_first(events)
     zero = np.zeros(len(events), np.int64)
     x, y, p, t = (events[name].astype(np.int64) if name in names else zero for name in ("x", "y", "p", "t"))
+    if sensor.polarities == 1:  # both polarities are one channel
+        p = zero
     for name, values, size in (("x", x, sensor.width), ("y", y, sensor.height), ("p", p, sensor.polarities)):
         if len(values) and (values.min() < 0 or values.max() >= size):
             raise FileError(
@@ -120,7 +127,8 @@ class EventBins:
             self.bins = np.load(folder / "bins.npy", mmap_mode="r")
             self.offsets = np.load(folder / "offsets.npy")
             self.labels: npt.NDArray[np.int64] = np.load(folder / "labels.npy")
-        except (OSError, ValueError, EOFError) as error:
+            self.summary = Summary(**json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, EOFError, TypeError) as error:
             raise FileError(f"cache {folder}: damaged ({error}); remove the folder to have it made anew") from None
         if len(self.offsets) != len(self.labels) + 1 or self.offsets[-1] != len(self.bins):
             raise FileError(f"cache {folder}: damaged (its files do not fit); remove the folder to have it made anew")
@@ -154,6 +162,8 @@ def cached(
         "step_us": config.step_us,
         "downsample": config.downsample,
         "denoise_us": config.denoise_us,
+        "time_unit": config.time_unit,
+        "axes": config.axes,
         "sensor": [sensor.width, sensor.height, sensor.polarities, sensor.from_first],
         "files": hashlib.sha256(json.dumps([list(signature)], default=str).encode()).hexdigest(),
     }
@@ -183,13 +193,16 @@ def _fill(
         raise FileError(f"cache {folder.parent}: cannot be written ({error.strerror}); see data.cache") from None
     try:
         offsets, total = [0], 0
+        summary = Summary(config.n_steps, config.step_us)
         grid = Grid(config.n_steps, config.step_us, config.downsample)
         console = Console(stderr=True)
         with open(aside / "bins", "wb") as file:
             for recording in track(
                 recordings, f"binning {config.name}", console=console, disable=not sys.stderr.isatty()
             ):
-                bins = bins_of(_denoised(recording.read(), sensor, config.denoise_us), sensor, grid, recording.source)
+                events = recording.read()
+                summary.add(events, from_first=sensor.from_first, limit=config.n_steps)
+                bins = bins_of(_denoised(events, sensor, config.denoise_us), sensor, grid, recording.source)
                 bins.tofile(file)
                 total += len(bins)
                 offsets.append(total)
@@ -199,6 +212,7 @@ def _fill(
         np.save(aside / "offsets.npy", np.array(offsets, np.int64))
         np.save(aside / "labels.npy", np.array([recording.label for recording in recordings], np.int64))
         (aside / "about.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+        (aside / "summary.json").write_text(json.dumps(summary.to_json()), encoding="utf-8")
         try:
             os.replace(aside, folder)
         except OSError:

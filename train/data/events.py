@@ -19,17 +19,25 @@ from sdsnn_core.errors import FileError, one_line
 from .augment import KEYS, Moves, vary
 from .datasets import DATA_SETS, locate, missing
 from .event_cache import EventBins, Recording, Sensor, cached
+from .formats.events import EVENT_TYPE, Events
 from .hdf5 import hdf5_file
 from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices, split_of
-from .recordings import EVENT_TYPE, Events, load_arrays, read_aedat4, read_bin
+from .recordings import load_arrays, read_recording
 from .settings import DataConfig
+from .summary import log_summary
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def event_set(config: DataConfig, bins: EventBins, n_classes: int, parts: tuple[Indices, Indices, Indices]) -> DataSet:
-    """Return binned recordings as a data set, its training split varied where the configuration asks for it."""
-    moves = Moves.of(config)
+def event_set(
+    config: DataConfig, bins: EventBins, classes: Sequence[str], parts: tuple[Indices, Indices, Indices]
+) -> DataSet:
+    """Return binned recordings as a data set, its training split varied where the configuration asks for it.
+
+    classes: their names, in the order of the labels.
+    """
+    moves, n_classes = Moves.of(config), len(classes)
+    log_summary(config.name, bins.summary, tuple(classes), bins.shape[::-1])
 
     def varied(chosen: Indices, rng: np.random.Generator) -> Bins:
         return vary(bins.make(parts[0][chosen]), moves, rng)
@@ -48,8 +56,9 @@ def nmnist(config: DataConfig, seed: int, download: bool) -> DataSet:
     fetch = functools.partial(_download, "NMNIST", "train", (True, False)) if download else None
     directory = _directory(config, ("Train", "Test"), fetch)
     parts = [_class_files(directory / part, ".bin", [str(digit) for digit in range(10)]) for part in ("Train", "Test")]
-    bins = binned(config, Sensor(34, 34, 2), directory, [*parts[0], *parts[1]], read_bin)
-    return event_set(config, bins, 10, split_of(config, bins.labels, [len(part) for part in parts], seed))
+    bins = binned(config, Sensor(34, 34, 2), directory, [*parts[0], *parts[1]], read_recording)
+    digits = [str(digit) for digit in range(10)]
+    return event_set(config, bins, digits, split_of(config, bins.labels, [len(part) for part in parts], seed))
 
 
 def dvs_gesture(config: DataConfig, seed: int, download: bool) -> DataSet:
@@ -65,7 +74,8 @@ def dvs_gesture(config: DataConfig, seed: int, download: bool) -> DataSet:
             raise missing(config, directory / folder, "has no user*/<class>.npy")
         parts.append(labelled)
     bins = binned(config, Sensor(128, 128, 2, from_first=True), directory, [*parts[0], *parts[1]], _read_gesture)
-    return event_set(config, bins, 11, split_of(config, bins.labels, [len(part) for part in parts], seed))
+    gestures = [str(number) for number in range(11)]
+    return event_set(config, bins, gestures, split_of(config, bins.labels, [len(part) for part in parts], seed))
 
 
 def binned(
@@ -128,7 +138,8 @@ def _heidelberg(config: DataConfig, seed: int, download: bool, names: tuple[str,
             ]
         signature = file_signature(directory, [directory / name for name in names])
         bins = cached(config, Sensor(700, 1, 1), recordings, signature)
-    return event_set(config, bins, n_classes, split_of(config, bins.labels, counts, seed))
+    words = [str(number) for number in range(n_classes)]
+    return event_set(config, bins, words, split_of(config, bins.labels, counts, seed))
 
 
 def _read_heidelberg(file: Any, index: int) -> Events:
@@ -145,9 +156,9 @@ def cifar10_dvs(config: DataConfig, seed: int, download: bool) -> DataSet:
         config, CIFAR_CLASSES, functools.partial(_download, "CIFAR10DVS", "transform", (None,)) if download else None
     )
     files = _class_files(directory, ".aedat4", CIFAR_CLASSES)
-    bins = binned(config, Sensor(128, 128, 2, from_first=True), directory, files, read_aedat4)
+    bins = binned(config, Sensor(128, 128, 2, from_first=True), directory, files, read_recording)
     parts = split_indices(bins.labels, config.validation_fraction, config.test_fraction, seed)
-    return event_set(config, bins, 10, parts)
+    return event_set(config, bins, CIFAR_CLASSES, parts)
 
 
 def file_signature(directory: Path, files: Sequence[Path]) -> list[object]:

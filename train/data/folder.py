@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,18 @@ from .datasets import locate, missing
 from .event_cache import Sensor
 from .events import binned, event_set
 from .load import Bins, DataSet, Indices, Split, split_indices, split_of
-from .recordings import ENDINGS, class_folders, read_recording, recordings_in
+from .recordings import ENDINGS, Axes, Convention, class_folders, read_recording, recordings_in
 from .settings import DataConfig
 from .spike_files import read_spikes
+from .summary import Summary, log_summary
+
+ARRAYS = (".npz", ".mat", ".pt")  # endings of files of all samples
 
 
 def folder(config: DataConfig, seed: int, download: bool) -> DataSet:
     """Return what lies in `data.directory`.
 
-    Either train.npz and perhaps test.npz of `spikes` (n, steps, *shape) and `labels` (n,), or events as
+    Either train.npz and perhaps test.npz (or .mat, .pt) of `spikes` (n, steps, *shape) and `labels` (n,), or events as
     <class>/<file>, perhaps below train/ and test/. Without a test part the seed makes one.
     """
     if config.directory is None:
@@ -30,16 +34,17 @@ def folder(config: DataConfig, seed: int, download: bool) -> DataSet:
     directory = locate(config)
     if not directory.is_dir():
         raise missing(config, directory, "does not exist")
-    return _arrays(config, directory, seed) if (directory / "train.npz").is_file() else _events(config, directory, seed)
+    ending = next((end for end in ARRAYS if (directory / f"train{end}").is_file()), None)
+    return _events(config, directory, seed) if ending is None else _arrays(config, directory, seed, ending)
 
 
-def _arrays(config: DataConfig, directory: Path, seed: int) -> DataSet:
-    files = [path for name in ("train.npz", "test.npz") if (path := directory / name).is_file()]
-    loaded = [_read(path) for path in files]
+def _arrays(config: DataConfig, directory: Path, seed: int, ending: str) -> DataSet:
+    files = [path for name in ("train", "test") if (path := directory / f"{name}{ending}").is_file()]
+    loaded = [_read(path, config.axes) for path in files]
     shapes = {spikes.shape[1:] for spikes, _ in loaded}
     if len(shapes) > 1:
         got = " and ".join(map(str, sorted(shapes)))
-        raise FileError(f"data {directory}: expected samples of one shape in train.npz and test.npz, got {got}")
+        raise FileError(f"data {directory}: expected samples of one shape in train{ending} and test{ending}, got {got}")
     spikes, labels = (np.concatenate(parts) for parts in zip(*loaded, strict=True))
     if len(files) == 1:
         parts = split_indices(labels, config.validation_fraction, config.test_fraction, seed)
@@ -48,15 +53,17 @@ def _arrays(config: DataConfig, directory: Path, seed: int) -> DataSet:
     if config.noise or any(Moves.of(config)):
         raise FileError(f"data folder: expected 0 for data.noise, {KEYS}, which do not act on arrays, got other values")
     train_split, validation_split, test_split = (Split(spikes[part], labels[part]) for part in parts)
-    largest = max(int(spikes.max()), 1)
+    largest, n_classes = max(int(spikes.max()), 1), int(labels.max()) + 1
+    summary = Summary(spikes.shape[1], recordings=len(spikes), largest_bin=largest)
+    log_summary(config.name, summary, tuple(map(str, range(n_classes))), spikes.shape[2:])
     return DataSet(
-        config.name, spikes.shape[2:], int(labels.max()) + 1,
+        config.name, spikes.shape[2:], n_classes,
         train_split, validation_split, test_split, input_max=largest,
     )  # fmt: skip
 
 
-def _read(path: Path) -> tuple[Bins, npt.NDArray[np.int64]]:
-    spikes, labels = read_spikes(path)
+def _read(path: Path, axes: Axes) -> tuple[Bins, npt.NDArray[np.int64]]:
+    spikes, labels = read_spikes(path, Convention(axes=axes))
     if labels is None:
         raise FileError(f"data {path}: expected `spikes` and `labels`, got no labels")
     if spikes.ndim not in (3, 5) or not spikes.size:
@@ -89,9 +96,10 @@ def _events(config: DataConfig, directory: Path, seed: int) -> DataSet:
         raise FileError(
             f"data {directory}: expected files of events ({', '.join(ENDINGS)}) in its class folders, got none"
         )
-    bins = binned(config, Sensor(*config.sensor, from_first=True), directory, recordings, read_recording)
+    read = partial(read_recording, convention=Convention(config.time_unit, config.axes))
+    bins = binned(config, Sensor(*config.sensor, from_first=True), directory, recordings, read)
     if split:
         parts: tuple[Indices, Indices, Indices] = split_of(config, bins.labels, [len(part) for part in files], seed)
     else:
         parts = split_indices(bins.labels, config.validation_fraction, config.test_fraction, seed)
-    return event_set(config, bins, len(classes), parts)
+    return event_set(config, bins, classes, parts)

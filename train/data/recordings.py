@@ -5,19 +5,56 @@ Training from `data.name = "folder"` and `sdsnn simulate` read recordings here a
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.errors import FileError, MissingDependency, one_line
+from sdsnn_core.errors import FileError, one_line
 
-Events = npt.NDArray[Any]
-"""Structured array with fields x, y, t (microseconds) and p; y and p may be absent."""
-EVENT_TYPE: Final = np.dtype([(name, np.int64) for name in ("x", "y", "t", "p")])
-ENDINGS: Final = (".npy", ".npz", ".bin", ".aedat4")
+from .formats import aedat, arrays, event_stream, prophesee, slayer
+from .formats.events import EVENT_TYPE, Events, FormatError
+
+DECODERS: Final = {
+    ".bin": slayer.read_bin,
+    ".bs1": slayer.read_bs1,
+    ".bs2": slayer.read_bs2,
+    ".bs3": slayer.read_bs3,
+    ".aedat": aedat.read_aedat,
+    ".dat": prophesee.read_dat,
+    ".raw": prophesee.read_raw,
+    ".es": event_stream.read_es,
+}
+"""Ending -> (bytes) -> events. Their clocks count microseconds, whatever `Convention.time_unit` says."""
+ENDINGS: Final = (*arrays.READERS, *DECODERS, ".aedat4")
+MICROSECONDS: Final = {"us": 1, "ms": 1_000, "s": 1_000_000}
+FIELDS: Final = {
+    "x": ("x",),
+    "y": ("y",),
+    "t": ("t", "ts", "time", "timestamp", "timestamps"),
+    "p": ("p", "pol", "polarity", "on"),
+}  # our name of a column -> names in files
+LARGEST: Final = 2**62
+
+Unit = Literal["us", "ms", "s"]
+Axes = Literal["time-first", "time-last"]
+
+
+class Convention(NamedTuple):
+    """What an array does not say of itself.
+
+    Attributes:
+        time_unit: unit of the times of events in arrays.
+        axes: where the time axis of bins is: first (steps, *shape), or last (*shape, steps) as in SLAYER.
+    """
+
+    time_unit: Unit = "us"
+    axes: Axes = "time-first"
+
+
+CONVENTION: Final = Convention()
 
 
 class Recordings(NamedTuple):
@@ -74,15 +111,18 @@ def _folders(folder: Path) -> list[str]:
 
 def recordings_in(folder: Path) -> list[Path]:
     """Return the files of a folder that can be recordings, sorted; none of a folder that does not exist."""
-    return sorted(path for path in folder.glob("*") if path.suffix in ENDINGS and path.is_file())
+    files = (path for path in folder.glob("*") if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
+    return sorted(path for path in files if path.is_file())
 
 
-def read_recording(path: Path) -> npt.NDArray[Any]:
+def read_recording(path: Path, convention: Convention = CONVENTION) -> npt.NDArray[Any]:
     """Read one recording.
 
     Args:
-        path: .npy of events (fields, or (n, 4) numbers x, y, t, p wider than a byte) or of bins; .npz of one array
-            for each field, of `events`, or of bins as `spikes` or `x`; .bin as in N-MNIST; .aedat4.
+        path: .npy, .npz, .mat or .pt of events (fields or arrays x, t and perhaps y, p; or (n, 4) numbers x, y, t, p
+            wider than a byte) or of bins (the array itself, or named spikes, frames or x); .bin as in N-MNIST; SLAYER's
+            .bs1, .bs2, .bs3; .aedat, .aedat4; Prophesee's .dat and .raw; Event Stream's .es.
+        convention: what arrays do not say.
 
     Returns:
         Events (n,) with the fields x and t (microseconds), perhaps y and p; or bins (steps, *shape).
@@ -91,20 +131,27 @@ def read_recording(path: Path) -> npt.NDArray[Any]:
         FileError: the file is missing, damaged or holds something else.
         MissingDependency: an .aedat4 file without the package aedat.
     """
-    if path.suffix == ".bin":
-        return read_bin(path)
-    if path.suffix == ".aedat4":
-        return read_aedat4(path)
-    content = load_arrays(path)
-    if not isinstance(content, dict):
-        return _events_or_bins(path, content)
-    if "t" in content and "x" in content:
-        return _structured(path, content)
-    for key in ("spikes", "x", "events"):
-        if key in content:
-            return _events_or_bins(path, content[key])
-    names = ", ".join(content) or "none"
-    raise FileError(f"data {path}: expected arrays spikes, events, or t, x, y, p, got {names}")
+    try:
+        ending = path.suffix.lower()
+        if ending == ".aedat4":
+            return aedat.read_aedat4(path)
+        if ending in DECODERS:
+            return DECODERS[ending](np.fromfile(path, np.uint8))
+        return as_recording(arrays.read_arrays(path), convention, count_from_1=ending == ".mat")
+    except FormatError as error:
+        raise FileError(f"data {path}: {error}") from None
+    except OSError as error:
+        raise FileError(f"data {path}: cannot be read ({one_line(error)})") from None
+
+
+def load_arrays(path: Path, skip: str = "") -> Any:
+    """Return the array of a file, or its arrays by name but one (of an .npz). Raises FileError."""
+    try:
+        return arrays.read_arrays(path, 16 * arrays.LIMIT, skip)
+    except FormatError as error:
+        raise FileError(f"data {path}: {error}") from None
+    except OSError as error:
+        raise FileError(f"data {path}: cannot be read ({one_line(error)})") from None
 
 
 def from_first(events: Events) -> Events:
@@ -116,74 +163,80 @@ def from_first(events: Events) -> Events:
     return shifted
 
 
-def read_bin(path: Path) -> Events:
-    """Read N-MNIST's format (Orchard et al. 2015): 40 bits per event, big-endian: x 8, y 8, p 1, t 23 (us)."""
-    try:
-        raw = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise FileError(f"data {path}: cannot be read ({one_line(error)})") from None
-    if raw.size % 5:
-        raise FileError(f"data {path}: expected whole events of 5 bytes, got {raw.size} bytes; the file is damaged")
-    byte = raw.reshape(-1, 5).astype(np.int64)
-    events = np.empty(len(byte), EVENT_TYPE)
-    events["x"], events["y"], events["p"] = byte[:, 0], byte[:, 1], byte[:, 2] >> 7
-    events["t"] = (byte[:, 2] & 127) << 16 | byte[:, 3] << 8 | byte[:, 4]
+def as_recording(
+    content: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]], convention: Convention, *, count_from_1: bool = False
+) -> npt.NDArray[Any]:
+    """Return the events or bins of an array or of named arrays.
+
+    Args:
+        content: as in a file of one recording.
+        convention: what it does not say.
+        count_from_1: MATLAB's custom: polarities 1 and 2 mean that x and y count from 1 as well.
+
+    Raises:
+        FormatError: it is neither.
+    """
+    if not isinstance(content, np.ndarray):
+        if columns := columns_of(content):
+            return _events(columns, convention, count_from_1)
+        key = next((key for key in ("spikes", "frames", "x", "events") if key in content), None)
+        if key is None:
+            raise FormatError(f"expected arrays spikes, events, or t, x, y, p, got {', '.join(content) or 'none'}")
+        content = content[key]
+    if content.dtype.names is not None:
+        if columns := columns_of({name: content[name] for name in content.dtype.names}):
+            return _events(columns, convention, count_from_1)
+        raise FormatError(f"expected fields x and t, and perhaps y and p, got {', '.join(content.dtype.names)}")
+    if content.dtype.kind not in "biuf" or content.ndim < 2:
+        raise FormatError(f"expected events, or bins (steps, *shape), got {content.dtype} of shape {content.shape}")
+    if content.ndim == 2 and content.shape[1] == 4 and content.dtype.kind in "iuf" and content.dtype.itemsize > 1:
+        table = dict(zip(EVENT_TYPE.names or (), content.T, strict=True))
+        events = _events(table, convention, count_from_1)
+        return events.astype(EVENT_TYPE)
+    return np.moveaxis(content, -1, 0) if convention.axes == "time-last" else content
+
+
+def columns_of(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns x, y, t, p under our names; none where x or t is missing."""
+    lower = {name.lower(): array for name, array in arrays.items()}
+    columns = {
+        ours: lower[name] for ours, names in FIELDS.items() if (name := next((n for n in names if n in lower), None))
+    }
+    return columns if {"x", "t"} <= set(columns) else {}
+
+
+def _events(columns: Mapping[str, npt.NDArray[Any]], convention: Convention, count_from_1: bool) -> Events:
+    """Return events of columns: pixels and polarities whole numbers, times in microseconds."""
+    if len({column.shape for column in columns.values()}) != 1 or columns["t"].ndim != 1:
+        shapes = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
+        raise FormatError(f"expected vectors of one length, got {shapes}")
+    unit = MICROSECONDS[convention.time_unit]
+    exact = {name: _numbers(name, column, unit if name == "t" else 1) for name, column in columns.items()}
+    if unit != 1:
+        exact["t"] = np.rint(exact["t"] * float(unit)).astype(np.int64)
+    polarity = exact.get("p", np.zeros(0, np.int64))
+    lowest, highest = polarity.min(initial=0), polarity.max(initial=0)
+    if lowest == -1:
+        exact["p"] = (polarity > 0).astype(np.int64)
+    elif count_from_1 and highest == 2 and polarity.min() == 1:
+        exact.update({name: exact[name] - 1 for name in ("x", "y", "p") if name in exact})
+    events = np.empty(len(exact["t"]), [(name, column.dtype) for name, column in exact.items()])
+    for name, column in exact.items():
+        events[name] = column
     return events
 
 
-def read_aedat4(path: Path) -> Events:
-    """Read the events of an .aedat4 file through tonic, which needs the package aedat."""
-    try:
-        import aedat  # noqa: F401
-    except ImportError:
-        raise MissingDependency("reading .aedat4 files needs the package aedat: pip install aedat") from None
-    from tonic.io import read_aedat4 as read
-
-    try:
-        table = read(str(path))
-    except BaseException as error:
-        # A damaged file may also end in tonic's plain Exception, or in a panic of aedat's Rust, a BaseException.
-        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
-            raise
-        raise FileError(f"data {path}: not an .aedat4 file of events ({one_line(error)})") from None
-    events = np.zeros(len(table), EVENT_TYPE)
-    for ours, theirs in zip(("t", "x", "y", "p"), table.dtype.names, strict=True):
-        events[ours] = table[theirs]
-    return events
-
-
-def load_arrays(path: Path) -> Any:
-    """Return the array of an .npy file, or the arrays of an .npz file by name."""
-    try:
-        with open(path, "rb") as file:  # np.load leaves a damaged archive open
-            content = np.load(file, allow_pickle=False)
-            return content if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FileError(f"data {path}: not an {path.suffix} file of plain arrays ({one_line(error)})") from None
-
-
-def _events_or_bins(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if array.dtype.names is not None:
-        if not {"x", "t"} <= set(array.dtype.names):
-            names = ", ".join(array.dtype.names)
-            raise FileError(f"data {path}: expected fields x and t, and perhaps y and p, got {names}")
-        return array
-    if array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind in "iuf" and array.dtype.itemsize > 1:
-        events = np.zeros(len(array), EVENT_TYPE)
-        for column, name in enumerate(EVENT_TYPE.names or ()):
-            events[name] = array[:, column]
-        return events
-    if array.ndim < 2:
-        raise FileError(f"data {path}: expected events, or bins (steps, *shape), got shape {array.shape}")
-    return array
-
-
-def _structured(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> Events:
-    fields = [name for name in ("x", "y", "t", "p") if name in arrays]
-    if len({arrays[name].shape for name in fields}) != 1 or arrays["t"].ndim != 1:
-        shapes = ", ".join(f"{name} {arrays[name].shape}" for name in fields)
-        raise FileError(f"data {path}: expected vectors of one length, got {shapes}")
-    events = np.empty(arrays["t"].shape, [(name, arrays[name].dtype) for name in fields])
-    for name in fields:
-        events[name] = arrays[name]
-    return events
+def _numbers(name: str, column: npt.NDArray[Any], unit: int) -> npt.NDArray[Any]:
+    """Return a column as int64; a time, which `unit` will multiply, may be float64."""
+    if column.dtype.kind not in "biuf":
+        raise FormatError(f"field {name}: expected numbers, got {column.dtype}")
+    if column.size and not unit * max(abs(float(column.min())), abs(float(column.max()))) < LARGEST:
+        raise FormatError(f"field {name}: expected finite numbers, got {column.min()}..{column.max()}")
+    if column.dtype.kind != "f":
+        return column.astype(np.int64)
+    if name == "t":
+        return column.astype(np.float64)
+    whole = column.astype(np.int64)
+    if not np.array_equal(whole, column):
+        raise FormatError(f"field {name}: expected whole numbers, got {column[whole != column][0]}")
+    return whole

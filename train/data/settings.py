@@ -36,6 +36,10 @@ class DataConfig(Section):
     step_us: float = Field(1000.0, gt=0, description="events: duration of a time step in microseconds")
     downsample: int = Field(1, ge=1, le=64, description="events: pixels (or channels) that become one, per axis")
     denoise_us: float = Field(0.0, ge=0, description="events: those without a neighbour this recent go; 0 keeps all")
+    time_unit: Literal["us", "ms", "s"] = Field("us", description="folder: unit of the times of events in arrays")
+    axes: Literal["time-first", "time-last"] = Field(
+        "time-first", description="folder: where the time axis of an array of one sample is"
+    )
     sensor: tuple[int, int, int] | None = Field(None, description="folder of events: width, height, polarities")
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)
     test_fraction: float = Field(0.2, gt=0, lt=0.5, description="of sets that have no test split of their own")

@@ -1,44 +1,264 @@
-"""Spikes in files: .npy arrays, and .npz archives that may carry labels. Needs numpy only."""
+"""Samples and labels in files and folders: arrays of spikes, events of many recordings, one recording for each file.
+
+FILE.npz         spikes (or x): (samples, steps, *shape); labels (or y, targets): (samples,) or one-hot, optional
+FILE.npz         events: all recordings' events one after another; offsets: (samples + 1,) where each begins; labels
+FILE.npy         spikes as above, or one recording
+FILE.mat, .pt    as an .npz
+FILE             one recording of any form that `recordings` reads
+FOLDER           one folder per class, or recordings without labels
+"""
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.errors import FileError, one_line
 
-SPIKES, LABELS = ("spikes", "x"), ("labels", "y")
+from .formats.arrays import read_header
+from .formats.events import FormatError
+from .recordings import (
+    CONVENTION,
+    ENDINGS,
+    Convention,
+    as_recording,
+    columns_of,
+    find_recordings,
+    load_arrays,
+    read_recording,
+)
+
+SPIKES: Final = ("spikes", "x")
+LABELS: Final = ("labels", "y", "label", "targets", "target")
 
 
-def read_spikes(path: str | Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64] | None]:
-    """Read spikes (samples, steps, ...) and, where the file has them, labels (samples,).
+@final
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples that are read one by one, as often as one likes, and their labels: (samples,) int64 or None.
 
-    .npy holds the spikes; .npz holds them as `spikes` or `x`, and labels as `labels` or `y`. Raises FileError where
-    the file is missing, corrupt or holds something else.
+    counted: bins of single recordings, which count events as frames of tonic do; larger counts may be cut to the
+    largest value that a network's input takes, as events are.
+    """
+
+    source: Iterable[Any]
+    count: int
+    labels: npt.NDArray[np.int64] | None = None
+    classes: tuple[str, ...] = ()
+    counted: bool = False
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.source)
+
+
+@final
+@dataclass(frozen=True)
+class Again:
+    """An iterable of what a function yields, from the first item each time."""
+
+    read: Callable[[], Iterator[Any]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.read()
+
+
+def open_folder(path: Path, convention: Convention = CONVENTION) -> Samples:
+    """Open a folder of recordings, one sample each, in class folders or without labels. Raises FileError."""
+    found = find_recordings(path)
+    labels = None if found.labels is None else np.array(found.labels, np.int64)
+    read = Again(lambda: map(partial(read_recording, convention=convention), found.files))
+    return Samples(read, len(found.files), labels, tuple(found.classes), counted=True)
+
+
+def open_file(path: Path, convention: Convention = CONVENTION) -> Samples:
+    """Open a file of samples or of one recording. Spikes of an .npz or .npy are read as they are needed.
+
+    Raises:
+        FileError: it is missing, damaged or of other content.
+    """
+    if path.suffix == ".npy":
+        return _npy(path, convention)
+    if path.suffix in (".npz", ".mat", ".pt"):
+        return _archive(path, convention)
+    return Samples([read_recording(path, convention)], 1, counted=True)
+
+
+def read_spikes(
+    path: str | Path, convention: Convention = CONVENTION
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64] | None]:
+    """Read all spikes (samples, steps, ...) of a file and, where it has them, labels (samples,).
+
+    Args:
+        path: .npy of the spikes; .npz, .mat or .pt of `spikes` or `x`, and of labels under one of LABELS.
+        convention: where the time axis is.
+
+    Raises:
+        FileError: the file is missing, corrupt or holds something else.
     """
     source = Path(path)
+    if not source.is_file():
+        raise FileError(f"data {source}: no such file")
+    if source.suffix not in ENDINGS[:4]:
+        raise FileError(f"data {source}: expected {', '.join(ENDINGS[:4])}, got a file ending in {source.suffix}")
+    content = load_arrays(source)
+    if isinstance(content, np.ndarray):
+        return _time_first(content, convention), None
+    key = next((name for name in SPIKES if name in content), None)
+    if key is None:
+        raise FileError(f"data {source}: expected an array {' or '.join(SPIKES)}, got {', '.join(content) or 'none'}")
+    spikes = _time_first(content.pop(key), convention)
+    return spikes, labels_of(source, content, len(spikes))
+
+
+def labels_of(path: Path, arrays: dict[str, npt.NDArray[Any]], count: int) -> npt.NDArray[np.int64] | None:
+    """Return the labels among named arrays: (count,) int64; None where there are none.
+
+    Args:
+        path: the file, for errors.
+        arrays: all of it but the samples.
+        count: of samples.
+
+    Raises:
+        FileError: labels of another shape or kind, or an array of one entry for each sample under another name.
+    """
+    key = next((name for name in LABELS if name in arrays), None)
+    if key is None:
+        unknown = [name for name, array in arrays.items() if array.shape[:1] == (count,) and array.ndim < 3]
+        if unknown:
+            raise FileError(f"data {path}: expected labels under one of {', '.join(LABELS)}, got {', '.join(unknown)}")
+        return None
+    labels = arrays[key]
+    if labels.ndim == 2 and 1 in labels.shape and labels.size == count:  # a column or a row, as MATLAB writes it
+        labels = labels.reshape(-1)
+    if labels.shape[:1] != (count,) or labels.ndim > 2 or labels.dtype.kind not in "biuf":
+        raise FileError(f"data {path}: {key}: expected integers ({count},), got {labels.dtype} {labels.shape}")
+    if labels.ndim == 2:
+        if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
+            raise FileError(f"data {path}: {key}: expected one 1 in each row of one-hot labels, got other rows")
+        return np.argmax(labels, axis=1)
+    whole = labels.astype(np.int64)
+    if labels.dtype.kind == "b" or not np.array_equal(whole, labels):
+        raise FileError(f"data {path}: {key}: expected integers ({count},), got {labels.dtype} {labels.shape}")
+    return whole
+
+
+def _time_first(spikes: npt.NDArray[Any], convention: Convention) -> npt.NDArray[Any]:
+    """Return (samples, steps, *shape) of spikes whose time axis is where the convention says."""
+    return np.moveaxis(spikes, -1, 1) if convention.axes == "time-last" and spikes.ndim > 2 else spikes
+
+
+def _npy(path: Path, convention: Convention) -> Samples:
     try:
-        content: Any = np.load(source, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content, None
-        with content as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise FileError(f"data {source}: no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FileError(f"data {source}: expected a .npy or .npz file of plain arrays ({one_line(error)})") from None
-    spikes, labels = (next((arrays[name] for name in names if name in arrays), None) for names in (SPIKES, LABELS))
-    if spikes is None:
-        raise FileError(f"data {source}: expected an array {' or '.join(SPIKES)}, got {', '.join(arrays) or 'none'}")
-    if labels is None:
-        return spikes, None
-    if labels.shape != spikes.shape[:1] or labels.dtype.kind not in "iu":
-        raise FileError(
-            f"data {source}: expected one integer label for each of {len(spikes)} samples, got {labels.dtype} of shape "
-            f"{labels.shape}"
-        )
-    return spikes, labels.astype(np.int64)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # of numpy, on a damaged header: any
+        raise FileError(f"data {path}: not an .npy file of plain arrays ({one_line(error)})") from None
+    if array.dtype.names is not None or (array.ndim == 2 and array.shape[1] == 4):
+        return Samples([read_recording(path, convention)], 1, counted=True)
+    if array.ndim < 3:
+        raise FileError(f"data {path}: expected (samples, steps, *shape) or events, got {array.dtype} {array.shape}")
+    array = _time_first(array, convention)
+    return Samples(array, len(array))
+
+
+def _archive(path: Path, convention: Convention) -> Samples:
+    """Open named arrays, or the single array of a .pt."""
+    if path.suffix == ".npz":
+        names = _names(path)
+        key = next((key for key in SPIKES if key in names), None)
+        if key is not None and not columns_of(dict.fromkeys(names, np.zeros(0))):
+            member = Member(path, key, convention)
+            return Samples(member, len(member), labels_of(path, load_arrays(path, key), len(member)))
+    content = load_arrays(path)
+    if isinstance(content, np.ndarray):
+        array = _time_first(content, convention)
+        return Samples(array, len(array)) if array.ndim > 2 else Samples([read_recording(path, convention)], 1)
+    if columns_of(content):
+        return Samples([read_recording(path, convention)], 1, counted=True)
+    key = next((key for key in SPIKES if key in content), None)
+    if key is not None:
+        spikes = _time_first(content.pop(key), convention)
+        return Samples(spikes, len(spikes), labels_of(path, content, len(spikes)))
+    if "events" in content:
+        return _events(path, content, convention)
+    got = ", ".join(sorted(content)) or "none"
+    raise FileError(f"data {path}: expected arrays spikes (or x), or events with offsets, got {got}")
+
+
+def _names(path: Path) -> set[str]:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return {name.removesuffix(".npy") for name in file.namelist()}
+    except Exception as error:  # of zipfile, on a damaged directory: any
+        raise FileError(f"data {path}: is not an .npz file, or it is damaged ({one_line(error)})") from None
+
+
+def _events(path: Path, content: dict[str, npt.NDArray[Any]], convention: Convention) -> Samples:
+    """Split the events of many recordings, which stand one after another."""
+    if "offsets" not in content:
+        raise FileError(f"data {path}: expected offsets (samples + 1,) with events, got events but no offsets")
+    events, offsets = content.pop("events"), content.pop("offsets")
+    try:
+        events = as_recording(events, convention)
+    except FormatError as error:
+        raise FileError(f"data {path}: events: {error}") from None
+    if events.dtype.names is None:
+        raise FileError(f"data {path}: events: expected fields t, x and maybe y, p, got {events.dtype}")
+    whole = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
+    if not whole or (np.diff(offsets) < 0).any() or (offsets[0], offsets[-1]) != (0, len(events)):
+        raise FileError(f"data {path}: offsets must rise from 0 to the {len(events)} events")
+    count = len(offsets) - 1
+    return Samples(np.split(events, offsets[1:-1]), count, labels_of(path, content, count))
+
+
+@final
+class Member:
+    """An array within an .npz, read sample by sample: compressed or not, it is never in memory as a whole."""
+
+    def __init__(self, path: Path, key: str, convention: Convention = CONVENTION) -> None:
+        self._path, self._key, self._convention = path, key, convention
+        with self._opened() as (_, shape, dtype):
+            self.shape, self.dtype = shape, dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]]:
+        """Give (stream behind the header, shape, dtype)."""
+        try:
+            with zipfile.ZipFile(self._path) as file, file.open(f"{self._key}.npy") as stream:
+                shape, by_column, dtype = read_header(stream)
+                if dtype.kind not in "buif" or len(shape) < 3 or by_column or min(shape) < 0:
+                    order = " in column order" if by_column else ""
+                    raise FileError(
+                        f"data {self._path}: {self._key}: expected whole numbers (samples, steps, *shape) in row "
+                        f"order, got {dtype} {shape}{order}"
+                    )
+                yield stream, shape, dtype
+        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, FormatError) as error:
+            if isinstance(error, FileError):
+                raise
+            raise FileError(f"data {self._path}: {self._key} is damaged ({one_line(error)})") from None
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        with self._opened() as (stream, shape, dtype):
+            size = math.prod(shape[1:]) * dtype.itemsize
+            for _ in range(shape[0]):
+                raw = stream.read(size)
+                if len(raw) != size:
+                    raise FileError(f"data {self._path}: {self._key} is damaged (it ends too early)")
+                sample = np.frombuffer(raw, dtype).reshape(shape[1:])
+                yield np.moveaxis(sample, -1, 0) if self._convention.axes == "time-last" else sample

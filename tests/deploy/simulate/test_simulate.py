@@ -162,7 +162,7 @@ def test_tensors_pairs_and_tonic_like_data_sets(network: Network, spikes: np.nda
         assert {**other.to_json(), **TIMES} == {**plain.to_json(), **TIMES}
 
 
-TIMES = dict.fromkeys(("seconds", "samples_per_second", "steps_per_second", "events_per_second"), 0)
+TIMES = dict.fromkeys(("seconds", "samples_per_second", "steps_per_second", "events_per_second", "data"), 0)
 
 
 @pytest.mark.parametrize("target", ["reference", "engine"])
@@ -441,3 +441,135 @@ def test_progress_counts_all_samples(network: Network, spikes: np.ndarray) -> No
     seen: list[int] = []
     simulate_data(network, spikes, progress=seen.append, backend="reference")
     assert seen == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("start", [0, 1_700_000_000_000_000])
+@pytest.mark.parametrize("form", ["events.npz", "events.npy", "table.npy", "named", "a.bs2"])
+def test_a_clock_that_does_not_start_at_0_counts_from_the_first_event(
+    form: str, start: int, network: Network, spikes: np.ndarray, tmp_path: Path
+) -> None:
+    events = [as_events(sample) for sample in spikes]
+    start = start if form != "a.bs2" else min(start, 70_000)
+    for each in events:
+        each["t"] += start
+    path, n = tmp_path / form, 7
+    if form == "events.npz":
+        np.savez(path, events=np.concatenate(events), offsets=np.cumsum([0, *map(len, events)]))
+    elif form == "named":
+        path.mkdir()
+        for index, each in enumerate(events):
+            np.save(path / f"{index}.npy", each)
+    else:
+        n = 1
+        if form == "a.bs2":
+            path.write_bytes(packed(events[0]))
+        else:
+            np.save(path, events[0] if form == "events.npy" else np.stack([events[0][k] for k in "xytp"], 1))
+    write_nir(network, tmp_path / "n.nir")
+    answer = sdsnn(tmp_path / "n.nir", path, "--bin-width", 1000, "--steps", STEPS, "--json")
+    assert answer.exit_code == 0, answer.output
+    printed = json.loads(answer.output.splitlines()[-1])
+    activity = reference.run(network, spikes[:n])
+    assert printed["predictions"] == decode(network, activity).tolist()
+    assert printed["spikes_per_inference"]["pop"] == pytest.approx(activity.counts["pop"].sum() / n)
+    times = np.concatenate([each["t"] for each in events[:n]])
+    assert printed["data"]["recordings"] == n
+    assert (printed["data"]["first_us"], printed["data"]["last_us"]) == (times.min(), times.max())
+    assert printed["data"]["kept"] == len(times)
+    assert f"data: {n} recording" in answer.output
+    assert f"{len(times):,} events (0 after the last step left out)" in answer.output
+
+
+def test_times_in_another_unit_are_suspected_and_read(network: Network, spikes: np.ndarray, tmp_path: Path) -> None:
+    write_nir(network, tmp_path / "n.nir")
+    events = as_events(spikes[0])
+    fields = {name: events[name].astype(float) for name in ("x", "y", "t", "p")}
+    np.savez(tmp_path / "ms.npz", **{**fields, "t": fields["t"] / 1000 + 12.5})
+    command = (tmp_path / "n.nir", tmp_path / "ms.npz", "--bin-width", 1000, "--steps", STEPS, "--json")
+    plain = sdsnn(*command)
+    assert f"note: all events of every recording fall into step 0 of {STEPS}; are the times in ms?" in plain.output
+    right = sdsnn(*command, "--time-unit", "ms")
+    assert "note:" not in right.output
+    predictions = json.loads(right.output.splitlines()[-1])["predictions"]
+    assert predictions == decode(network, reference.run(network, spikes[:1])).tolist()
+
+
+def test_frames_of_recordings_that_count_events_are_cut_to_what_the_input_takes(
+    network: Network, spikes: np.ndarray, tmp_path: Path
+) -> None:
+    """Events in one bin are one spike; counts in frames are the same, but arrays of spikes mean what they say."""
+    write_nir(network, tmp_path / "n.nir")
+    (tmp_path / "data").mkdir()
+    for index, sample in enumerate(spikes):
+        np.save(tmp_path / "data" / f"{index}.npy", sample.astype(np.int16) * 3)
+    answer = sdsnn(tmp_path / "n.nir", tmp_path / "data", "--json")
+    printed = json.loads(answer.output.splitlines()[-1])
+    assert printed["predictions"] == decode(network, reference.run(network, spikes)).tolist()
+    assert printed["data"]["largest_bin"] == 3
+    np.save(tmp_path / "x.npy", spikes * 3)
+    refused = sdsnn(tmp_path / "n.nir", tmp_path / "x.npy")
+    assert refused.exit_code == 2
+    assert "expected integers 0..1, got 0..3" in refused.output
+
+
+@pytest.mark.parametrize("target", ["engine", "reference"])
+@pytest.mark.parametrize("form", ["events", "raster"])
+def test_written_spikes_are_those_of_the_run(
+    form: str, target: str, spikes: np.ndarray, labels: np.ndarray, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(8)
+    nodes = {
+        "input": Input(SHAPE), "first": Population((2, 2, 2), 512, 410, 200), "quiet": Population((2,), 0, 0, 30_000),
+        "last": Population((CLASSES,), 1024, 410, 150), "output": Output("last"),
+    }  # fmt: skip
+    network = Network(nodes, {
+        "a": Synapses.from_dense("input", "first", rng.integers(-60, 120, (8, 24)) * 2),
+        "b": Synapses.from_dense("first", "last", rng.integers(-60, 120, (CLASSES, 8)) * 2),
+        "c": Synapses.from_dense("first", "quiet", rng.integers(0, 2, (2, 8)) * 2),
+    })  # fmt: skip
+    write_nir(network, tmp_path / "n.nir")
+    many, classes = np.concatenate([spikes] * 30), np.concatenate([labels] * 30)
+    np.savez(tmp_path / "x.npz", spikes=many, labels=classes)
+    for chosen in (["first", "quiet", "last"], ["last"]):
+        path = tmp_path / f"{form}{len(chosen)}.npz"
+        more = [] if len(chosen) == 3 else ["--populations", "last"]
+        command = (tmp_path / "n.nir", tmp_path / "x.npz", "--target", target, "--write", path, "--as", form, *more)
+        answer = sdsnn(*command, "--memory", 1, "--threads", 1)
+        assert answer.exit_code == 0, answer.output
+        expected = reference.run(network, many)
+        with np.load(path) as written:
+            assert sorted(k[7:] for k in written.files if k.startswith("spikes.")) == sorted(chosen)
+            for name in chosen:
+                shape = network.populations[name].shape
+                assert written[f"shape.{name}"].tolist() == list(shape)
+                raster = written[f"spikes.{name}"]
+                if form == "events":
+                    rows, raster = raster, np.zeros((len(many), int(written["steps"]), int(np.prod(shape))), np.uint8)
+                    raster[tuple(rows.T)] = 1
+                    assert raster.sum() == len(rows)
+                np.testing.assert_array_equal(raster.reshape(expected.spikes[name].shape), expected.spikes[name])
+            np.testing.assert_array_equal(written["labels"], classes)
+            np.testing.assert_array_equal(written["predictions"], decode(network, expected))
+            assert int(written["steps"]) == STEPS
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--write", "x.txt"], "--write: expected a file that ends in .npz, got x.txt"),
+        (["--write", "none/x.npz"], "none/x.npz: expected a file in a folder that exists"),
+        (["--write", "x.npz", "--populations", "pop,input"], "populations: expected some of pop, got input"),
+        (["--populations", "pop"], "--populations: names what --write keeps, got no --write"),
+    ],
+)
+def test_spikes_that_cannot_be_written_are_refused_before_the_run(
+    more: list[str], message: str, network: Network, spikes: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_nir(network, "n.nir")
+    np.save("x.npy", spikes)
+    answer = sdsnn("n.nir", "x.npy", *more)
+    assert answer.exit_code == 2
+    assert message in answer.output
+    assert len(answer.output.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["n.nir", "x.npy"]

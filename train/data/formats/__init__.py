@@ -1,0 +1,1 @@
+"""Decoders of files of events: bytes to events in microseconds, with numpy only."""
