@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = ("sdsnn_core", "train", "export", "deploy", "sdsnn")
 CODE = sorted(path for room in ORDER for path in (ROOT / room).rglob("*.py"))
 BESIDE = sorted(path for folder in ("tests", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py"))
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LONGEST = 400
 # A child process writes its error to a file, a thread hands its error to the one that waits for it.
 REPORTERS = ("sdsnn_core/system/contained.py", "sdsnn_core/lava/child.py", "deploy/engine/engine.py")
