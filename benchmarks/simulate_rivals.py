@@ -123,13 +123,14 @@ def lava_child(payload: dict) -> dict:
     """Run sample after sample in Lava and time each but the first; called in a child process."""
     import warnings
 
-    from sdsnn.export.lava.processes import build
-    from sdsnn.export.lava.run import make_record_files, record_files
+    from sdsnn.export.lava.processes import build, restarting_models
+    from sdsnn.export.lava.run import make_record_files
     from sdsnn_core.lava.compat import ensure_lava
 
     warnings.simplefilter("ignore")
     ensure_lava()
     from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2SimCfg
 
     network = NAMED[payload["name"]]()
     for name, threshold in payload["thresholds"].items():
@@ -141,16 +142,16 @@ def lava_child(payload: dict) -> dict:
     storage = {"dense": "dense", "sparse": "sparse", "mixed": "auto"}[payload["kind"]]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        make_record_files(network, path, samples, steps, ())
-        made = build(network, {"input": x}, {n: record_files(path, n) for n in network.populations}, storage)
+        process = build(network, {"input": x}, make_record_files(network, path, samples, steps, ()), storage)
+        config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=restarting_models())
         seconds = []
         try:
             for _ in range(samples):
                 begin = time.perf_counter()
-                made.any_process.run(condition=RunSteps(num_steps=steps), run_cfg=made.run_config)
+                process.run(condition=RunSteps(num_steps=steps), run_cfg=config)
                 seconds.append(time.perf_counter() - begin)
         finally:
-            made.any_process.stop()
+            process.stop()
         trains = {n: np.load(path / f"spikes.{n}.npy") for n in network.populations}
     return {"step_s": [s / steps for s in seconds[1:]], "spikes": trains}
 

@@ -1,7 +1,5 @@
 """Networks in files: one reader and one writer, which choose the format by the ending."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """From a run folder to a verified file: lower, compact, write, read back, compare."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,21 +26,15 @@ from .verify.certificate import Certificate, verify
 @final
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """What export made.
-
-    masked: the network with every unit still in it. compaction: the smaller network and what went.
-    test: figures of the trained model on the test split.
-    certificate: the proof that all forms spike alike on `n_samples` test samples. netx: the `.net` file, or why there
-    is none.
-    """
+    """The results of an export."""
 
     trained: TrainedModel
-    test: SplitFigures
-    masked: Network
-    compaction: Compaction
-    certificate: Certificate
+    test: SplitFigures  # of the trained model on the test split
+    masked: Network  # with every unit still in it
+    compaction: Compaction  # the smaller network, and what was removed
+    certificate: Certificate  # the proof that all forms spike alike on test samples
     network_file: Path
-    netx: NetxFile
+    netx: NetxFile  # the `.net` file, or why there is none
 
     @property
     def network(self) -> Network:

@@ -5,10 +5,8 @@ and initial voltage times 2**bits a state unit stands for 2**-bits as much, and 
 states reach their 24 bits. SLAYER follows with `s_scale` times 2**bits, bit for bit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,19 +17,8 @@ from sdsnn_core import reference
 from sdsnn_core.activity import prepare_inputs
 from sdsnn_core.arithmetic import STATE_LIMIT, before_decay, decay
 from sdsnn_core.errors import NetworkError
-from sdsnn_core.network import (
-    BIAS_EXP_MAX,
-    BIAS_MAX,
-    DECAY_UNITY,
-    NEVER_FIRES,
-    THRESHOLD_MAX,
-    WEIGHT_EXP_MAX,
-    CubaLif,
-    Network,
-    Node,
-    Population,
-    Projection,
-)
+from sdsnn_core.network import DECAY_UNITY, NEVER_FIRES, CubaLif, Network, Population, Projection
+from sdsnn_core.nodes import BIAS_EXP_MAX, BIAS_MAX, THRESHOLD_MAX, WEIGHT_EXP_MAX
 
 MOST_BITS: Final = WEIGHT_EXP_MAX
 KEY: Final = "resolution"  # in a network's provenance
@@ -47,10 +34,8 @@ def with_resolution(network: Network, bits: int) -> Network:
         raise NetworkError(f"resolution: expected 0 to {MOST_BITS} bits, got {bits}")
     if not bits:
         return network
-    nodes: dict[str, Node] = {
-        name: _finer_population(f"population {name!r}", node, bits) if isinstance(node, Population) else node
-        for name, node in network.nodes.items()
-    }
+    finer = {name: _finer_population(f"population {name!r}", p, bits) for name, p in network.populations.items()}
+    nodes = {**network.nodes, **finer}
     projections: dict[str, Projection] = {}
     for name, projection in network.projections.items():
         exponent = projection.weight_exp + bits
@@ -98,10 +83,7 @@ def _finer_start(population: CubaLif, bits: int) -> npt.NDArray[np.int64]:
 
 
 def largest_states(network: Network, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, int]:
-    """Return for every population the largest |current| or |voltage| on `spikes`, in state units.
-
-    Voltages are those after reset: where a voltage too large makes a spike, saturating it changes nothing.
-    """
+    """Return for every population the largest |current| or |voltage after reset| on `spikes`, in state units."""
     inputs, n_samples, n_steps = prepare_inputs(network, spikes)
     largest = dict.fromkeys(network.populations, 0)
     for sample in range(n_samples):  # states of one sample at a time: a batch of images would take gigabytes
@@ -117,34 +99,29 @@ def finest_resolution(network: Network, spikes: npt.ArrayLike | Mapping[str, npt
     """Return the most bits that the numbers of `network` allow and with which no state leaves 24 bits on `spikes`."""
     largest = max(largest_states(network, spikes).values(), default=0)
     for bits in range(MOST_BITS, 0, -1):
-        if largest << bits >= STATE_LIMIT:
-            continue
-        try:
-            with_resolution(network, bits)
-        except NetworkError:
-            continue
-        return bits
+        with suppress(NetworkError):
+            if with_resolution(network, bits) and largest << bits < STATE_LIMIT:
+                return bits
     return 0
 
 
 @contextmanager
 def slayer_resolution(blocks: Sequence[Any], bits: int) -> Iterator[None]:
-    """Make SLAYER's neurons compute in state units of 2**-bits inside the context.
+    """Make SLAYER's neurons, which quantise their states to 1/s_scale, compute in units of 2**-bits inside the context.
 
-    lava-dl 0.6.0 quantises current and voltage to 1/s_scale (neuron/cuba.py) and spikes from threshold + threshold_eps
-    on. Its epsilon of a hundredth unit would vanish in float32 beside the threshold; a whole unit means > as well.
+    Their epsilon on the threshold of a hundredth unit would vanish in float32; a whole unit means > as well.
     """
     if not bits:
         yield
         return
-    neurons: list[Any] = [block.neuron for block in blocks if hasattr(getattr(block, "neuron", None), "s_scale")]
-    found = {id(neuron): neuron for neuron in neurons}  # two blocks may share one
-    before = {key: (neuron.s_scale, neuron.threshold_eps) for key, neuron in found.items()}
+    # modules are hashed by identity, and two blocks may share a neuron
+    neurons: set[Any] = {block.neuron for block in blocks if hasattr(getattr(block, "neuron", None), "s_scale")}
+    before = [(neuron, neuron.s_scale, neuron.threshold_eps) for neuron in neurons]
     try:
-        for neuron in found.values():
+        for neuron in neurons:
             neuron.s_scale <<= bits
             neuron.threshold_eps = 1 / neuron.s_scale
         yield
     finally:
-        for key, neuron in found.items():
-            neuron.s_scale, neuron.threshold_eps = before[key]
+        for neuron, scale, epsilon in before:
+            neuron.s_scale, neuron.threshold_eps = scale, epsilon

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from . import geometry
 from .errors import NetworkError
-from .network import Convolution, Input, Network, Node, Output, Projection, Shape, Synapses
+from .network import Convolution, Input, Network, Node, Projection, Shape, Synapses
 from .rules import Rules
 
 # (projection, shape of its source) -> (n_pre,) int64: how many stored synapses leave each unit
@@ -79,25 +79,24 @@ def prepare_inputs(
     Returns ({input: (samples, n_steps, size) of `event_dtype`}, samples, n_steps). Raises NetworkError where data do
     not match.
     """
-    given = dict(spikes) if isinstance(spikes, Mapping) else {next(iter(network.inputs)): spikes}
-    if set(given) != set(network.inputs):
+    by_name = dict(spikes) if isinstance(spikes, Mapping) else {next(iter(network.inputs)): spikes}
+    if set(by_name) != set(network.inputs):
         raise NetworkError(
-            f"input: expected {', '.join(sorted(network.inputs))}, got {', '.join(sorted(given)) or 'none'}"
+            f"input: expected {', '.join(sorted(network.inputs))}, got {', '.join(sorted(by_name)) or 'none'}"
         )
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for name, values in given.items():
+    for name, values in by_name.items():
         node = network.inputs[name]
         array = np.asarray(values)
-        tail = array.ndim - len(node.shape)
-        if array.ndim in (2, 3) and array.shape[-1] == node.size:
-            array = array.reshape(-1, *array.shape[-2:]) if array.ndim == 3 else array[None]
-        elif tail in (1, 2) and array.shape[tail:] == node.shape:
-            array = array.reshape(*((1,) if tail == 1 else ()), *array.shape[:tail], node.size)
-        else:
+        lead = array.ndim - len(node.shape)
+        if lead in (1, 2) and array.shape[lead:] == node.shape:
+            array = array.reshape(*array.shape[:lead], node.size)
+        if array.ndim not in (2, 3) or array.shape[-1] != node.size:
             raise NetworkError(
                 f"input {name!r}: expected shape (steps, {node.size}) or (samples, steps, {node.size}), "
                 f"got {array.shape}"
             )
+        array = array[None] if array.ndim == 2 else array
         with np.errstate(invalid="ignore"):  # of NaN
             whole = array.astype(event_dtype(node))
         low, high = node.min_value, node.max_value
@@ -113,20 +112,10 @@ def prepare_inputs(
     length = steps if n_steps is None else n_steps
     if samples < 1 or length < 1:
         raise NetworkError(f"input: expected at least one sample of one step, got {samples} samples of {length} steps")
-    for name, array in arrays.items():
-        cut = array[:, :length]
-        if cut.shape[1] < length:
-            cut = np.concatenate([cut, np.zeros((samples, length - cut.shape[1], cut.shape[2]), cut.dtype)], axis=1)
-        arrays[name] = np.ascontiguousarray(cut)
+    arrays = {name: np.ascontiguousarray(array[:, :length]) for name, array in arrays.items()}
+    if length > steps:
+        arrays = {name: np.pad(array, ((0, 0), (0, length - steps), (0, 0))) for name, array in arrays.items()}
     return arrays, samples, length
-
-
-def output_counts(network: Network, activity: Activity) -> npt.NDArray[np.int64]:
-    """Return the spike counts (n_samples, size) of the first output, which a rate readout classifies by."""
-    output: Output = next(iter(network.outputs.values()))
-    if output.signal != "spikes":
-        raise NetworkError(f"output of {output.source!r}: expected spikes, got a voltage")
-    return np.asarray(activity.counts[output.source])
 
 
 def fan_out(network: Network, projection: Projection) -> npt.NDArray[np.int64]:
@@ -157,13 +146,12 @@ def first_difference(
     a: Mapping[str, npt.NDArray[Any]], b: Mapping[str, npt.NDArray[Any]]
 ) -> tuple[str, int, int, int] | None:
     """Return (node, sample, step, neuron) of the earliest difference in (samples, steps, size) arrays, or None."""
-    best: tuple[str, int, int, int] | None = None
+    first: list[tuple[str, int, int, int]] = []
     for name in a:
         if name in b and (where := np.argwhere(np.asarray(a[name]) != np.asarray(b[name]))).size:
-            sample, step, neuron = (int(i) for i in where[np.argmin(where[:, 1])])
-            if best is None or step < best[2]:
-                best = (name, sample, step, neuron)
-    return best
+            sample, step, neuron = where[np.argmin(where[:, 1])].tolist()
+            first.append((name, sample, step, neuron))
+    return min(first, key=lambda difference: difference[2], default=None)
 
 
 def random_spikes(

@@ -3,8 +3,6 @@
 These are the steps of lava.proc.lif PyLifModelBitAcc (lava-nc 0.10.0). Arrays are int64.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """Backend: the one protocol by which a network is run, whatever runs it."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 

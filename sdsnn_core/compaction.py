@@ -39,29 +39,22 @@ SHRINK_NODE: Rules[Callable[[Any, Units, bool], Node]] = Rules("compaction: node
 @final
 @dataclass(frozen=True, eq=False)
 class Compaction:
-    """A compacted network and what went.
+    """A compacted network and what was removed."""
 
-    network: the smaller network. kept: population -> (size,) bool over the units of the original.
-    units, synapses: name -> (before, after); synapses of a convolution are its point-to-point connections.
-    bytes: (before, after) of the weights, see `weight_bytes`.
-    """
-
-    network: Network
-    kept: Mapping[str, Units]
-    units: Mapping[str, tuple[int, int]]
-    synapses: Mapping[str, tuple[int, int]]
-    bytes: tuple[int, int]
+    network: Network  # the smaller network
+    kept: Mapping[str, Units]  # population -> (size,) bool over the units of the original
+    units: Mapping[str, tuple[int, int]]  # name -> (before, after)
+    synapses: Mapping[str, tuple[int, int]]  # likewise; point-to-point connections of a convolution
+    bytes: tuple[int, int]  # (before, after) of the weights, see `weight_bytes`
 
     def counts(self) -> dict[str, int]:
-        """Return totals: units and synapses before and after, with bytes of their weights.
-
-        The original is a masked network, so its synapses are those without the incoming ones of removed units; those
-        left are without the outgoing ones too.
-        """
-        totals = {}
-        for name, pairs in (("units", self.units.values()), ("synapses", self.synapses.values())):
-            totals[f"{name}_masked"], totals[f"{name}_compacted"] = (sum(pair[i] for pair in pairs) for i in (0, 1))
-        return totals | {"bytes_masked": self.bytes[0], "bytes_compacted": self.bytes[1]}
+        """Return totals before (masked) and after (compacted): units, synapses and bytes of the weights."""
+        totals = {"units": self.units.values(), "synapses": self.synapses.values(), "bytes": [self.bytes]}
+        return {
+            f"{name}_{state}": sum(pair[i] for pair in pairs)
+            for name, pairs in totals.items()
+            for i, state in enumerate(("masked", "compacted"))
+        }
 
 
 def compact(network: Network) -> Compaction:
@@ -95,30 +88,27 @@ def compact(network: Network) -> Compaction:
     cut = _Cut({name: network.shape_of(name) for name in kept}, kept, fires)
     projections: dict[str, Projection] = {name: SHRINK.for_(p)(p, cut) for name, p in stay.items()}
     smaller = Network(nodes, projections, network.dt_s, network.provenance)
+    after = {name: smaller.synapses(name).n_weights for name in projections}
     return Compaction(
         smaller,
         {name: kept[name] for name in network.populations},
         {name: (node.size, int(kept[name].sum())) for name, node in network.populations.items()},
-        {
-            name: (before.n_weights, smaller.synapses(name).n_weights if name in projections else 0)
-            for name, before in synapses.items()
-        },
+        {name: (before.n_weights, after.get(name, 0)) for name, before in synapses.items()},
         (weight_bytes(network), weight_bytes(smaller)),
     )
 
 
 def weight_bytes(network: Network) -> int:
-    """Return bytes that the weights need: of each projection the smaller of a full matrix and a list.
-
-    A matrix takes a byte per place, a list a byte of weight and one of index per stored synapse. Kernels are stored
-    once. What a chip takes in its own formats, the placement tells.
-    """
+    """Return bytes that the weights need, see `synapse_memory`; kernels are stored once."""
     names = network.projections
     return synapse_memory([p.n_weights for p in names.values()], [network.n_dense(name) for name in names])
 
 
 def synapse_memory(present: Sequence[int], dense: Sequence[int]) -> int:
-    """Return bytes of the weights of projections with `present` weights out of `dense`, see `weight_bytes`."""
+    """Return bytes of the weights of projections with `present` weights out of `dense`: of a full matrix or a list.
+
+    A matrix takes a byte per place, a list a byte of weight and one of index per stored synapse.
+    """
     return sum(min(full, 2 * stored) for stored, full in zip(present, dense, strict=True))
 
 
@@ -170,19 +160,14 @@ def _port(node: Input | Output, kept: Units, by_channel: bool) -> Input | Output
 def _shrink_population(population: Neurons, kept: Units, by_channel: bool) -> Neurons:
     if kept.all():
         return population
+    values = {key: getattr(population, key) for key in population.ranges}
     if by_channel:
         channels = kept.reshape(population.shape)[:, 0, 0]
-        shape = (int(channels.sum()), *population.shape[1:])
-        changes: dict[str, Any] = {
-            key: value[channels] if (value := getattr(population, key)).ndim and value.shape[0] > 1 else value
-            for key in population.ranges
-        }
+        shape: Shape = (int(channels.sum()), *population.shape[1:])
+        changes = {key: value[channels] for key, value in values.items() if value.ndim and value.shape[0] > 1}
     else:
         shape = (int(kept.sum()),)
-        changes = {
-            key: value if (value := getattr(population, key)).ndim == 0 else population.per_neuron(key)[kept]
-            for key in population.ranges
-        }
+        changes = {key: population.per_neuron(key)[kept] for key, value in values.items() if value.ndim}
     return replace(population, shape=shape, **changes)
 
 
@@ -202,12 +187,8 @@ def _shrink_convolution(p: Convolution, cut: _Cut) -> Convolution:
     into, out = (_channels(cut.shapes[end], cut.kept[end]) for end in (p.source, p.target))
     if into.all() and out.all():
         return p
-    by_group = into.reshape(p.groups, -1)
-    used: Units = np.asarray(by_group.any(axis=1))
-    rows = []
-    for group, row in enumerate(p.kernel.reshape(p.groups, -1, *p.kernel.shape[1:])):
-        stay = out.reshape(p.groups, -1)[group]
-        rows.append(row[stay][:, by_group[group]])
-    kernel = np.concatenate([row for row, use in zip(rows, used, strict=True) if use])
+    groups = p.kernel.reshape(p.groups, -1, *p.kernel.shape[1:])
+    ends = (channels.reshape(p.groups, -1) for channels in (into, out))
+    kernels = [kernel[after][:, before] for kernel, before, after in zip(groups, *ends, strict=True) if before.any()]
     delay = p.delay if p.delay.ndim == 0 else p.delay[into]
-    return replace(p, kernel=kernel, groups=int(used.sum()), delay=delay)
+    return replace(p, kernel=np.concatenate(kernels), groups=len(kernels), delay=delay)

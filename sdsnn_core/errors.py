@@ -1,13 +1,5 @@
 """Errors that a user can cause. The command line prints their message as one line and exits with status 2.
 
-    SdsnnError
-      NetworkError      (ValueError)           a Network that cannot exist or does not match its data
-      UnsupportedNode   (NotImplementedError)  a node, layer or option without a rule here
-      FileError         (OSError)              a file that is missing, corrupt or of another format
-      ConfigError       (ValueError)           unknown keys and bad values of a configuration, all together
-      MissingDependency (ImportError)          an optional package is not installed
-      BackendError      (RuntimeError)         a back end failed or ran past its time limit
-
 Every message has one form, `WHERE: expected X, got Y`, on one line.
 """
 
@@ -45,13 +37,9 @@ class BackendError(SdsnnError, RuntimeError):
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error as one line.
+    """Return the message of an error with every run of white space as one space, or its type where it has no message.
 
-    Args:
-        error: Any exception. Messages of other libraries are cut at 200 characters, ours are kept whole.
-
-    Returns:
-        The message with every run of white space as one space, or the name of the type where the message is empty.
+    Messages of other libraries are cut at 200 characters, ours are kept whole.
 
     Examples:
         >>> one_line(ValueError("bad   value"))

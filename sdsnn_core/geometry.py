@@ -4,8 +4,6 @@ A convolution is a cross-correlation as torch.nn.functional.conv2d computes it. 
 reads the source place t * stride - padding + k * dilation. Everything else here is a view of that table.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,20 +58,14 @@ def output_shape(source_shape: Shape, kernel_shape: Shape, window: Window) -> Sh
     channels = kernel_shape[1] * window.groups
     if len(source_shape) != 3 or source_shape[0] != channels:
         raise NetworkError(f"source: expected {channels} channels of rows and columns, got shape {source_shape}")
-    extent = tuple(
-        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        for size, kernel, stride, padding, dilation in zip(source_shape[1:], kernel_shape[2:], *window[:3], strict=True)
-    )
-    if min(extent) < 1:
+    rows, columns = taps(source_shape, kernel_shape, window)
+    if not rows.size or not columns.size:
         raise NetworkError(f"source of shape {source_shape} is smaller than the kernel {kernel_shape[2:]}")
-    return (kernel_shape[0], *extent)
+    return kernel_shape[0], rows.shape[1], columns.shape[1]
 
 
 def axis_taps(size: int, kernel: int, stride: int, padding: int, dilation: int) -> Ints:
-    """Return the source place of each tap at each target place along one axis.
-
-    Returns (kernel, target places) int64, -1 where the tap lies in the padding.
-    """
+    """Return the source place of each tap along one axis: (kernel, target places) int64, -1 in the padding."""
     extent = max(0, (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1)
     place = np.arange(extent) * stride - padding + np.arange(kernel)[:, None] * dilation
     return np.where((place >= 0) & (place < size), place, -1)

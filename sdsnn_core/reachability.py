@@ -72,15 +72,10 @@ def all_synapses(network: Network) -> dict[str, Synapses]:
 
 
 def drive(network: Network, fires: Mapping[str, Units], name: str) -> Drive:
-    """Return the largest positive and negative input of each neuron of a population in one step.
+    """Return the largest positive and negative input of each neuron of population `name` in one step.
 
-    Args:
-        network: The network.
-        fires: Node -> (size,) bool, the units that can fire.
-        name: The population.
-
-    Returns:
-        (2, size) float64 of at least 0, in state units (64 per unit of weight); exact, as all sums stay below 2**53.
+    fires: node -> (size,) bool, the units that can fire. Returns (2, size) float64 of at least 0, in state units (64
+    per unit of weight); exact, as all sums stay below 2**53.
     """
     size = network.size_of(name)
     result = np.zeros((2, size))
@@ -151,14 +146,7 @@ def _sigma_delta(population: SigmaDelta, drive: Drive) -> Units:
 
 
 def can_fire(network: Network) -> dict[str, Units]:
-    """Return which units can ever emit a spike.
-
-    Args:
-        network: The network.
-
-    Returns:
-        Input or population -> (size,) bool. A unit that is False never fires, whatever the input.
-    """
+    """Return which units can ever emit a spike, whatever the input: input or population -> (size,) bool."""
     fires: dict[str, Units] = {name: np.ones(node.size, bool) for name, node in network.inputs.items()}
     fires.update({name: np.zeros(node.size, bool) for name, node in network.populations.items()})
     changed = set(network.populations)

@@ -11,8 +11,6 @@ A room that treats kinds differently has one table; nothing else distinguishes k
     deliver[type(projection)](projection, spikes)   # or deliver.for_(projection)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 

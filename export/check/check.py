@@ -4,18 +4,16 @@ Rules look at a Network (`network.py`, `netx/limits.py`), at the datasets of a `
 nodes of a `.nir` file (`nir_files.py`) or at the SLAYER blocks of a run (`blocks.py`). docs/traps.md describes each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sdsnn_core.errors import FileError, SdsnnError, one_line
+from sdsnn_core.network import Network
 
+from .network import CHECKS
+from .parts import check_parts
 from .rule import Finding, Rule, run_rules
-
-if TYPE_CHECKING:
-    from sdsnn_core.network import Network
 
 ORDER: Final = {"error": 0, "warning": 1, "note": 2}
 # What stops a reader: the rules whose finding is that a file or a run makes no Network.
@@ -24,24 +22,29 @@ INTEGERS: Final = Rule("integers", "error")
 LOWERING: Final = Rule("lowering", "error")
 
 
-def check_path(path: Path) -> list[Finding]:
-    """Look for every known trap in a file or run folder.
+def check(subject: Network | str | Path) -> list[Finding]:
+    """Look for every known trap on the way to a chip.
 
     Args:
-        path: A run folder, a `.nir` or a `.net` file.
+        subject: a Network, a run folder, a `.nir` or a `.net` file.
 
     Returns:
-        The findings, the worst first.
+        The findings, the worst first: severity, place, what is wrong and the remedy.
 
     Raises:
-        FileError: The path is none of these, or the file is damaged.
+        FileError: the path is none of these, or the file is damaged.
 
     Examples:
-        >>> for finding in check_path(Path("network.nir")):  # doctest: +SKIP
-        ...     print(finding)
+        >>> import sdsnn
+        >>> nodes = {"in": sdsnn.Input((1,)), "a": sdsnn.Population((1,), 4096, 410, 640), "out": sdsnn.Output("a")}
+        >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "a", [0], [0], [2])})
+        >>> [finding.rule for finding in sdsnn.check(network)]
+        ['never-fires']
     """
     checks = {".net": _check_netx_file, ".nir": _check_nir_file}
-    if path.is_dir():
+    if isinstance(subject, Network):
+        findings = check_parts(CHECKS, subject)
+    elif (path := Path(subject)).is_dir():
         findings = _check_run(path)
     elif path.suffix in checks:
         findings = checks[path.suffix](path)
@@ -88,41 +91,9 @@ def _check_run(path: Path) -> list[Finding]:
 
 def _of_network(read: Callable[[], Network], rule: Rule, path: Path, help_: str) -> list[Finding]:
     """Check a network; where it cannot be read, that is a finding of `rule`."""
-    from .network import CHECKS
-    from .parts import check_parts
-
     try:
         return check_parts(CHECKS, read())
     except FileError:
         raise
     except SdsnnError as error:
         return [rule.finding(path.name, one_line(error).removeprefix(f"{path}: "), help_)]
-
-
-def check(subject: Network | str | Path) -> list[Finding]:
-    """Look for every known trap on the way to a chip.
-
-    Args:
-        subject: a Network, a run folder, a `.nir` or a `.net` file.
-
-    Returns:
-        The findings, the worst first: severity, place, what is wrong and the remedy.
-
-    Raises:
-        FileError: the path is none of these, or the file is damaged.
-
-    Examples:
-        >>> import sdsnn
-        >>> nodes = {"in": sdsnn.Input((1,)), "a": sdsnn.Population((1,), 4096, 410, 640), "out": sdsnn.Output("a")}
-        >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "a", [0], [0], [2])})
-        >>> [finding.rule for finding in sdsnn.check(network)]
-        ['never-fires']
-    """
-    from sdsnn_core.network import Network
-
-    from .network import CHECKS
-    from .parts import check_parts
-
-    if not isinstance(subject, Network):
-        return check_path(Path(subject))
-    return sorted(check_parts(CHECKS, subject), key=lambda finding: ORDER[finding.severity])

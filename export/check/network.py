@@ -1,7 +1,5 @@
 """Rules on the parts of a Network: what netx, Lava's models or a chip cannot hold, or hold differently."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The nodes and projections of a network as subjects of rules: a table keeps the rules of each type."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final, NamedTuple

@@ -1,9 +1,8 @@
 """A rule of `sdsnn check`: one known trap, described in docs/traps.md under its name."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import wraps
 from typing import Any, Final, Literal, final
 
 from sdsnn_core.errors import SdsnnError
@@ -16,22 +15,13 @@ PAGE: Final = "docs/traps.md"
 @final
 @dataclass(frozen=True)
 class Finding:
-    """One trap in one place.
+    """One trap in one place."""
 
-    Attributes:
-        rule: Name of the rule, and the anchor of its section in docs/traps.md.
-        severity: "error": cannot run, or runs with other spikes. "warning": differs in one of the formats. "note":
-            good to know.
-        where: Node, layer or block.
-        what: What was expected and what is there.
-        help: What to do.
-    """
-
-    rule: str
-    severity: Severity
-    where: str
-    what: str
-    help: str
+    rule: str  # name of the rule, and the anchor of its section in docs/traps.md
+    severity: Severity  # error: cannot run, or with other spikes; warning: differs in a format; note: good to know
+    where: str  # node, layer or block
+    what: str  # what was expected and what is there
+    help: str  # what to do
 
     def as_dict(self) -> dict[str, str]:
         """Return plain values for JSON."""
@@ -44,19 +34,12 @@ class Finding:
 @final
 @dataclass(frozen=True)
 class Rule:
-    """A named trap and the function that looks for it.
-
-    Attributes:
-        name: Name, and anchor in docs/traps.md.
-        severity: Severity of its findings.
-        look: Function that yields (where, what, help) for each place with the trap.
-        refusal: Error that readers and writers raise for a finding; None where they go on.
-    """
+    """A named trap, and the function that yields (where, what, help) for each place with it."""
 
     name: str
     severity: Severity
     look: Callable[[Any], Traps] = lambda subject: iter(())
-    refusal: type[SdsnnError] | None = None
+    refusal: type[SdsnnError] | None = None  # what readers and writers raise for a finding; None where they go on
 
     def finding(self, where: str, what: str, help_: str) -> Finding:
         """Return a finding of this rule."""
@@ -65,6 +48,15 @@ class Rule:
     def findings(self, subject: Any) -> list[Finding]:
         """Return what this rule finds in its subject."""
         return [self.finding(*trap) for trap in self.look(subject)]
+
+
+def each(items: Callable[[Any], Iterable[tuple[str, Any]]]) -> Callable[[Callable[..., Traps]], Callable[..., Traps]]:
+    """Return a decorator that makes a rule on a place and its item one on all `items` of a subject."""
+
+    def decorate(look: Callable[..., Traps]) -> Callable[..., Traps]:
+        return wraps(look)(lambda subject: (trap for item in items(subject) for trap in look(*item)))
+
+    return decorate
 
 
 def run_rules(rules: tuple[Rule, ...], subject: Any) -> list[Finding]:

@@ -11,10 +11,7 @@ The sign mode is always MIXED, with 9 weight bits where a weight is odd and 8 wh
 derive by themselves clips and truncates matrices of one sign (lava.utils.weightutils).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -24,7 +21,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from sdsnn_core.errors import UnsupportedNode
-from sdsnn_core.network import Convolution, CubaLif, Network, Neurons, Projection, Shape, Synapses
+from sdsnn_core.network import Convolution, CubaLif, Network, Neurons, Projection, Synapses
 from sdsnn_core.rules import Rules
 
 Storage = Literal["auto", "dense", "sparse"]
@@ -89,32 +86,20 @@ def restarting_models() -> dict[type, type]:
 
         return Remembering
 
-    def fixed(process: type, model: type) -> type:
-        made = implements(proc=process, protocol=LoihiProtocol)(requires(CPU)(tag("fixed_pt")(model)))
-        assert isinstance(made, type)
-        return made
-
-    return {
-        LIF: fixed(LIF, SampleLIF),
-        Dense: fixed(Dense, restarted(PyDenseModelBitAcc, "a_buff")),
-        Sparse: fixed(Sparse, restarted(PySparseModelBitAcc, "a_buff")),
-        DelayDense: fixed(DelayDense, restarted(remembering(PyDelayDenseModelBitAcc), "a_buff")),
-        DelaySparse: fixed(DelaySparse, restarted(remembering(PyDelaySparseModelBitAcc), "a_buff")),
-        Conv: fixed(Conv, restarted(PyConvModelFixed, "a_buf")),
+    models = {
+        LIF: SampleLIF,
+        Dense: restarted(PyDenseModelBitAcc, "a_buff"),
+        Sparse: restarted(PySparseModelBitAcc, "a_buff"),
+        DelayDense: restarted(remembering(PyDelayDenseModelBitAcc), "a_buff"),
+        DelaySparse: restarted(remembering(PyDelaySparseModelBitAcc), "a_buff"),
+        Conv: restarted(PyConvModelFixed, "a_buf"),
     }
+    fixed = tag("fixed_pt")
+    return {p: implements(proc=p, protocol=LoihiProtocol)(requires(CPU)(fixed(m))) for p, m in models.items()}
 
 
 # Conv takes no extra parameters, so the length of a sample reaches the models that Lava forks through the module.
 RESTART: Final[dict[str, int]] = {"n_steps": 1}
-
-
-@dataclass(frozen=True)
-class LavaNetwork:
-    """Connected processes. any_process: one of them, to run all. run_config: selects the fixed-point models."""
-
-    processes: Mapping[str, Any]
-    any_process: Any
-    run_config: Any
 
 
 PROCESSES: Rules[Callable[[Network, Any, Storage], str]] = Rules("Lava: process of a projection")
@@ -153,13 +138,12 @@ def build(
     inputs: Mapping[str, npt.NDArray[np.uint8]],
     record: Mapping[str, Mapping[str, Path]],
     storage: Storage = "auto",
-) -> LavaNetwork:
+) -> Any:
     """Make and connect the processes that run all samples one after the other, each from the initial state.
 
     inputs: name -> (n_samples, n_steps, size). record: population -> {"spikes" | "current" | "voltage": .npy file of
-    shape (n_samples, n_steps, size)}, written while it runs. Run `n_samples * n_steps` steps.
+    shape (n_samples, n_steps, size)}, written while it runs. Returns one process, for `run_steps`.
     """
-    from lava.magma.core.run_configs import Loihi2SimCfg
     from lava.proc.io.source import RingBuffer
 
     n_steps = next(iter(inputs.values())).shape[1]
@@ -176,8 +160,19 @@ def build(
             record={kind: str(path) for kind, path in record[name].items()},
         )
     connect(network, processes, storage)
+    return processes[next(iter(network.populations))]
+
+
+def run_steps(process: Any, n_steps: int) -> None:
+    """Run all that is connected to `process`, on the fixed-point models, and stop it."""
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2SimCfg
+
     config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=restarting_models())
-    return LavaNetwork(processes, processes[next(iter(network.populations))], config)
+    try:
+        process.run(condition=RunSteps(num_steps=n_steps), run_cfg=config)
+    finally:
+        process.stop()
 
 
 def neurons(population: Neurons, **more: Any) -> Any:
@@ -220,14 +215,13 @@ def _connect(network: Network, projection: Projection, kind: str, processes: Map
         assert isinstance(projection, Convolution)
         # Lava's images are (W, H, C), its kernels (C_out, kw, kh, C_in) and flipped: it convolves, torch correlates.
         kernel = projection.kernel[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(np.int32)
+        window = {key: getattr(projection, key)[::-1] for key in ("padding", "stride", "dilation")}
         conv = Conv(
             weight=kernel << projection.weight_exp,  # the model ignores weight_exp
-            input_shape=_reverse(shape_in),
-            padding=projection.padding[::-1],
-            stride=projection.stride[::-1],
-            dilation=projection.dilation[::-1],
+            input_shape=shape_in[::-1],
             groups=projection.groups,
             num_message_bits=bits,
+            **window,
         )
         s_out.reshape(shape_in).transpose([2, 1, 0]).connect(conv.s_in)
         conv.a_out.transpose([2, 1, 0]).flatten().connect(a_in)
@@ -251,12 +245,6 @@ def _connect(network: Network, projection: Projection, kind: str, processes: Map
     s_out.connect(process.s_in)
     process.a_out.connect(a_in)
     return process
-
-
-def _reverse(shape: Shape) -> tuple[int, int, int]:
-    if len(shape) != 3:
-        raise UnsupportedNode(f"Lava's Conv: expected (C, H, W), got a source of shape {shape}")
-    return shape[2], shape[1], shape[0]
 
 
 def _join(network: Network, processes: dict[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """Fields of a netx `.net` file as they stand, and as integers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -7,8 +7,6 @@ Where both agree, sums shifted back are exact. `netx_runs_exactly` answers for a
 the real functions (tests/export/netx/test_netx.py).
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import numpy as np
@@ -28,29 +26,26 @@ def netx_runs_exactly(weights: Matrix, recurrent: Matrix | None = None) -> bool:
     False for matrices that crash it (all zeros), that it clips (255 beside a negative weight) and whose sign mode its
     two steps see differently. Order and shape do not matter: a matrix may be given by the values that occur in it.
     """
-    parts, whole = _parts(weights, recurrent)
     if not remedied_runs_exactly(weights, recurrent):
         return False
-    high, low = int(whole.max()), int(whole.min())
+    parts, high, low = _parts(weights, recurrent)
     mixed = high >= 0 > low
     # How often the largest entry fits into the mantissa of its sign.
     positive = (127 if mixed else 255) / high if high > 0 else np.inf
     negative = (-128 if mixed else -256) / low if low < 0 else np.inf
     shift = int(np.floor(np.log2(min(positive, negative)))) + mixed
-    zeros = _common_zero_bits(whole) - mixed
+    # netx counts zero bits up to 8, and stops at 0 without testing it
+    common = next((n for n in range(8, 0, -1) if not any((part % 2**n).any() for part in parts)), 0)
+    zeros = common - mixed
     bits = 8 - shift - zeros
     return all(_model_keeps(part << shift, bits) for part in parts)
 
 
-def _parts(weights: Matrix, recurrent: Matrix | None) -> tuple[list[Matrix], Matrix]:
-    """Return the matrices as vectors, and all of them in one."""
+def _parts(weights: Matrix, recurrent: Matrix | None) -> tuple[list[Matrix], int, int]:
+    """Return the matrices as vectors, with the largest and the smallest of all entries."""
     parts = [matrix.astype(np.int64).reshape(-1) for matrix in (weights, recurrent) if matrix is not None]
-    return parts, np.concatenate(parts)
-
-
-def _common_zero_bits(whole: Matrix) -> int:
-    """Return the largest n up to 8 such that 2**n divides every entry; netx stops at 0 without testing it."""
-    return next((n for n in range(8, 0, -1) if not (whole % 2**n).any()), 0)
+    entries = [int(entry) for part in parts if part.size for entry in (part.max(), part.min())]
+    return parts, max(entries, default=0), min(entries, default=0)
 
 
 def _model_keeps(stored: Matrix, bits: int) -> bool:
@@ -67,15 +62,13 @@ def _model_keeps(stored: Matrix, bits: int) -> bool:
 
 def remedied_runs_exactly(weights: Matrix, recurrent: Matrix | None = None) -> bool:
     """Return the same for a loader that sets sign_mode MIXED and 9 weight bits on the synapses, as `run_netx` does."""
-    _, whole = _parts(weights, recurrent)
-    high, low = (int(whole.max()), int(whole.min())) if whole.size else (0, 0)
+    _, high, low = _parts(weights, recurrent)
     return not (high == low == 0 or low < -256 or high > 255 or (high > 254 and low < 0))
 
 
 def why_not(weights: Matrix, recurrent: Matrix | None = None) -> tuple[str, str]:
     """Return what is wrong with a matrix for which `netx_runs_exactly` is False, and what helps."""
-    _, whole = _parts(weights, recurrent)
-    high, low = (int(whole.max()), int(whole.min())) if whole.size else (0, 0)
+    _, high, low = _parts(weights, recurrent)
     if high == low == 0:
         return (
             "expected at least one weight other than 0, got none: netx stops (log2 of infinity)",

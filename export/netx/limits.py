@@ -1,7 +1,5 @@
 """Rules on the parts of a Network that netx would run differently: `write_netx` refuses, `sdsnn check` reports."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Final
 

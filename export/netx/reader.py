@@ -5,13 +5,11 @@ whose meaning depends on who reads them (delays on convolutions, a missing neuro
 rules of `traps.py`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -51,14 +49,21 @@ def read_netx(path: str | Path) -> Network:
         FileError: The file is missing, damaged or no netx network.
         UnsupportedNode: A layer that netx does not run as it is written; see docs/traps.md.
         NetworkError: Values that no Network can hold.
-
-    Examples:
-        >>> network = read_netx("network.net")  # doctest: +SKIP
     """
     with open_netx(Path(path)) as file:
         layers = layers_of(file)
         refuse(NETX_RULES, layers)
         return _Reader(file).network(layers)
+
+
+class _Layer(NamedTuple):
+    """A layer with neurons: its group, its place for errors, names of its population and of the projection into it."""
+
+    group: Any
+    where: str
+    name: str
+    feed: str
+    hint: Mapping[str, Any] | None
 
 
 class _Reader:
@@ -143,36 +148,34 @@ class _Reader:
     def _layer(self, group: Any, kind: str, where: str, index: int) -> None:
         hint = self.hints["layers"][index] if self.hints else None
         name = hint["population"] if hint else f"layer{index}"
-        feed_name = hint["feed"] if hint else f"{self.before or 'input'}-{name}"
+        feed = hint["feed"] if hint else f"{self.before or 'input'}-{name}"
         if plain(group, "weight") is None:
             raise UnsupportedNode(f"{where}: expected a matrix 'weight', got none (complex layers have a group)")
-        weight = integers(group, "weight", where)
-        if kind == "conv":
-            shape = self._convolution(group, weight, where, name, feed_name, hint)
-        else:
-            shape = self._dense(group, weight, where, kind, name, feed_name, hint)
+        layer = _Layer(group, where, name, feed, hint)
+        shape = self._convolution(layer) if kind == "conv" else self._dense(layer, kind)
         start = np.asarray(self.starts[name][()]) if name in self.starts else np.zeros((), np.int64)
         read = READERS[text(group["neuron"], "type") if "neuron" in group else NO_NEURONS]
         self.nodes[name] = read(group, where, shape, hint, start)
         self.before, self.shape = name, shape
 
-    def _convolution(
-        self, group: Any, weight: Int64Array, where: str, name: str, feed_name: str, hint: Mapping[str, Any] | None
-    ) -> Shape:
+    def _convolution(self, layer: _Layer) -> Shape:
+        group, where = layer.group, layer.where
         if not self.nodes:
             raise NetworkError(f"{where}: expected an input layer before a convolution, got none")
+        weight = integers(group, "weight", where)
         if weight.ndim == 5 and weight.shape[4] == 1:
             weight = weight[..., 0]
-        kernel, exponent = self._split(weight, where, feed_name)
+        kernel, exponent = self._split(weight, where, layer.feed)
         stride, padding, dilation = (
             pair(integers(group, key, where), f"{where} {key}") for key in ("stride", "padding", "dilation")
         )
         groups = int(integers(group, "groups", where).reshape(-1)[0]) if "groups" in group else 1
-        convolution = Convolution(self.before, name, kernel, stride, padding, dilation, groups, weight_exp=exponent)
+        ends = self.before, layer.name
+        convolution = Convolution(*ends, kernel, stride, padding, dilation, groups, weight_exp=exponent)
         shape = convolution.output_shape(self.shape)
-        self.projections[feed_name] = convolution
-        if hint and self.hints:
-            self._as_written(convolution, self.hints["projections"][feed_name], feed_name)
+        self.projections[layer.feed] = convolution
+        if self.hints:
+            self._as_written(convolution, self.hints["projections"][layer.feed], layer.feed)
         return shape
 
     def _as_written(self, convolution: Convolution, hint: Mapping[str, Any], name: str) -> None:
@@ -186,16 +189,9 @@ class _Reader:
             channels = convolution.kernel.shape[1] * convolution.groups
             self.projections[name] = replace(convolution, delay=np.zeros(channels, np.uint8))
 
-    def _dense(
-        self,
-        group: Any,
-        weight: Int64Array,
-        where: str,
-        kind: str,
-        name: str,
-        feed_name: str,
-        hint: Mapping[str, Any] | None,
-    ) -> Shape:
+    def _dense(self, layer: _Layer, kind: str) -> Shape:
+        group, where, name, feed, hint = layer
+        weight = integers(group, "weight", where)
         size = int(np.prod(integers(group, "shape", where)))
         if weight.size % size:
             raise NetworkError(f"{where} weight: expected a multiple of {size} values, got {weight.size}")
@@ -207,7 +203,7 @@ class _Reader:
         if int(np.prod(self.shape)) != n_pre:
             raise NetworkError(f"{where} weight: expected inputs of shape {self.shape}, got a matrix for {n_pre}")
         delay = self._delay(group, "delay", where, size, n_pre)
-        self._synapses(feed_name, self.before, name, weight, delay, where)
+        self._synapses(feed, self.before, name, weight, delay, where)
         if kind == "dense_rec":
             recurrent = integers(group, loop_weight(group), where)
             if recurrent.size != size**2:
@@ -230,15 +226,13 @@ class _Reader:
         self, projection: str, source: str, target: str, weight: Int64Array, delay: Int64Array, where: str
     ) -> None:
         mantissa, exponent = self._split(weight, where, projection)
-        made = Synapses.from_dense(source, target, mantissa, delay, exponent)
-        hint: Mapping[str, Any] = self.hints["projections"][projection] if self.hints else {"delays": None}
-        same = np.unique(np.broadcast_to(made.delay, made.weight.shape))
-        one = same.size < 2 if hint["delays"] is None else hint["delays"] == "one" and same.size < 2
-        value = int(same[0]) if same.size else int(hint.get("delay", 0))
-        stored = np.asarray(value) if one else np.broadcast_to(made.delay, made.weight.shape)
-        self.projections[projection] = Synapses(
-            source, target, made.pre, made.post, made.weight, stored.astype(np.uint8), exponent
-        )
+        synapses = Synapses.from_dense(source, target, mantissa, delay, exponent)
+        hint: Mapping[str, Any] = self.hints["projections"][projection] if self.hints else {"delays": "one"}
+        each = np.broadcast_to(synapses.delay, synapses.weight.shape)
+        different = np.unique(each)
+        if hint["delays"] == "one" and different.size < 2:
+            each = different[0] if different.size else np.uint8(hint.get("delay", 0))
+        self.projections[projection] = replace(synapses, delay=each)
 
     def _finish(self) -> Network:
         if self.hints is None:

@@ -1,7 +1,5 @@
 """Run a `.net` file in lava-dl's netx on Lava's CPU runtime, in fixed point, in a child process with a time limit."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,8 @@ import numpy as np
 from sdsnn_core.activity import Activity
 from sdsnn_core.errors import UnsupportedNode
 
-from ..lava.processes import MESSAGE_BITS, RESTART, restarting_models
-from ..lava.run import Spikes, read_jobs, run_jobs
+from ..lava.processes import MESSAGE_BITS, RESTART, run_steps
+from ..lava.run import Spikes, run_jobs
 from .reader import read_netx
 from .writer import chain
 
@@ -43,8 +41,7 @@ def run_netx_many(
     for (path, _), (network, _) in zip(jobs, networks, strict=True):
         if "input_weight" in network.provenance:
             raise UnsupportedNode(f"{path}: expected an input layer without neurons, got one whose bias is the input")
-    files = [str(Path(path).resolve()) for path, _ in jobs]
-    payload = {"files": files, "remedied": remedied, "sparse": sparse}
+    payload = {"files": [str(Path(path).resolve()) for path, _ in jobs], "remedied": remedied, "sparse": sparse}
     return run_jobs("sdsnn.export.netx.run:simulate", networks, payload, n_steps, **options)
 
 
@@ -53,11 +50,9 @@ def simulate(payload: Mapping[str, Any]) -> dict[str, Any]:
     from sdsnn_core.lava.compat import import_netx
 
     netx = import_netx()
-    from lava.magma.core.run_conditions import RunSteps
-    from lava.magma.core.run_configs import Loihi2SimCfg
     from lava.proc.io.source import RingBuffer
 
-    for file, (network, inputs, record) in zip(payload["files"], read_jobs(payload), strict=True):
+    for file, (network, inputs, record) in zip(payload["files"], payload["jobs"], strict=True):
         ((name, train),) = inputs.items()
         n_samples, n_steps, _ = train.shape
         loaded = netx.hdf5.Network(
@@ -77,11 +72,7 @@ def simulate(payload: Mapping[str, Any]) -> dict[str, Any]:
         steps = train.reshape(n_samples * n_steps, *tuple(loaded.inp.shape)[::-1])
         source = RingBuffer(data=steps.T.astype(np.int32))  # (x, y, channel, step) or (channel, step)
         source.s_out.connect(loaded.inp)
-        config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=restarting_models())
-        try:
-            loaded.run(condition=RunSteps(num_steps=n_samples * n_steps), run_cfg=config)
-        finally:
-            loaded.stop()
+        run_steps(loaded, n_samples * n_steps)
     return {}
 
 

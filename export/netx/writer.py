@@ -1,7 +1,5 @@
 """Network -> netx `.net` (HDF5), on plain h5py: chains of layers; what netx would run differently is refused."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,9 +98,6 @@ def write_netx(network: Network, path: str | Path, *, loader: Loader = "netx") -
         UnsupportedNode: The network is no such chain, or netx has no layer for a part of it; see docs/traps.md.
         NetworkError: netx would run other weights or biases.
         FileError: The file cannot be written.
-
-    Examples:
-        >>> write_netx(network, "network.net")  # doctest: +SKIP
     """
     import h5py
 

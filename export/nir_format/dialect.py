@@ -14,8 +14,6 @@ norse, snnTorch, spikingjelly and lava-dl's reader: no spike differs from the fl
 dt is free: only dt / tau can be observed. 1e-4 is what most readers have built in.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, Final

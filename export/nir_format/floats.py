@@ -1,7 +1,5 @@
 """NIR files of others in our dialect, or ours without metadata: a Network from the floats alone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +10,9 @@ from sdsnn_core.network import Input, Network, Node, Output, Projection, Shape
 from sdsnn_core.nodes import legal_name
 
 from .graph import WEIGHTS, Graph, nir_shape
-from .parts import bias_of, convolution_of, population_of, synapses_of, window_of
+from .parts import Form, bias_of, convolution_of, population_of, synapses_of, window_of
+
+Chain = tuple[str, str | None, str, str]  # source, delay node, weight node, target
 
 
 def floats_alone(graph: Graph, dt: float) -> Network:
@@ -62,14 +62,14 @@ def _check_edges(graph: Graph, name: str, before: tuple[str, ...]) -> None:
 def _sources(graph: Graph, weight_node: str) -> list[tuple[str, str | None]]:
     """Return (source, delay node) of everything that feeds a weight node."""
     _check_edges(graph, weight_node, ("Input", "CubaLIF", "Delay"))
-    found: list[tuple[str, str | None]] = []
+    sources: list[tuple[str, str | None]] = []
     for name in graph.before(weight_node):
         if graph.kinds[name] != "Delay":
-            found.append((name, None))
+            sources.append((name, None))
             continue
         _check_edges(graph, name, ("Input", "CubaLIF"))
-        found += [(source, name) for source in graph.before(name)]
-    return found
+        sources += [(source, name) for source in graph.before(name)]
+    return sources
 
 
 def _targets(graph: Graph, weight_node: str) -> list[str]:
@@ -84,17 +84,11 @@ def _is_matrix(node: Any, source_shape: Shape) -> bool:
 
 
 def _plain_projection(
-    graph: Graph,
-    names: Mapping[str, str],
-    shapes: Mapping[str, Shape],
-    chain: tuple[str, str | None, str, str],
-    dt: float,
+    graph: Graph, names: Mapping[str, str], shapes: Mapping[str, Shape], chain: Chain, dt: float
 ) -> Projection:
     source, delay_node, weight_node, target = chain
     part, ends = (delay_node, weight_node), (names[source], names[target])
     if graph.kinds[weight_node] == "Conv2d" and not _is_matrix(graph.nodes[weight_node], shapes[source]):
-        return convolution_of(
-            graph, names[source], names[target], part, shapes[source], dt, one_delay=None, groups=1, weight_exp=0
-        )
+        return convolution_of(graph, ends, part, shapes[source], dt, Form())
     sizes = (int(np.prod(shapes[source])), int(np.prod(shapes[target])))
-    return synapses_of(graph, *ends, [part], sizes, dt, one_delay=None, weight_exp=0)
+    return synapses_of(graph, ends, [part], sizes, dt, Form())

@@ -1,7 +1,5 @@
 """A NIR graph as the readers see it: its nodes made one at a time, and one line for what is wrong with a file."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

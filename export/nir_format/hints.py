@@ -1,7 +1,5 @@
 """Our own NIR files: the floats, put in the order and under the names that our metadata keep."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +13,7 @@ from sdsnn_core.network import Convolution, Input, Network, Node, Output, Projec
 
 from .dialect import METADATA_KEY, METADATA_VERSION
 from .graph import Graph, nir_shape, text_of
-from .parts import bias_of, convolution_of, population_of, synapses_of
+from .parts import Form, bias_of, convolution_of, population_of, synapses_of
 
 
 def with_metadata(graph: Graph) -> Network:
@@ -93,15 +91,15 @@ def _projection_from_hints(
     source_shape, target_shape = (tuple(described[name]["shape"]) for name in (source, target))
     one_delay = entry["delays"] == "one"
     is_synapses = entry["kind"] == "Synapses"
-    form = {"one_delay": one_delay, "weight_exp": entry["weight_exp"]}
+    form = Form(one_delay, entry["weight_exp"], entry["groups"] if entry["kernel"] else 1)
     if entry["kernel"]:
-        convolution = convolution_of(graph, source, target, parts[0], source_shape, dt, groups=entry["groups"], **form)
+        convolution = convolution_of(graph, (source, target), parts[0], source_shape, dt, form)
         if not is_synapses:
             return convolution
         synapses = convolution.synapses(source_shape)  # one to one, written as a 1 x 1 convolution
         return synapses if one_delay else replace(synapses, delay=np.broadcast_to(synapses.delay, synapses.pre.shape))
     sizes = (int(np.prod(source_shape)), int(np.prod(target_shape)))
-    synapses = synapses_of(graph, source, target, parts, sizes, dt, **form)
+    synapses = synapses_of(graph, (source, target), parts, sizes, dt, form)
     if is_synapses:
         return synapses
     # A convolution that had to be written as a matrix: it is one still if the matrix is the one it stands for.
@@ -111,7 +109,8 @@ def _projection_from_hints(
     convolution = Convolution(source, target, own["kernel"], delay=delay, weight_exp=entry["weight_exp"], **window)
     expanded = convolution.synapses(source_shape)
     wanted, got = (np.broadcast_to(s.delay, s.weight.shape) for s in (expanded, synapses))
-    same = expanded.weight_exp == synapses.weight_exp and np.array_equal(wanted, got)
-    for key in ("pre", "post", "weight"):
-        same = same and np.array_equal(getattr(expanded, key), getattr(synapses, key))
+    same = np.array_equal(wanted, got) and all(
+        np.array_equal(getattr(expanded, key), getattr(synapses, key))
+        for key in ("weight_exp", "pre", "post", "weight")
+    )
     return convolution if same else synapses

@@ -1,9 +1,7 @@
 """Single nodes of a NIR graph as parts of a Network: populations, synapses and convolutions, from the floats."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +46,8 @@ def population_of(
 
 
 Weights = tuple[Int64Array, Int64Array, npt.NDArray[Any]]  # pre, post, float weights
+Ends = tuple[str, str]  # names of the source and the target in the Network
+Part = tuple[str | None, str]  # delay node, weight node
 
 
 def _matrix(node: Any, n_post: int, n_pre: int, where: str) -> Weights:
@@ -92,7 +92,7 @@ def bias_of(node: Any, population: Any, dt: float, shape: Shape, where: str) -> 
     return np.broadcast_to(whole, shape).reshape(-1).astype(np.int64)
 
 
-def _wires(graph: Graph, parts: list[tuple[str | None, str]], n_pre: int, n_post: int, dt: float) -> list[Int64Array]:
+def _wires(graph: Graph, parts: list[Part], n_pre: int, n_post: int, dt: float) -> list[Int64Array]:
     """Return pre, post, weight in 1/64 and delay of the (delay node, weight node) pairs, in order of (pre, post)."""
     wires = []
     for delay_node, weight_node in parts:
@@ -114,25 +114,23 @@ def delays_of(graph: Graph, name: str | None, n_pre: int, dt: float) -> Int64Arr
     return np.broadcast_to(steps, (n_pre,))
 
 
-def synapses_of(
-    graph: Graph,
-    source: str,
-    target: str,
-    parts: list[tuple[str | None, str]],
-    sizes: tuple[int, int],
-    dt: float,
-    *,
-    one_delay: bool | None,
-    weight_exp: int,
-) -> Synapses:
-    """Build Synapses; one_delay: True stores one value if it is one, False one per synapse, None the smaller."""
+class Form(NamedTuple):
+    """How a projection is stored: one delay where all are equal, its exponent, its groups before they were undone."""
+
+    one_delay: bool = True
+    weight_exp: int = 0
+    groups: int = 1
+
+
+def synapses_of(graph: Graph, ends: Ends, parts: list[Part], sizes: tuple[int, int], dt: float, form: Form) -> Synapses:
+    """Build Synapses from the (delay node, weight node) pairs between two populations."""
     pre, post, weights, delay = _wires(graph, parts, *sizes, dt)
-    weight, exponent = weight_mantissas(weights, f"node {parts[0][1]!r}", weight_exp, "/64")
-    if one_delay is not False and len(parts) == 1:
+    weight, exponent = weight_mantissas(weights, f"node {parts[0][1]!r}", form.weight_exp, "/64")
+    if form.one_delay and len(parts) == 1:
         everywhere = delays_of(graph, parts[0][0], sizes[0], dt)
         if (everywhere == everywhere[0]).all():
             delay = np.asarray(everywhere[0])
-    return Synapses(source, target, pre, post, weight, delay, exponent)
+    return Synapses(*ends, pre, post, weight, delay, exponent)
 
 
 def window_of(node: Any, where: str) -> Window:
@@ -141,32 +139,21 @@ def window_of(node: Any, where: str) -> Window:
     return Window(stride, padding_pair(node.padding, node.weight.shape[2:], stride, dilation, where), dilation)
 
 
-def convolution_of(
-    graph: Graph,
-    source: str,
-    target: str,
-    part: tuple[str | None, str],
-    source_shape: Shape,
-    dt: float,
-    *,
-    one_delay: bool | None,
-    groups: int,
-    weight_exp: int,
-) -> Convolution:
-    """Build a Convolution; groups: how many the ungrouped kernel was made from, if its floats still say so."""
+def convolution_of(graph: Graph, ends: Ends, part: Part, source_shape: Shape, dt: float, form: Form) -> Convolution:
+    """Build a Convolution, with the groups of `form` where the floats of an ungrouped kernel still allow them."""
     delay_node, name = part
     node, where = graph.nodes[name], f"node {name!r}"
-    kernel, exponent = weight_mantissas(weight_integers(node.weight, where), where, weight_exp, "/64")
+    kernel, exponent = weight_mantissas(weight_integers(node.weight, where), where, form.weight_exp, "/64")
     in_file = int(np.asarray(node.groups).reshape(-1)[0])
-    if in_file == 1 and groups > 1:
-        kernel, in_file = _grouped(kernel, groups)
+    if in_file == 1 and form.groups > 1:
+        kernel, in_file = _grouped(kernel, form.groups)
     whole = delays_of(graph, delay_node, int(np.prod(source_shape)), dt).reshape(source_shape[0], -1)
     if (whole != whole[:, :1]).any():
         raise NetworkError(f"node {delay_node!r} delay: expected one per channel, got several")
     delay = whole[:, 0]
-    if one_delay is not False and (delay == delay[0]).all():
+    if form.one_delay and (delay == delay[0]).all():
         delay = np.asarray(delay[0])
-    return Convolution(source, target, kernel, *window_of(node, where)[:3], in_file, delay, exponent)
+    return Convolution(*ends, kernel, *window_of(node, where)[:3], in_file, delay, exponent)
 
 
 def _grouped(kernel: Int64Array, groups: int) -> tuple[Int64Array, int]:

@@ -6,8 +6,6 @@ edited elsewhere means what its floats say. Where its structure changed, the met
 says so. Float networks that stand for no integers are refused here; they need quantising.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,9 +35,6 @@ def read_nir(path: str | Path, *, dt: float | None = None, metadata: bool = True
         FileError: The file is missing, damaged or no NIR graph.
         UnsupportedNode: A node without an integer meaning.
         NetworkError: Values that stand for no integer (`sdsnn import` quantises them), or no `dt`.
-
-    Examples:
-        >>> network = read_nir("network.nir")  # doctest: +SKIP
     """
     with open_hdf5(Path(path), "a NIR graph (.nir)") as file:
         return _build(open_graph(file), dt, metadata)

@@ -307,9 +307,6 @@ def write_nir(network: Network, path: str | Path, *, dt: float = PORTABLE_DT, ma
         NetworkError: A projection would need more than `max_bytes`: NIR has no sparse weights.
         FileError: The file cannot be written.
         MissingDependency: nir is not installed.
-
-    Examples:
-        >>> write_nir(network, "network.nir")  # doctest: +SKIP
     """
     import h5py
 

@@ -1,13 +1,10 @@
 """The back ends of this room, and which of them can run a network."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,39 +25,27 @@ from ..nir_format.writer import write_nir
 
 def file_backend(path: Path) -> Backend:
     """Return a back end that reads the network file `path` and runs what it says on the reference."""
-
-    def run(network: Network, spikes: Any, n_steps: int | None = None, **options: Any) -> Activity:
-        return reference.run(read_network(path), spikes, n_steps, **options)
-
-    return run
+    return lambda network, *arguments, **options: reference.run(read_network(path), *arguments, **options)
 
 
 def netx_backend(path: Path) -> Backend:
     """Return a back end that runs the `.net` file `path` in lava-dl's netx."""
-
-    def run(network: Network, spikes: Any, n_steps: int | None = None, **options: Any) -> Activity:
-        return run_netx(path, spikes, n_steps, **options)
-
-    return run
+    return lambda network, *arguments, **options: run_netx(path, *arguments, **options)
 
 
 def recorded(trains: Mapping[str, npt.NDArray[np.uint8]]) -> Backend:
     """Return a back end that ran already, SLAYER for one. trains: population -> (samples, steps, size) 0/1."""
-
-    def run(network: Network, spikes: Any, n_steps: int | None = None, **options: Any) -> Activity:
-        n_samples, steps = next(iter(trains.values())).shape[:2] if trains else (0, 0)
-        return Activity(steps, n_samples, {}, {}, {}, spikes=trains)
-
-    return run
+    n_samples, n_steps = next(iter(trains.values())).shape[:2] if trains else (0, 0)
+    return lambda *arguments, **options: Activity(n_steps, n_samples, {}, {}, {}, spikes=trains)
 
 
 def _written(ending: str, write: Callable[[Network, Path], Path], backend: Callable[[Path], Backend]) -> Backend:
     """Return a back end that writes the network to a temporary file and runs that file."""
 
-    def run(network: Network, spikes: Any, n_steps: int | None = None, **options: Any) -> Activity:
+    def run(network: Network, *arguments: Any, **options: Any) -> Activity:
         with tempfile.TemporaryDirectory(prefix="sdsnn-") as folder:
             path = write(network, Path(folder) / f"network{ending}")
-            return backend(path)(network, spikes, n_steps, **options)
+            return backend(path)(network, *arguments, **options)
 
     return run
 
@@ -75,16 +60,14 @@ BACKENDS: Final[Mapping[str, Backend]] = {
 }
 
 
-@dataclass(frozen=True)
-class Backends:
+class Backends(NamedTuple):
     """Back ends of a comparison: name -> back end; and name -> why it takes no part."""
 
-    run: dict[str, Backend] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
+    run: dict[str, Backend]
+    skipped: dict[str, str]
 
 
-@dataclass(frozen=True)
-class NetxFile:
+class NetxFile(NamedTuple):
     """A `.net` file that was written: its path and who must load it; or why there is none."""
 
     path: Path | None
@@ -110,21 +93,17 @@ def backends_for(nir_file: Path, netx: NetxFile, *, lava: bool, extra: Mapping[s
 
     nir_file: holds the network. netx: what `write_netx_file` returned. lava: False leaves Lava and lava-dl's netx out.
     """
-    chosen = Backends({"nir": file_backend(nir_file)})
-    why_not_lava = None if lava else "not asked for"
-    if lava and not lava_available():
-        why_not_lava = "Lava is not installed (docs/installation.md)"
+    run: dict[str, Backend] = {"nir": file_backend(nir_file)}
+    in_lava: dict[str, Backend] = {"lava": run_lava}
+    skipped: dict[str, str] = {}
     if netx.path is None:
-        chosen.skipped["netx"] = netx.reason or "no file"
+        skipped["netx"] = netx.reason or "no file"
     else:
-        chosen.run["netx file"] = file_backend(netx.path)
-        if why_not_lava is None:
-            chosen.run["netx"] = netx_backend(netx.path)
-        else:
-            chosen.skipped["netx"] = why_not_lava
-    if why_not_lava is None:
-        chosen.run["lava"] = run_lava
+        run["netx file"] = file_backend(netx.path)
+        in_lava = {"netx": netx_backend(netx.path), **in_lava}
+    if lava and lava_available():
+        run |= in_lava
     else:
-        chosen.skipped["lava"] = why_not_lava
-    chosen.run.update(extra or {})
-    return chosen
+        reason = "Lava is not installed (docs/installation.md)" if lava else "not asked for"
+        skipped |= dict.fromkeys(in_lava, reason)
+    return Backends({**run, **(extra or {})}, skipped)

@@ -1,11 +1,8 @@
 """Proof that every form of a network spikes the same, or the first place where two of them differ.
 
-The reference simulator is the oracle. Every back end runs the same input; each bin of each population is compared.
-The result is a certificate: what was compared (hashes of network and input), with which versions, how many bins, how
-many mismatches. A network is called verified only where every back end that ran agreed in every bin.
+Every back end runs the same input, and each bin of each population is compared with the reference simulator's. The
+certificate holds hashes of network and input, versions, bins and mismatches.
 """
-
-from __future__ import annotations
 
 import hashlib
 import platform
@@ -13,9 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -36,28 +31,21 @@ Spikes = Mapping[str, npt.NDArray[np.uint8]]
 @final
 @dataclass(frozen=True)
 class Comparison:
-    """One back end against the reference.
-
-    bins: (sample, step, neuron) cells compared. mismatches: cells that differ. first: the earliest of them.
-    failed: why the back end could not run, or None. trace_file: the traces around the first mismatch, where saved.
-    """
+    """One back end against the reference."""
 
     backend: str
-    bins: int
-    mismatches: int
-    first: dict[str, Any] | None
+    bins: int  # (sample, step, neuron) cells compared
+    mismatches: int  # cells that differ
+    first: dict[str, Any] | None  # the earliest of them
     seconds: float
-    failed: str | None = None
-    trace_file: str | None = None
+    failed: str | None = None  # why the back end could not run
+    trace_file: str | None = None  # the traces around the first mismatch, where saved
 
 
 @final
 @dataclass(frozen=True)
 class Certificate:
-    """What was compared and what came out; `as_dict` is the content of certificate.json (format 1).
-
-    skipped: back ends that took no part, with the reason. They neither verify nor fail.
-    """
+    """What was compared and what came out; `as_dict` is the content of certificate.json (format 1)."""
 
     network_sha256: str
     input_sha256: str
@@ -66,7 +54,7 @@ class Certificate:
     comparisons: tuple[Comparison, ...]
     versions: Mapping[str, str]
     made: str
-    skipped: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)  # back ends that neither verify nor fail, with the reason
 
     @property
     def verified(self) -> bool:
@@ -112,20 +100,8 @@ def verify(
     """Run `network` on the reference and on every back end, and compare every bin of every population.
 
     A back end that raises an SdsnnError is listed as failed; the certificate is then not verified. A back end may
-    leave out populations that never fire.
-
-    Args:
-        network: what to run.
-        spikes: (samples, steps, *shape) integers, or a mapping by input name; see `prepare_inputs`.
-        backends: name -> back end.
-        traces: folder for `mismatch-<back end>.nir-data`, the traces around a first mismatch.
-        skipped: back ends that cannot run this network, with the reason.
-
-    Returns:
-        The certificate.
-
-    Raises:
-        NetworkError: the spikes do not match the network.
+    leave out populations that never fire. traces: folder for `mismatch-<back end>.nir-data`, the traces around a first
+    mismatch. skipped: back ends that cannot run this network, with the reason.
     """
     inputs, n_samples, n_steps = prepare_inputs(network, spikes)
     truth = reference.run(network, inputs, record=list(network.populations))
@@ -134,16 +110,11 @@ def verify(
     for name, train in inputs.items():
         sha.update(f"{name} {train.shape}".encode())
         sha.update(train.tobytes())
-    return Certificate(
-        network.digest(),
-        sha.hexdigest(),
-        n_samples,
-        n_steps,
-        comparisons,
-        _versions(),
-        datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        dict(skipped or {}),
-    )
+    packages = ("sdsnn", "numpy", "torch", "nir", "lava-nc", "lava-dl", "numba", "h5py")
+    versions = {"python": platform.python_version(), **installed(packages)}
+    made = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    digests = network.digest(), sha.hexdigest()
+    return Certificate(*digests, n_samples, n_steps, comparisons, versions, made, dict(skipped or {}))
 
 
 def _compare(
@@ -161,12 +132,9 @@ def _compare(
     firing = set(network.populations) - silent
     unknown, missing = set(got) - set(truth.spikes), firing - set(got)
     shapes = {key for key in set(got) & set(truth.spikes) if np.shape(got[key]) != truth.spikes[key].shape}
-    if unknown or missing or shapes:
-        return Comparison(
-            name, 0, 0, None, seconds,
-            failed="recorded other populations or shapes than the reference: "
-            + ", ".join(sorted(unknown | missing | shapes)),
-        )  # fmt: skip
+    if different := sorted(unknown | missing | shapes):
+        failed = f"recorded other populations or shapes than the reference: {', '.join(different)}"
+        return Comparison(name, 0, 0, None, seconds, failed)
     bins = sum(train.size for train in got.values())
     mismatches = sum(int((np.asarray(train) != truth.spikes[key]).sum()) for key, train in got.items())
     first = trace_file = None
@@ -179,11 +147,5 @@ def _compare(
         if traces is not None:
             traces.mkdir(parents=True, exist_ok=True)
             file = traces / f"mismatch-{name.replace(' ', '-')}.nir-data"
-            trace_file = str(save_mismatch(file, network, inputs, got, name, sample, step))
+            trace_file = str(save_mismatch(file, network, inputs, got, name, (sample, step)))
     return Comparison(name, bins, mismatches, first, seconds, trace_file=trace_file)
-
-
-@lru_cache(maxsize=1)
-def _versions() -> Mapping[str, str]:
-    names = ("sdsnn", "numpy", "torch", "nir", "lava-nc", "lava-dl", "numba", "h5py")
-    return MappingProxyType({"python": platform.python_version(), **installed(names)})

@@ -1,7 +1,5 @@
 """Verification of a network file, and the certificate beside it."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The traces around a mismatch, in NIR's data format, for whoever has to find out why two back ends differ."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,25 +11,21 @@ from sdsnn_core.activity import Activity
 from sdsnn_core.files import atomic_path
 from sdsnn_core.network import Network
 
+Trains = Mapping[str, npt.NDArray[Any]]
 WINDOW = 16  # steps before and after the first difference
 
 
 def save_mismatch(
-    path: Path,
-    network: Network,
-    inputs: Mapping[str, npt.NDArray[Any]],
-    got: Mapping[str, npt.NDArray[Any]],
-    backend: str,
-    sample: int,
-    step: int,
+    path: Path, network: Network, inputs: Trains, got: Trains, backend: str, place: tuple[int, int]
 ) -> Path:
-    """Write the sample that differs, WINDOW steps to either side of the first difference.
+    """Write the sample that differs, WINDOW steps to either side of the first difference; place: (sample, step).
 
     One node per input and population (read it with nir.read_data), observables as TimeGriddedData (1, steps, size):
     `reference` and the name of the back end hold spikes (bool), `current` and `voltage` the reference's state (float).
     """
     import nir
 
+    sample, step = place
     alone = {name: train[sample : sample + 1] for name, train in inputs.items()}
     truth: Activity = reference.run(network, alone, record_state=list(network.populations))
     window = slice(max(0, step - WINDOW), step + WINDOW + 1)

@@ -6,8 +6,6 @@ and "own" marks a choice of ours. Times of the script are in *paper epochs*: its
 of 18. A run with another T passes 18 / T paper epochs in each of its epochs.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import InitVar, dataclass
 from typing import Literal, final
@@ -17,22 +15,14 @@ from ..errors import ConfigError
 DEFECTS = ("B1", "B2", "B4", "B5", "B6", "B7", "B9", "B11", "B12", "B14")
 """Defects of the released code that change results and can be switched on one by one."""
 
-_RANGES: tuple[tuple[float, float, str], ...] = (
-    (
-        0,
-        1,
-        "persistence_fraction range_quantile shrink fade max_step min_kept alive_fraction_conv alive_fraction_dense "
-        "regeneration_cap synapse_target synapse_begin synapse_end synapse_turnover stop_sparsity max_accuracy_drop",
-    ),
-    (0, 100, "regeneration_percent_conv regeneration_percent_dense fixed_regeneration_percent"),
-    (1, math.inf, "persistence persistence_least grow_score_every"),
-    (
-        0,
-        math.inf,
-        "initial_percent_conv initial_percent_dense rate_dense_scale rate_dense_switch rate_dense_floor pruning_gain "
-        "fixed_pruning_rate stop_operations stop_memory",
-    ),
-)
+_RANGES: dict[tuple[float, float], str] = {
+    (0, 1): "persistence_fraction range_quantile shrink fade max_step min_kept alive_fraction_conv alive_fraction_dense"
+    " regeneration_cap synapse_target synapse_begin synapse_end synapse_turnover stop_sparsity max_accuracy_drop",
+    (0, 100): "regeneration_percent_conv regeneration_percent_dense fixed_regeneration_percent",
+    (1, math.inf): "persistence persistence_least grow_score_every",
+    (0, math.inf): "initial_percent_conv initial_percent_dense rate_dense_scale rate_dense_switch rate_dense_floor"
+    " pruning_gain fixed_pruning_rate stop_operations stop_memory",
+}
 _POSITIVE = ("rate_decay_conv", "rate_decay_dense", "synapse_exponent")
 _CHOICES = {
     "mode": ("corrected", "literal"),
@@ -140,7 +130,7 @@ class DevelopmentConfig:
             object.__setattr__(self, "grow_score_every", listen_every)
         problems = [
             f"{name}: expected {f'{low}..{high}' if high < math.inf else f'at least {low}'}, got {value}"
-            for low, high, names in _RANGES
+            for (low, high), names in _RANGES.items()
             for name in names.split()
             if (value := getattr(self, name)) is not None and not low <= value <= high
         ]

@@ -5,8 +5,6 @@ arXiv:2211.12219. Dimension 0 of a weight tensor is the unit. A layer may have s
 units (a recurrent layer has two); lists hold one entry for each. No function changes its arguments.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -24,17 +22,16 @@ def normalised_sizes(sizes: Sequence[Tensor]) -> list[Tensor]:
 
 def unit_scores(sizes: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
     """Return (units,) float64 scores: the sum of the normalised sizes of a unit's unmasked synapses."""
-    parts = [
-        (size.double() * mask).flatten(1).sum(1) for size, mask in zip(normalised_sizes(sizes), masks, strict=True)
-    ]
-    return torch.stack(parts).sum(0)
+    return _sums_per_unit(normalised_sizes(sizes), masks)
 
 
 def unit_magnitudes(weights: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
     """Return (units,) float64 sums of abs(w) over a unit's unmasked synapses, which break ties of the order."""
-    parts = [
-        (weight.detach().abs().double() * mask).flatten(1).sum(1) for weight, mask in zip(weights, masks, strict=True)
-    ]
+    return _sums_per_unit([weight.detach().abs() for weight in weights], masks)
+
+
+def _sums_per_unit(values: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+    parts = [(value.double() * mask).flatten(1).sum(1) for value, mask in zip(values, masks, strict=True)]
     return torch.stack(parts).sum(0)
 
 
@@ -47,17 +44,10 @@ def pruning_order(scores: Tensor, magnitudes: Tensor) -> Tensor:
 def choose_units(
     order: Tensor, history: Tensor, alive: Tensor, percent: float, *, max_step: float = 1.0, min_kept: float = 0.0
 ) -> Tensor:
-    """Return the units to remove now, (units,) bool.
+    """Return the units to remove now, (units,) bool: of the first `percent` of `order`, those never pruned before.
 
-    Candidates are the first floor(N * percent / 100) of `order` that were never pruned before.
-
-    Args:
-        order: unit indices in the order of removal.
-        history: (units,) bool, units that were pruned once.
-        alive: (units,) bool, as `alive_units` returns them.
-        percent: P, of the layer's units.
-        max_step: largest share of the units to remove at once; one unit may always be removed.
-        min_kept: share of the units that stays alive, rounded up, at least one; 0 sets no limit.
+    history: bool, units that were pruned once. max_step: largest share of the units to remove at once, at least one
+    unit. min_kept: share of the units that stays alive, rounded up, at least one; 0 sets no limit.
     """
     n_units = order.numel()
     candidates = order[: min(n_units, max(0, math.floor(n_units * percent / 100 + 1e-9)))]

@@ -4,8 +4,6 @@ The range widens while the weight stays at its bound and shrinks while the weigh
 tensors of the weight's shape, on its device, and change none of their arguments.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -13,28 +11,19 @@ from torch import Tensor
 
 
 class RangeState(NamedTuple):
-    """Range and counters of each synapse; all tensors have the weight's shape.
+    """Range and counters of each synapse; all tensors have the weight's shape."""
 
-    Attributes:
-        upper, lower: the range, upper >= 0 >= lower, in weight units.
-        over, under: int16, consecutive epochs in which the weight was at or outside a bound, the first not counted.
-        over_sum, under_sum: overshoot summed over these epochs.
-        was_over, was_under: bool, state of the last epoch.
-        fading, was_fading: the same for epochs in which abs(w) fell.
-        magnitude: abs(w) of the last epoch.
-    """
-
-    upper: Tensor
+    upper: Tensor  # the range, upper >= 0 >= lower, in weight units
     lower: Tensor
-    over: Tensor
-    over_sum: Tensor
-    was_over: Tensor
-    under: Tensor
+    over: Tensor  # int16, consecutive epochs in which the weight was at or above `upper`, the first not counted
+    over_sum: Tensor  # overshoot summed over these epochs
+    was_over: Tensor  # bool, state of the last epoch
+    under: Tensor  # the same for `lower`
     under_sum: Tensor
     was_under: Tensor
-    fading: Tensor
+    fading: Tensor  # the same for epochs in which abs(w) fell
     was_fading: Tensor
-    magnitude: Tensor
+    magnitude: Tensor  # abs(w) of the last epoch
 
 
 def init_ranges(weight: Tensor, quantile: float = 1.0) -> RangeState:
@@ -61,18 +50,11 @@ def constant_ranges(weight: Tensor, radius: Tensor) -> RangeState:
 def update_ranges(
     state: RangeState, weight: Tensor, persistence: int, *, shrink: float = 0.75, fade: float = 0.0
 ) -> RangeState:
-    """Return the ranges after one more epoch.
+    """Return the ranges after one more epoch, from the weights after it (0 where masked).
 
     An epoch counts if its condition also held in the epoch before, so a rule acts after persistence + 1 consecutive
-    epochs, and again after `persistence` more.
-
-    Args:
-        state: ranges after the epoch before.
-        weight: weights after this epoch, 0 where masked.
-        persistence: T, counts after which a rule acts. At or above `upper`, that bound moves out by the mean overshoot;
-            `lower` mirrors it.
-        shrink: factor on both bounds once abs(w) has fallen for T counts.
-        fade: share of abs(w) by which it must fall in an epoch to count.
+    epochs, and again after `persistence` more. A weight at or outside a bound moves that bound out by the mean
+    overshoot. abs(w) that falls by a share of more than `fade` per epoch multiplies both bounds by `shrink`.
     """
     value = weight.detach()
     is_over = value >= state.upper
@@ -101,11 +83,8 @@ def _count(hit: Tensor, count: Tensor, total: Tensor, amount: Tensor) -> tuple[T
 def _widen(bound: Tensor, count: Tensor, total: Tensor, persistence: int) -> tuple[Tensor, Tensor, Tensor]:
     """Move a bound by its mean overshoot at `persistence` counts, which then restart."""
     fires = count >= persistence
-    return (
-        torch.where(fires, bound + total / persistence, bound),
-        count.masked_fill(fires, 0),
-        total.masked_fill(fires, 0.0),
-    )
+    moved = torch.where(fires, bound + total / persistence, bound)
+    return moved, count.masked_fill(fires, 0), total.masked_fill(fires, 0.0)
 
 
 def clamp(weight: Tensor, state: RangeState) -> Tensor:

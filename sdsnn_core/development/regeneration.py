@@ -5,8 +5,6 @@ have one entry per group: a synapse of a dense layer, or a whole 2-D kernel of a
 function changes its arguments.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -15,15 +13,10 @@ from torch import Tensor
 
 
 class RegenerationState(NamedTuple):
-    """Counters of each group.
+    """Counters of each group."""
 
-    Attributes:
-        run: int16, consecutive epochs in which the group was a candidate, the first not counted.
-        was_hit: bool, whether it was one in the last epoch.
-    """
-
-    run: Tensor
-    was_hit: Tensor
+    run: Tensor  # int16, consecutive epochs in which the group was a candidate, the first not counted
+    was_hit: Tensor  # bool, whether it was one in the last epoch
 
 
 def grouped(value: Tensor, kernelwise: bool) -> Tensor:

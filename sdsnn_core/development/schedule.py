@@ -6,8 +6,6 @@ The rate of an epoch is the sum over the paper epochs that it covers, so the tot
 of the run.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -28,11 +26,10 @@ class Schedule:
 
     @property
     def persistence(self) -> int:
-        """T: number of consecutive epochs after which a trend of a weight counts.
+        """T: number of consecutive epochs after which a trend of a weight counts, at least 1.
 
-        The script's share of the run, rounded, but at least `persistence_least`: a weight that moves at random decays
-        T + 1 times in a row with probability 2^-(T + 1). That minimum is limited to an eighth of the run, so that e0
-        falls into its first third. T is at least 1.
+        The script's share of the run, but at least `persistence_least`: a weight that moves at random decays T + 1
+        times in a row with probability 2^-(T + 1). That minimum is at most an eighth of the run, for an early e0.
         """
         if self.config.persistence is not None:
             return self.config.persistence

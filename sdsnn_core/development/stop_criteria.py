@@ -3,8 +3,6 @@
 Each criterion is optional. Without any, the schedules of `schedule.py` alone decide.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -12,17 +10,11 @@ from .config import DevelopmentConfig
 
 
 class Metrics(NamedTuple):
-    """Size and cost of a network.
+    """Size and cost of a network."""
 
-    Attributes:
-        sparsity: share of absent synapses, 0..1.
-        memory: bytes, as `compaction.synapse_memory` counts them.
-        operations: synaptic operations per inference on validation data; None before the first evaluation.
-    """
-
-    sparsity: float
-    memory: int
-    operations: float | None
+    sparsity: float  # share of absent synapses, 0..1
+    memory: int  # bytes, as `compaction.synapse_memory` counts them
+    operations: float | None  # per inference on validation data; None before the first evaluation
 
 
 def any_set(config: DevelopmentConfig) -> bool:
@@ -32,30 +24,21 @@ def any_set(config: DevelopmentConfig) -> bool:
 
 def met(config: DevelopmentConfig, metrics: Metrics) -> bool:
     """Return True if a stop_* criterion is set and all that are set hold."""
-    return any_set(config) and all(holds for *_, holds in _criteria(config, metrics))
+    return any_set(config) and not unmet(config, metrics)
 
 
 def unmet(config: DevelopmentConfig, metrics: Metrics) -> list[str]:
     """Return a sentence for each stop_* criterion that is set and does not hold."""
+    operations = math.inf if metrics.operations is None else metrics.operations
+    criteria = (
+        ("stop_sparsity", config.stop_sparsity, metrics.sparsity, -1),  # at least the limit, the others at most
+        ("stop_operations", config.stop_operations, operations, 1),
+        ("stop_memory", config.stop_memory, metrics.memory, 1),
+    )
     return [
         f"{name}: {limit:g} is not reached, the network is at {value:g}"
-        for name, limit, value, holds in _criteria(config, metrics)
-        if not holds
-    ]
-
-
-def _criteria(config: DevelopmentConfig, metrics: Metrics) -> list[tuple[str, float, float, bool]]:
-    """Return (name, limit, value, whether it holds) of each criterion that is set."""
-    values = {
-        "stop_sparsity": metrics.sparsity,
-        "stop_operations": math.inf if metrics.operations is None else metrics.operations,
-        "stop_memory": metrics.memory,
-    }
-    limits = {name: getattr(config, name) for name in values}
-    return [
-        (name, limit, values[name], values[name] >= limit if name == "stop_sparsity" else values[name] <= limit)
-        for name, limit in limits.items()
-        if limit is not None
+        for name, limit, value, sign in criteria
+        if limit is not None and not sign * value <= sign * limit
     ]
 
 

@@ -4,13 +4,13 @@ Zhu and Gupta, "To prune, or not to prune", arXiv:1710.01878, give the schedule;
 (RigL), arXiv:1911.11134, the exchange of synapses. Lists hold one tensor per weight; no function changes its arguments.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+Tensors = Sequence[Tensor]
 
 
 def sparsity_at(phase: float, start: float, target: float, exponent: float = 3.0) -> float:
@@ -31,11 +31,7 @@ def balanced_budgets(shapes: Sequence[Sequence[int]], keep: int) -> list[int]:
     """Return the number of synapses that each tensor keeps; small layers stay denser, and the numbers add up to `keep`.
 
     In proportion to the sum of the dimensions, limited to the size: the Erdos-Renyi-kernel densities of RigL
-    (arXiv:1911.11134), after Mocanu et al. (arXiv:1707.04780).
-
-    Args:
-        shapes: (out, in, *kernel) of each tensor.
-        keep: synapses to keep in all tensors together.
+    (arXiv:1911.11134), after Mocanu et al. (arXiv:1707.04780). shapes: (out, in, *kernel) of each tensor.
     """
     sizes = [math.prod(shape) for shape in shapes]
     keep = max(0, min(keep, sum(sizes)))
@@ -57,22 +53,12 @@ def balanced_budgets(shapes: Sequence[Sequence[int]], keep: int) -> list[int]:
 
 
 def drop_and_grow(
-    drop_scores: Sequence[Tensor],
-    grow_scores: Sequence[Tensor],
-    masks: Sequence[Tensor],
-    growable: Sequence[Tensor],
-    keep: int,
-    grow: int,
+    drop_scores: Tensors, grow_scores: Tensors, masks: Tensors, growable: Tensors, keep: int, grow: int
 ) -> list[Tensor]:
     """Return new masks with at most `keep` synapses over all tensors together. Ties are resolved by the lower index.
 
-    Args:
-        drop_scores: of present synapses, such as abs(w); the lowest are dropped.
-        grow_scores: of masked synapses, such as accumulated abs(gradient); the highest are grown.
-        masks: bool, the present synapses.
-        growable: bool, where synapses may grow.
-        keep: number of synapses after the exchange.
-        grow: number of synapses to grow, where the grow score is above 0.
+    The present synapses (masks) with the lowest drop scores are dropped. Up to `grow` masked ones with the highest grow
+    scores above 0 are grown, where `growable` is True.
     """
     present = torch.cat([mask.flatten() for mask in masks])
     scores = torch.cat([score.flatten() for score in grow_scores])

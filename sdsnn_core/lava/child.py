@@ -11,8 +11,6 @@ exception in a process of Lava, which makes Lava wait forever, ends the run at o
 the worker and its forks with it, and the caller cleans up. Needs fork (Linux or macOS), as does Lava.
 """
 
-from __future__ import annotations
-
 import ctypes
 import importlib
 import multiprocessing.process
@@ -27,6 +25,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,18 +35,10 @@ GRACE_S = 15.0  # how much longer than its limit a run may take to start its gua
 _WATCH_S = 0.02  # how often the guard looks at worker and caller
 _FAILED_FORK_S = 1.0  # how long a worker may go on after a process that it forked has raised
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-_SHARED_MEMORY = Path("/dev/shm")
 # The child starts with the caller's own import path, as multiprocessing's spawn does.
-_START = "import sys; sys.path[:] = sys.argv[2:]; from sdsnn_core.lava.child import main; main(sys.argv[1])"
+_START = "import sys; sys.path[:] = sys.argv[6:]; from sdsnn_core.lava.child import main; main(*sys.argv[1:6])"
 _FORK_REPORTS = "fork-*"
 _ERROR_LINE = re.compile(r"\b[A-Za-z]*(Error|Exception)\b.*\S")
-
-
-class ChildTraceback(Exception):
-    """Carries the traceback of the child as the cause of the error that the caller sees."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
 
 
 def run_in_child(function: str, payload: dict[str, Any], timeout_s: float) -> dict[str, Any]:
@@ -65,29 +56,24 @@ def run_in_child(function: str, payload: dict[str, Any], timeout_s: float) -> di
         BackendError: The function or a process that it forked raised, the child died, or the time is over. An
             SdsnnError of the function keeps its class.
     """
-    folder = Path(tempfile.mkdtemp(prefix="sdsnn-lava-"))  # readable by this user alone
-    job: dict[str, Any] = {"function": function, "timeout_s": timeout_s, "caller": os.getpid(), "token": _new_token()}
+    folder, token = Path(tempfile.mkdtemp(prefix="sdsnn-lava-")), _new_token()  # readable by this user alone
+    arguments = [str(folder), function, str(timeout_s), str(os.getpid()), token]
     guard: subprocess.Popen[bytes] | None = None
     try:
-        _save(folder / "job", job)
-        _save(folder / "payload", payload)  # apart: the guard does not load it
+        _save(folder / "payload", payload)
         with (folder / "output.txt").open("wb") as output:
             guard = subprocess.Popen(
-                [sys.executable, "-c", _START, str(folder), *sys.path],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            guard.wait(timeout_s + GRACE_S)
-        except subprocess.TimeoutExpired:
-            raise errors.BackendError(f"{function}: ran past its time limit of {timeout_s:g} s") from None
-        return _outcome(folder, function, timeout_s)
+                [sys.executable, "-c", _START, *arguments, *sys.path], stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        guard.wait(timeout_s + GRACE_S)
+        return _outcome(folder, function)
+    except subprocess.TimeoutExpired:
+        raise errors.BackendError(f"{function}: ran past its time limit of {timeout_s:g} s") from None
     finally:
         if guard is not None:
             _stop(guard, folder)
-        _remove_shared_memory(job["token"])
+        _remove_shared_memory(token)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -103,17 +89,17 @@ def _save(path: Path, value: Any) -> None:
 
 
 def _load(path: Path) -> Any:
-    return pickle.loads(path.read_bytes()) if path.exists() else {}
+    return pickle.loads(path.read_bytes()) if path.exists() else None
 
 
-def _outcome(folder: Path, function: str, timeout_s: float) -> dict[str, Any]:
+def _outcome(folder: Path, function: str) -> dict[str, Any]:
     """Return the result in `folder`, or raise what happened instead."""
     if (folder / "result").exists():
         result: dict[str, Any] = _load(folder / "result")
         return result
     forks = sorted(folder.glob(_FORK_REPORTS), key=lambda path: path.stat().st_mtime_ns)
     if failure := _load(forks[0] if forks else folder / "error"):
-        cause, message = ChildTraceback(failure["traceback"]), failure["message"]
+        cause, message = RuntimeError(f"\n{failure['traceback']}"), failure["message"]
         known = getattr(errors, failure["type"], None)
         if not forks and isinstance(known, type) and issubclass(known, errors.SdsnnError):
             raise (errors.ConfigError([message]) if known is errors.ConfigError else known(message)) from cause
@@ -121,12 +107,11 @@ def _outcome(folder: Path, function: str, timeout_s: float) -> dict[str, Any]:
         raise errors.BackendError(" ".join(f"{function}: {failure['type']}: {message}{place}".split())) from cause
     if not folder.exists():  # the guard removes it where somebody else ends it, as by `kill`
         raise errors.BackendError(f"{function}: ended by a signal from outside")
-    ended = _load(folder / "ended")
-    line = _useful_line(folder / "output.txt")
-    last = f"; its last line: {line}" if line else ""
-    if ended.get("reason") == "time":
-        raise errors.BackendError(f"{function}: ran past its time limit of {timeout_s:g} s{last}")
-    raise errors.BackendError(f"{function}: its process died with status {ended.get('status', 'unknown')}{last}")
+    reason, line = (
+        _load(folder / "ended") or "its process died with status unknown",
+        _useful_line(folder / "output.txt"),
+    )
+    raise errors.BackendError(f"{function}: {reason}{f'; its last line: {line}' if line else ''}")
 
 
 def _useful_line(path: Path, limit: int = 300) -> str:
@@ -138,37 +123,30 @@ def _useful_line(path: Path, limit: int = 300) -> str:
 
 def _stop(guard: subprocess.Popen[bytes], folder: Path) -> None:
     """End the guard, which ends the rest; where it died without doing so, end the worker's group."""
-    if guard.poll() is None:
-        guard.terminate()
-        try:
-            guard.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            guard.kill()
-            guard.wait()
+    guard.terminate()
+    try:
+        guard.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        guard.kill()
+        guard.wait()
     worker = folder / "worker.pid"
     if guard.returncode != 0 and worker.exists():
         _kill_group(int(worker.read_text()))
 
 
 def _kill_group(group: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _remove_shared_memory(token: str) -> None:
-    for path in _SHARED_MEMORY.glob(f"psm_{token}_*"):
+    for path in Path("/dev/shm").glob(f"psm_{token}_*"):
         path.unlink(missing_ok=True)
 
 
-# The guard
-
-
-def main(folder_name: str) -> NoReturn:
+def main(folder_name: str, function: str, limit: str, caller: str, token: str) -> NoReturn:
     """Guard one run: what the child's interpreter executes."""
-    folder = Path(folder_name)
-    job = _load(folder / "job")
+    folder, timeout_s = Path(folder_name), float(limit)
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _frame: stopped.append(received))
@@ -177,39 +155,39 @@ def main(folder_name: str) -> NoReturn:
     guard = os.getpid()
     worker = os.fork()
     if worker == 0:
-        _work(folder, job, guard)
+        _work(folder, function, token, guard)
     (folder / "worker.pid").write_text(str(worker))
-    deadline = time.monotonic() + job["timeout_s"]
-    reason, status, failed = "", 0, False
+    deadline = time.monotonic() + timeout_s
+    reason = ""
     while not reason:
-        done, waited = os.waitpid(worker, os.WNOHANG)
+        done, status = os.waitpid(worker, os.WNOHANG)
+        # Lava may report a process that raised, or wait for it without end; its report exists in either case.
+        reports = [path.stat().st_mtime for path in folder.glob(_FORK_REPORTS)]
         if done:
-            reason, status = "end", os.waitstatus_to_exitcode(waited)
-        elif stopped or os.getppid() != job["caller"]:
+            reason = f"its process died with status {os.waitstatus_to_exitcode(status)}"
+        elif stopped or os.getppid() != int(caller):
             reason = "stopped"
-        elif time.monotonic() >= deadline:
-            reason = "time"
+        elif time.monotonic() >= deadline or (reports and time.time() >= min(reports) + _FAILED_FORK_S):
+            reason = f"ran past its time limit of {timeout_s:g} s"
         else:
-            if not failed and any(folder.glob(_FORK_REPORTS)):
-                # Lava may report it, or wait for the process that died; the report exists in either case.
-                failed, deadline = True, min(deadline, time.monotonic() + _FAILED_FORK_S)
             time.sleep(_WATCH_S)
     _end_descendants(worker)
-    _remove_shared_memory(job["token"])
-    if reason == "stopped" or os.getppid() != job["caller"]:
+    _remove_shared_memory(token)
+    if reason == "stopped" or os.getppid() != int(caller):
         shutil.rmtree(folder, ignore_errors=True)
     else:
-        _save(folder / "ended", {"reason": reason, "status": status})
+        _save(folder / "ended", reason)
     os._exit(0)
 
 
 def _end_descendants(worker: int, limit_s: float = 10.0) -> None:
     """Kill the worker's group and whatever else has become a child of this process, until none is left."""
     stop = time.monotonic() + limit_s
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
     while time.monotonic() < stop:
         _kill_group(worker)
-        for child in _children():
-            os.kill(child, signal.SIGKILL)
+        for child in children.read_text().split() if children.exists() else ():
+            os.kill(int(child), signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -218,29 +196,19 @@ def _end_descendants(worker: int, limit_s: float = 10.0) -> None:
         time.sleep(0.005)
 
 
-def _children() -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
-    except OSError:
-        return []
-
-
 def _prctl(option: int, value: int) -> None:
     """Call prctl(2) where there is one."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-# The worker
-
-
-def _work(folder: Path, job: dict[str, Any], guard: int) -> NoReturn:
+def _work(folder: Path, function: str, token: str, guard: int) -> NoReturn:
     """Call the function and leave its result or its exception in `folder`; end without Lava's exit handlers."""
     try:
         _detach(guard)
-        _name_shared_memory(job["token"])
+        _name_shared_memory(token)
         _report_forks(folder)
-        module, _, name = job["function"].partition(":")
+        module, _, name = function.partition(":")
         _save(folder / "result", getattr(importlib.import_module(module), name)(_load(folder / "payload")))
     except BaseException as error:
         _report(folder / "error", error)
@@ -263,7 +231,7 @@ def _detach(guard: int) -> None:
 
 
 def _name_shared_memory(token: str) -> None:
-    """Make the names of shared memory of this process and its forks tell whose they are."""
+    """Put the token of the run into the names of shared memory of this process and its forks."""
     from multiprocessing import shared_memory
 
     assert hasattr(shared_memory, "_make_filename"), "the standard library names shared memory in another way"
@@ -286,5 +254,4 @@ def _report_forks(folder: Path) -> None:
 
 
 def _report(path: Path, error: BaseException) -> None:
-    report = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
-    _save(path, report)
+    _save(path, {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()})

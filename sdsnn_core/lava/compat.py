@@ -7,8 +7,6 @@ Other modules import Lava inside functions, through `import_slayer`, `import_net
 processes by fork, so they inherit what is patched here; a spawned process must come through here again.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import io
@@ -39,8 +37,7 @@ _applied: list[str] = []
 
 def pip_command() -> str:
     """Return what to type for `pip install` of the running interpreter, be its environment active or not."""
-    found = shutil.which("python")
-    active = found is not None and Path(found).absolute() == Path(sys.executable).with_name("python").absolute()
+    active = Path(shutil.which("python") or "").absolute() == Path(sys.executable).with_name("python").absolute()
     python = "python" if active else os.path.relpath(sys.executable)
     return f"{sys.executable if python.startswith('..') else python} -m pip install"
 
@@ -73,10 +70,9 @@ def lava_available() -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what Lava's own files say while they are compiled and imported: their warnings, and what they print.
+    """Silence the warnings and the output of Lava's own files, and of torch's compiler of extensions, during an import.
 
-    They print that a toolbox for one of their demos is missing; the compiler of extensions that SLAYER loads prints or
-    logs, by version of torch, that it sees no GPU. Other packages' warnings pass.
+    They name a missing toolbox for a demo, or a missing GPU. Other packages' warnings pass.
     """
     extensions = logging.getLogger("torch.utils.cpp_extension")
     level = extensions.level
@@ -92,10 +88,9 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _fork_allowed() -> Iterator[None]:
-    """Let Lava's `set_start_method('fork')` pass where it would change nothing, and answer where it would.
+    """Let Lava's `set_start_method('fork')` pass where it would change nothing; raise BackendError where it would.
 
-    Lava calls it when lava/magma/runtime/message_infrastructure/multiprocessing.py:47 is imported; the standard
-    library raises if a start method is set already, even the same one.
+    lava/magma/runtime/message_infrastructure/multiprocessing.py:47 calls it, which raises if a method is set already.
     """
     method = multiprocessing.get_start_method(allow_none=True)
     if method is None or _MULTIPROCESSING in sys.modules or sys.platform == "win32":
@@ -127,16 +122,15 @@ def applied_shims() -> list[str]:
 
 
 def _require_lava() -> None:
-    absent = missing()
-    if absent:
+    if absent := missing():
         raise MissingDependency(f"lava: {', '.join(absent)} not installed; install with: {install_command()}")
 
 
 def ensure_lava() -> None:
     """Make `import lava...` work: apply the shims that come before an import, and those of Lava's processes.
 
-    Calling it again does nothing. Loads neither torch nor SLAYER. Raises MissingDependency where Lava or something it
-    needs is not installed, and BackendError where another multiprocessing start method than fork is set.
+    Loads neither torch nor SLAYER. Raises MissingDependency where Lava or something it needs is not installed, and
+    BackendError where another multiprocessing start method than fork is set.
     """
     with _lock:
         _require_lava()

@@ -1,7 +1,5 @@
 """Two small jobs that show whether Lava works here; `sdsnn doctor` gives each a child process (`child.py`)."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

@@ -1,19 +1,16 @@
-"""The repairs of the archived Lava: six shims, each with the line it answers and the test whether it is needed.
-
-`compat.py` applies them. Two come before an import, the others patch modules of Lava after it. Nothing outside
-`lava.*` stays patched.
-"""
-
-from __future__ import annotations
+"""The repairs of the archived Lava: six shims, which `compat.py` applies. Nothing outside `lava.*` stays patched."""
 
 import dataclasses
 import importlib
 import importlib.util
+import operator
 import sys
 import types
 import warnings
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 _VAR_MODEL = "lava.magma.compiler.var_model"
 _OBJECT_DETECTION = "lava.lib.dl.slayer.object_detection"
@@ -21,17 +18,14 @@ _OBJECT_DETECTION = "lava.lib.dl.slayer.object_detection"
 
 @dataclasses.dataclass(frozen=True)
 class Shim:
-    """One repair of Lava.
-
-    upstream: the file and lines it answers. moment: when it comes: before anything of lava-nc ('magma') or lava-dl
-    ('dl') is imported, with lava-nc ('core'), or after 'slayer' or 'netx'. needed: whether those lines fail here and
-    have not been repaired yet. apply: the repair.
-    """
+    """One repair of Lava."""
 
     name: str
-    upstream: str
-    moment: str
-    needed: Callable[[], bool]
+    upstream: str  # the file and lines it repairs
+    moment: (
+        str  # before lava-nc ('magma') or lava-dl ('dl') is imported, with lava-nc ('core'), after 'slayer' or 'netx'
+    )
+    needed: Callable[[], bool]  # whether those lines fail here and have not been repaired yet
     apply: Callable[[], None]
 
 
@@ -46,15 +40,7 @@ def _complains(action: Callable[[], object]) -> bool:
     return False
 
 
-def _numpy() -> Any:
-    import numpy
-
-    return numpy
-
-
 # 1 -- a dataclass whose fields default to an instance of an unhashable dataclass
-
-
 def _needs_hash() -> bool:
     return sys.version_info >= (3, 11) and _VAR_MODEL not in sys.modules
 
@@ -89,44 +75,22 @@ def _import_var_model() -> None:
 
 
 # 2 -- SLAYER imports its object detection, which needs opencv, torchvision and pillow
-
-
 def _lacks_vision() -> bool:
     vision = ("cv2", "torchvision", "PIL")
     return _OBJECT_DETECTION not in sys.modules and not all(map(importlib.util.find_spec, vision))
 
 
 def _leave_out_object_detection() -> None:
-    empty = types.ModuleType(
-        _OBJECT_DETECTION, "Left out by sdsnn_core.lava.compat, since opencv or torchvision is missing."
-    )
+    empty = types.ModuleType(_OBJECT_DETECTION, "Left out by sdsnn_core.lava, since opencv or torchvision is missing.")
     empty.__path__ = []
     sys.modules[_OBJECT_DETECTION] = empty
 
 
 # 3 -- netx reads the weight and bias of an input layer by int() of an array of one element
-
-
-class _ScalarView:
-    """A view of an input layer's group: `keys()` and `[]` as ever, but weight and bias are Python ints."""
-
-    def __init__(self, group: Any) -> None:
-        self._group = group
-
-    def keys(self) -> Any:
-        return self._group.keys()
-
-    def __getitem__(self, key: str) -> Any:
-        value = self._group[key]
-        if key in ("weight", "bias"):
-            return int(_numpy().asarray(value).ravel()[0])
-        return value
-
-
 def _refuses_int_of_array() -> bool:
     network = importlib.import_module("lava.lib.dl.netx.hdf5").Network
     repaired = hasattr(network.create_input, "__wrapped__")
-    return not repaired and _complains(lambda: int(_numpy().zeros(1)))
+    return not repaired and _complains(lambda: int(np.zeros(1)))
 
 
 def _repair_netx_input() -> None:
@@ -134,42 +98,27 @@ def _repair_netx_input() -> None:
     original = network.create_input
 
     def create_input(layer_config: Any, *args: Any, **options: Any) -> Any:
-        return original(_ScalarView(layer_config), *args, **options)
+        group = {key: layer_config[key] for key in layer_config.keys()}  # noqa: SIM118 (an HDF5 group)
+        scalars = {key: int(np.asarray(group[key]).ravel()[0]) for key in ("weight", "bias") if key in group}
+        return original(group | scalars, *args, **options)
 
     create_input.__wrapped__ = original  # type: ignore[attr-defined]
     network.create_input = staticmethod(create_input)
 
 
 # 4 -- .reshape() and .flatten() of a port call np.reshape(newshape=...)
-
-
-class _Reshape:
-    """Reshape to `shape`; a class, so that it travels to the processes that Lava starts."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-
-    def __call__(self, data: Any) -> Any:
-        return _numpy().reshape(data, self.shape)
-
-
 def _refuses_newshape() -> bool:
     port = importlib.import_module("lava.magma.core.process.ports.ports").ReshapePort
     repaired = port.get_transform_func_fwd.__module__ == __name__
-    numpy = _numpy()
-    return not repaired and _complains(lambda: numpy.reshape(numpy.zeros(1), newshape=(1,)))
+    reshape: Any = np.reshape
+    return not repaired and _complains(lambda: reshape(np.zeros(1), newshape=(1,)))
 
 
 def _repair_reshape_port() -> None:
-    def get_transform_func_fwd(self: Any) -> _Reshape:
-        return _Reshape(self.shape)
-
-    def get_transform_func_bwd(self: Any) -> _Reshape:
-        return _Reshape(self.old_shape)
-
     port = importlib.import_module("lava.magma.core.process.ports.ports").ReshapePort
-    port.get_transform_func_fwd = get_transform_func_fwd
-    port.get_transform_func_bwd = get_transform_func_bwd
+    # Unlike a lambda, a methodcaller can be pickled: Lava sends it to the processes that it starts.
+    port.get_transform_func_fwd = lambda self: operator.methodcaller("reshape", self.shape)
+    port.get_transform_func_bwd = lambda self: operator.methodcaller("reshape", self.old_shape)
 
 
 # 5 -- the geometry of a convolution is held in int8
@@ -180,27 +129,21 @@ _GEOMETRY = ("kernel_size", "stride", "padding", "dilation", "groups")
 
 def _has_narrow_convolution() -> bool:
     model = importlib.import_module("lava.proc.conv.models").AbstractPyConvModel
-    return any(getattr(model, name).d_type is _numpy().int8 for name in _GEOMETRY)
+    return any(getattr(model, name).d_type is np.int8 for name in _GEOMETRY)
 
 
 def _widen_convolution() -> None:
     model = importlib.import_module("lava.proc.conv.models").AbstractPyConvModel
     lava_type = importlib.import_module("lava.magma.core.model.py.type").LavaPyType
     for name in _GEOMETRY:
-        setattr(model, name, lava_type(_numpy().ndarray, _numpy().int32, precision=32))
+        setattr(model, name, lava_type(np.ndarray, np.int32, precision=32))
 
 
 # 6 -- SLAYER's kernels are compiled for 8.0 on every GPU from there on, which gives Hopper (9.0) none
-
-
 def _gpu_capability() -> tuple[int, int] | None:
     import torch
 
     return torch.cuda.get_device_capability(0) if torch.cuda.is_available() else None
-
-
-def _architecture(capability: tuple[int, int]) -> str:
-    return f"{capability[0]}.{capability[1]}"
 
 
 def _has_wrong_architecture() -> bool:
@@ -213,7 +156,7 @@ def _set_architecture() -> None:
     capability = _gpu_capability()
     assert capability is not None, "applied where it is not needed"
     jitconfig: Any = importlib.import_module("lava.lib.dl.slayer.jitconfig")
-    jitconfig.TORCH_CUDA_ARCH_LIST = _architecture(capability)
+    jitconfig.TORCH_CUDA_ARCH_LIST = f"{capability[0]}.{capability[1]}"
 
 
 # fmt: off

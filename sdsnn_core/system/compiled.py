@@ -4,8 +4,6 @@ numba renews kept code when the file of the outermost function changes, but not 
 does. Here the key is the text of all sources in the kernel's folder. So a kernel calls only kernels of its own folder.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib
@@ -51,24 +49,16 @@ def _store_of(function: Callable[..., Any]) -> Any:
         store = Store(function)
     except RuntimeError:  # numba found no directory: neither beside the source nor in the user's cache
         return None
-    store._cache_file = caching.IndexDataCacheFile(
-        cache_path=store.cache_path,
-        filename_base=store._impl.filename_base,
-        source_stamp=sources_hash(Path(function.__code__.co_filename).parent),
-    )
+    stamp = sources_hash(Path(function.__code__.co_filename).parent)
+    store._cache_file = caching.IndexDataCacheFile(store.cache_path, store._impl.filename_base, stamp)
     return store
 
 
 def compiled(function: Callable[..., Any], *, fastmath: bool | set[str] = False) -> Any:
     """Compile a function when it is first called; it runs without the GIL, and its machine code is kept on disk.
 
-    Args:
-        function: what numba can compile. It may call functions that this module compiled, of the same folder.
-        fastmath: freedoms that LLVM may take with floats, as numba names them.
-
-    Returns:
-        The numba dispatcher, to be called like the function. Where nothing can be written, or a kept file is damaged,
-        it compiles for this process.
+    It may call functions that this module compiled, of the same folder. fastmath: freedoms that LLVM may take with
+    floats, as numba names them. Where nothing can be written, or a kept file is damaged, it compiles for this process.
     """
     from numba import njit
 

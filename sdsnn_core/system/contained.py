@@ -5,8 +5,6 @@ the child along. The child is a fork, so it has every library loaded already; it
 JSON and arrays, over a socket. Nothing that it sends can run code here.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

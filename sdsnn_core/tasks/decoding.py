@@ -1,7 +1,5 @@
 """Decoding: the class that an output stands for, in training, simulation, import and report alike."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

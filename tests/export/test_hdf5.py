@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from networks import assert_same_activity, assert_same_network
 
-from sdsnn.export.check.check import check_path
+from sdsnn.export.check.check import check as check_path
 from sdsnn.export.float_import.read import read_nir_graph
 from sdsnn.export.netx.reader import read_netx
 from sdsnn.export.netx.run import run_netx

@@ -14,19 +14,15 @@ from .masks import MaskedHook, MaskedLayer
 
 @final
 class AbsentGradients:
-    """Switches the accumulation of masked weights' gradients on and off, batch by batch.
+    """Switches the accumulation of masked weights' gradients on and off: on in one batch of `every`, from the first on.
 
     The score of an epoch is the sum over batches of abs(gradient of the batch), as in RigL (arXiv:1911.11134).
-
-    Args:
-        layers: the masked layers of a model.
-        every: accumulate in one batch of this many, the first of an epoch included.
     """
 
     def __init__(self, layers: Sequence[MaskedLayer], every: int) -> None:
         self.every = every
         self._hooks = [synapse.hook for layer in layers for synapse in layer.synapses]
-        self._needed = self._hooks[:0]
+        self._needed: list[MaskedHook] = []
         self._batch = 0
         self._scaled: tuple[Any, float, list[tuple[MaskedHook, Tensor]]] | None = None
 

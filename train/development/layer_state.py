@@ -1,7 +1,5 @@
 """State of a layer's development between epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -15,20 +13,13 @@ from .masks import MaskedLayer
 
 @final
 class LayerState:
-    """Pruning rate, history, ranges and regeneration counters of one layer.
-
-    Attributes:
-        percent: P, cumulative target of unit pruning in percent of the layer's units.
-        history: bool (units,), units that were pruned once.
-        ranges: one state per weight tensor; empty before the end of the first epoch.
-        regeneration: one state per weight tensor.
-    """
+    """Pruning rate, history, ranges and regeneration counters of one layer."""
 
     def __init__(self, layer: MaskedLayer, percent: float) -> None:
         self.name = layer.name
-        self.percent = percent
-        self.history = torch.zeros_like(layer.unit_gate)
-        self.ranges: list[ranges.RangeState] = []
+        self.percent = percent  # P, cumulative target of unit pruning in percent of the layer's units
+        self.history = torch.zeros_like(layer.unit_gate)  # bool (units,), units that were pruned once
+        self.ranges: list[ranges.RangeState] = []  # one per weight tensor; empty before the end of the first epoch
         self.regeneration = [
             regeneration.init_regeneration(regeneration.absent_groups(synapse.mask, synapse.kernelwise))
             for synapse in layer.synapses

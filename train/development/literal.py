@@ -4,8 +4,6 @@ The script is BrainCog at 3998fd5, examples/Structural_Development/SD-SNN. `defe
 ones. Nothing outside this file depends on a defect.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -89,11 +87,7 @@ class OpenLayer(MaskedLayer):
 
 
 class LiteralDeveloper(Developer):
-    """A Developer with the defects of `config.reproduced`; arguments and use as of `Developer`.
-
-    Raises:
-        ConfigError: if B6 meets weight normalisation.
-    """
+    """A Developer with the defects of `config.reproduced`. Raises ConfigError if B6 meets weight normalisation."""
 
     schedule_type = LiteralSchedule
     reproduces_defects = True
@@ -185,11 +179,7 @@ class LiteralDeveloper(Developer):
 def percentile_hits(value: Tensor, absent: Tensor, percent: float, *, among_absent: bool = False) -> Tensor:
     """Return the absent groups whose value is above the (100 - percent) percentile, interpolated linearly as in numpy.
 
-    Args:
-        value: signed values, one per group.
-        absent: bool, groups with a masked synapse.
-        percent: 0..100.
-        among_absent: take the percentile of the absent groups instead of all groups.
+    absent: bool, groups with a masked synapse. among_absent: take the percentile of these instead of all groups.
     """
     pool = (value[absent] if among_absent else value).flatten()
     if pool.numel() == 0:

@@ -5,8 +5,6 @@ or the quantiser do (SLAYER's own `mask` multiplies a tensor that weight normali
 the model and part of its state_dict.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -45,23 +43,16 @@ class _Mask(torch.autograd.Function):
 
 
 class MaskedHook(torch.nn.Module, MaskingHook):
-    """Quantiser and mask of one weight tensor; takes the place of SLAYER's `pre_hook_fx`.
+    """Quantiser and mask of one weight tensor; takes the place of SLAYER's `pre_hook_fx`."""
 
-    Attributes:
-        mask: bool buffer of the weight's shape, True where a synapse is present.
-        absent_gradient: buffer of the weight's shape; abs(dL/dw) of masked weights, summed over backward passes.
-        accumulates: add to `absent_gradient` in backward passes.
-        signed: add dL/dw instead of abs(dL/dw); see `Developer.accumulating`.
-    """
-
-    mask: Tensor
-    absent_gradient: Tensor
+    mask: Tensor  # bool buffer of the weight's shape, True where a synapse is present
+    absent_gradient: Tensor  # buffer of the weight's shape; abs(dL/dw) of masked weights, summed over backward passes
 
     def __init__(self, quantise: Callable[..., Tensor] | None, weight: Tensor) -> None:
         super().__init__()
         self.quantise = quantise
-        self.accumulates = False
-        self.signed = False
+        self.accumulates = False  # add to `absent_gradient` in backward passes
+        self.signed = False  # add dL/dw instead of abs(dL/dw); see `Developer.accumulating`
         self._cache: tuple[Tensor, int, dict[Hashable, Any]] | None = None
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
         self.register_buffer("absent_gradient", torch.zeros_like(weight), persistent=False)
@@ -70,10 +61,9 @@ class MaskedHook(torch.nn.Module, MaskingHook):
         """Return the quantised, masked weight; as integers if `descale`, as SLAYER's export needs it."""
         # SLAYER's recurrent synapse passes its weight as a matrix.
         sums = self.absent_gradient.view(weight.shape) if self.accumulates else None
-        if not descale and fits(weight, self.mask, self.absent_gradient):
-            scale = scale_of(self.quantise)
-            if scale is not None:
-                return quantise_masked(weight, self.mask.view(weight.shape), scale, sums, self.signed)
+        scale = None if descale else scale_of(self.quantise)
+        if scale is not None and fits(weight, self.mask, self.absent_gradient):
+            return quantise_masked(weight, self.mask.view(weight.shape), scale, sums, self.signed)
         quantised = weight
         if self.quantise is not None:
             quantised = self.quantise(weight, descale=True) if descale else self.quantise(weight)
@@ -93,12 +83,9 @@ class MaskedHook(torch.nn.Module, MaskingHook):
 
     def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         """Return the mask and its complement as numbers; None if nothing is masked."""
-
-        def compute() -> tuple[Tensor, Tensor] | None:
-            present = self.mask.to(dtype)
-            return None if bool(self.mask.all()) else (present, 1 - present)
-
-        factors: tuple[Tensor, Tensor] | None = self._cached(dtype, compute)
+        factors: tuple[Tensor, Tensor] | None = self._cached(
+            dtype, lambda: None if bool(self.mask.all()) else (self.mask.to(dtype), (~self.mask).to(dtype))
+        )
         return factors
 
     def _cached(self, key: Hashable, compute: Callable[[], Any]) -> Any:
@@ -112,12 +99,7 @@ class MaskedHook(torch.nn.Module, MaskingHook):
 
 
 class MaskedSynapse:
-    """One weight tensor of a block, (out, in / groups, *kernel), with its mask.
-
-    Args:
-        name: used in errors.
-        synapse: a Dense or Conv synapse of SLAYER.
-    """
+    """One weight tensor of a block's Dense or Conv synapse, (out, in / groups, *kernel), with its mask."""
 
     def __init__(self, name: str, synapse: Any) -> None:
         kinds = import_slayer().synapse

@@ -1,7 +1,5 @@
 """Per-layer statistics written to history.jsonl."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -63,14 +63,7 @@ def fuse(model: torch.nn.Module) -> int:
 
 
 def unfuse(model: torch.nn.Module) -> int:
-    """Undo `fuse`.
-
-    Args:
-        model: as in `fuse`.
-
-    Returns:
-        The number of neurons that changed.
-    """
+    """Undo `fuse`; return the number of neurons that changed."""
     from .blocks import FORWARDS
     from .neuron import Neuron, SlayerNeuron
     from .synapses import SYNAPSES

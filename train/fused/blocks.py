@@ -1,7 +1,5 @@
 """The forward pass of SLAYER's CUBA blocks on tensors with time outermost in memory. Importing it imports lava-dl."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

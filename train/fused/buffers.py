@@ -4,8 +4,6 @@ A training step allocates the same tensors as the step before. glibc returns a l
 once, which hands out its pages anew, filled with zeros: that took up to half of a step's CPU time.
 """
 
-from __future__ import annotations
-
 import math
 import weakref
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ For tensors with time outermost in memory: the currents of some steps, then thos
 their states on; back in the same way. The currents of all steps never exist at once.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any
@@ -25,23 +23,20 @@ CHUNK_BYTES = 2**22  # of currents at a time: they fit a core's share of the las
 class Chunked:
     """One pass of a block: what its two directions share."""
 
-    spikes: Tensor | None = None  # what the forward pass leaves for autograd to pick up
-    voltage: Tensor | None = None
-
     def __init__(self, sums: Sums, decays: tuple[Tensor, Tensor], constants: Constants, shifted: bool) -> None:
         self.sums, self.constants, self.shifted = sums, constants, int(shifted)
         self.decays = [decay.detach() for decay in decays]
         self.shape: tuple[int, ...] = ()  # of the currents of one image
 
-    def forward(self, x: Tensor, weight: Tensor, learn: bool) -> bool:
-        """Run over x (steps, batch, ..., channels); return False, and leave nothing, where this is not exact.
+    def forward(self, x: Tensor, weight: Tensor, learn: bool) -> tuple[Tensor, Tensor] | None:
+        """Run over x (steps, batch, ..., channels); return spikes and voltages (steps, neurons), None if not exact.
 
-        Leaves spikes (steps, neurons) and, if `learn`, the voltages of the steps that were run.
+        The voltages are those of the steps that were run, empty unless `learn`.
         """
         steps = x.shape[0] - self.shifted  # shifted, the spikes of the last step go nowhere
         keeps = integer_keeps(self.decays)
         if keeps is None or steps < 1:
-            return False
+            return None
         self.shape = self.sums.shape(x, weight)
         neurons = x.shape[1] * math.prod(self.shape)
         states = States(np.zeros(neurons, np.int32), np.zeros(neurons, np.int32))
@@ -57,11 +52,8 @@ class Chunked:
                 voltage[begin:end].numpy(), spikes[begin + self.shifted : end + self.shifted].numpy(),
             )  # fmt: skip
             if any(outside):
-                return False
-        if not self.sums.were_exact():
-            return False
-        self.spikes, self.voltage = spikes, voltage
-        return True
+                return None
+        return (spikes, voltage) if self.sums.were_exact() else None
 
     def backward(
         self, gradient: Tensor, x: Tensor, weight: Tensor, voltage: Tensor, needed: tuple[bool, bool]
@@ -102,25 +94,21 @@ def integer_keeps(decays: Any) -> Keeps | None:
 
 class _Pass(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, chunked: Chunked) -> Tensor:
-        """Return the spikes that `chunked` computed."""
-        spikes, voltage = chunked.spikes, chunked.voltage
-        assert spikes is not None
-        assert voltage is not None
-        chunked.spikes = chunked.voltage = None  # autograd's now: nothing lives longer than it needs
+    def forward(ctx: Any, x: Tensor, weight: Tensor, chunked: Chunked, results: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the spikes of the results of `chunked`."""
         ctx.chunked = chunked
-        ctx.save_for_backward(x, weight, voltage)
-        return spikes
+        ctx.save_for_backward(x, weight, results[1])
+        return results[0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x and weight."""
         x, weight, voltage = ctx.saved_tensors
         needed = ctx.needs_input_grad[:2]
-        return *ctx.chunked.backward(buffers.packed(gradients[0]), x, weight, voltage, needed), None
+        return *ctx.chunked.backward(buffers.packed(gradients[0]), x, weight, voltage, needed), None, None
 
 
-_apply: Callable[[Tensor, Tensor, Chunked], Tensor] = _Pass.apply  # torch does not type `apply`
+_apply: Callable[..., Tensor] = _Pass.apply  # torch does not type `apply`
 
 
 def run_chunked(x: Tensor, weight: Tensor, chunked: Chunked) -> Tensor | None:
@@ -129,8 +117,8 @@ def run_chunked(x: Tensor, weight: Tensor, chunked: Chunked) -> Tensor | None:
     x: (steps, batch, ..., channels) float32, contiguous. Neurons start from rest. weight: as `chunked.sums` has it.
     """
     learn = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    if not chunked.forward(x.detach(), weight.detach(), learn):
+    results = chunked.forward(x.detach(), weight.detach(), learn)
+    if results is None:
         return None
-    spikes = _apply(x, weight, chunked) if learn else chunked.spikes
-    assert spikes is not None
+    spikes = _apply(x, weight, chunked, results) if learn else results[0]
     return spikes.view(-1, *chunked.shape)

@@ -1,7 +1,5 @@
 """Tensors with time outermost and channels innermost in memory, and moving to and from that layout."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A neuron that replaces lava-dl's cuba.Neuron. Importing this module imports lava-dl."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -14,7 +12,7 @@ from ..slayer.hooks import SpikeGate
 from .chunked import Chunked, run_chunked
 from .kernels.neuron import Constants
 from .layout import time_last, time_major
-from .recurrent import Loop, finish
+from .recurrent import Neurons, run_loop
 from .synapses import Plan
 from .triton import passes as triton_passes
 
@@ -89,15 +87,11 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
         if z.device.type != "cpu" or not z.dtype == weights.dtype == torch.float32 or z.dim() != 3 or not z.numel():
             return None
         self._fit_states(z.shape[:-1])
-        memory = time_major(z)
-        learn = torch.is_grad_enabled() and (z.requires_grad or weights.requires_grad)
-        loop = Loop(self._constants(), self._decays(), gates[0] if gates else None)
-        last = loop.run(memory.detach(), weights.detach(), (self.current_state, self.voltage_state), learn)
-        if last is None:
+        neurons = Neurons(self._constants(), self._decays(), gates[0] if gates else None)
+        results = run_loop(time_major(z), weights, neurons, (self.current_state, self.voltage_state))
+        if results is None:
             return None
-        self.current_state, self.voltage_state = last
-        spikes = finish(memory, weights, loop) if learn else loop.spikes
-        assert spikes is not None
+        spikes, (self.current_state, self.voltage_state) = results
         return time_last(spikes)
 
     def _is_usual(self) -> bool:

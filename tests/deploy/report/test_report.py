@@ -24,7 +24,6 @@ from sdsnn.train.data.load import load_data
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn_core import reference
-from sdsnn_core.activity import output_counts
 from sdsnn_core.errors import FileError
 from sdsnn_core.files import write_json
 from sdsnn_core.network import Input, Network, Output, Population, Synapses
@@ -118,7 +117,8 @@ def test_numbers_are_those_of_the_reference(run: Path) -> None:
     network, data = digits_network(), report.data
     test = load_data(load_config(run / "config.toml", []).data, 0).test
     activity = reference.run(network, test.spikes[:])
-    right = output_counts(network, activity).argmax(axis=1) == test.labels
+    (output,) = network.outputs.values()
+    right = activity.counts[output.source].argmax(axis=1) == test.labels
     found = data["summary"]
     assert found["test_accuracy"] == float(right.mean())
     assert found["test_samples"] == len(test) == sum(map(sum, data["confusion"]))

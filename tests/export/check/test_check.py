@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pytest
 
 from sdsnn.export.check.blocks import BLOCK_RULES
-from sdsnn.export.check.check import INTEGERS, LOWERING, READABLE, check_path
+from sdsnn.export.check.check import INTEGERS, LOWERING, READABLE
+from sdsnn.export.check.check import check as check_path
 from sdsnn.export.check.network import CHECKS
 from sdsnn.export.check.nir_files import NIR_RULES
 from sdsnn.export.check.parts import check_parts

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from sdsnn.cli.app import app
 from sdsnn.export.check.blocks import BLOCK_RULES
-from sdsnn.export.check.check import check_path
+from sdsnn.export.check.check import check as check_path
 from sdsnn.export.netx.writer import write_netx
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.train.run.config import load_config

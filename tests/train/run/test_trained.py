@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdsnn.export.check.check import check_path
+from sdsnn.export.check.check import check as check_path
 from sdsnn.export.pipeline import export_run, lower_trained
 from sdsnn.export.verify.files import verify_file
 from sdsnn.train.run.config import load_config

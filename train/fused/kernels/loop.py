@@ -1,7 +1,5 @@
 """The kernels of a recurrent block: neurons whose spikes add to their own input of the next step."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,10 +30,9 @@ class Results(NamedTuple):
 def _check(first: int, last: int, z: Any, r: Any, a: Any, b: Any) -> None:
     """Raise ValueError unless first..last are samples and a and b have z's shape (b: or are empty)."""
     _steps, samples, units = z.shape
-    if not (0 <= first <= last <= samples) or r.shape[0] != units or r.shape[1] != units:
-        raise ValueError("fused kernel: these samples or units do not exist")
-    if a.shape != z.shape or (b.size and b.shape != z.shape):
-        raise ValueError("fused kernel: arrays differ in shape")
+    inside = 0 <= first <= last <= samples and r.shape == (units, units)
+    if not inside or a.shape != z.shape or (b.size and b.shape != z.shape):
+        raise ValueError("fused kernel: arrays do not fit together")
 
 
 @compiled
@@ -44,16 +41,14 @@ def loop_forward(
 ) -> Any:
     """Run samples first..last over all steps; return 0 if no value left the range where this is SLAYER's arithmetic.
 
-    z: (steps, samples, units) float32 currents of the input. keeps: int32, one entry per unit. states: int32 (samples,
-    units). Raises ValueError where arrays do not fit together.
+    z: (steps, samples, units) float32 currents of the input. keeps: int32 (units,). states: int32 (samples, units).
     """
     r, gate, voltage, spikes = feedback.weights, feedback.gate, results.voltage, results.spikes
     _check(first, last, z, r, spikes, voltage)
     steps, _samples, units = z.shape
-    if not keeps.current.size == keeps.voltage.size == gate.size == units:
-        raise ValueError("fused kernel: decays and gates do not have one value per unit")
-    if states.current.shape != z.shape[1:] or states.voltage.shape != z.shape[1:]:
-        raise ValueError("fused kernel: states do not have one value per unit")
+    per_unit = keeps.current.size == keeps.voltage.size == gate.size == units
+    if not per_unit or states.current.shape != z.shape[1:] or states.voltage.shape != z.shape[1:]:
+        raise ValueError("fused kernel: decays, gates or states do not have one value per unit")
     drive, volts = np.zeros(units, np.float32), np.zeros(units, np.float32)
     outside = _I0
     for sample in range(first, last):

@@ -93,11 +93,9 @@ def _smallest_state(level: float) -> Any:
 
 def _type_as_float(_context: Any, _bits: Any) -> Any:
     """Type and code of a float32 with the bits of an int32."""
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
-
-    return types.float32(types.int32), generate
+    return types.float32(types.int32), lambda context, builder, _signature, arguments: builder.bitcast(
+        arguments[0], context.get_value_type(types.float32)
+    )
 
 
 _as_float: Any = intrinsic(_type_as_float)
@@ -161,21 +159,20 @@ def step_back(gradient: Any, volts: Any, keeps: Any, carries: Any, constants: An
 @compiled
 def _check(first: int, last: int, shape: Any, keeps: Any, states: Any, a: Any, b: Any) -> None:
     """Raise ValueError unless first..last are neurons and all arrays fit `shape` (steps, neurons)."""
-    if not (0 <= first <= last <= shape[1]) or shape[0] < 1:
-        raise ValueError("fused kernel: these neurons or steps do not exist")
-    if a != shape or b != shape:
-        raise ValueError("fused kernel: arrays differ in shape")
-    if not keeps.current.size or not keeps.voltage.size:
-        raise ValueError("fused kernel: there are no decays")
-    if not states.current.size == states.voltage.size == shape[1]:
-        raise ValueError("fused kernel: states do not have one value per neuron")
+    neurons = 0 <= first <= last <= shape[1] == states.current.size == states.voltage.size
+    if not neurons or shape[0] < 1 or a != shape or b != shape or min(keeps.current.size, keeps.voltage.size) < 1:
+        raise ValueError("fused kernel: arrays do not fit together")
 
 
 @compiled
-def _spread(values: Any, first: int, out: Any) -> None:
-    """Give every neuron its value of those that neurons share in turns."""
-    for lane in range(out.shape[0]):
-        out[lane] = values[(first + lane) % values.size]
+def _spread(values: Any, first: int, out: Any) -> Any:
+    """Return `out` with each neuron's value of those that neurons share in turns; `first`: the neuron of out[0]."""
+    if values.size == 1:
+        out[:] = values[0]
+    else:
+        for lane in range(out.shape[0]):
+            out[lane] = values[(first + lane) % values.size]
+    return out
 
 
 @compiled
@@ -185,23 +182,19 @@ def chunk_forward(
     """Run neurons first..last over all steps of the currents z (steps, neurons) float32, from `states` and into them.
 
     keeps, states: int32. voltage (before reset; or empty) and spikes: results, z's shape. Returns 0 if no value left
-    the range where this is SLAYER's arithmetic. Raises ValueError where arrays do not fit together.
+    the range where this is SLAYER's arithmetic.
     """
-    steps = z.shape[0]
     _check(first, last, z.shape, keeps, states, voltage.shape if voltage.size else z.shape, spikes.shape)
     ka, kb, scratch = np.zeros(BLOCK, np.int32), np.zeros(BLOCK, np.int32), np.zeros(BLOCK, np.float32)
     outside = _I0
     for begin in range(first, last, BLOCK):
-        n = min(BLOCK, last - begin)
-        end = begin + n
-        if begin == first or keeps.current.size > 1:
-            _spread(keeps.current, begin, ka)
-        if begin == first or keeps.voltage.size > 1:
-            _spread(keeps.voltage, begin, kb)
-        block_keeps, block_states = Keeps(ka[:n], kb[:n]), States(states.current[begin:end], states.voltage[begin:end])
-        for t in range(steps):
+        end = min(begin + BLOCK, last)
+        n = end - begin
+        own_keeps = Keeps(_spread(keeps.current, begin, ka[:n]), _spread(keeps.voltage, begin, kb[:n]))
+        own_states = States(states.current[begin:end], states.voltage[begin:end])
+        for t in range(z.shape[0]):
             volts = voltage[t, begin:end] if voltage.size else scratch[:n]
-            outside |= step_forward(z[t, begin:end], block_keeps, block_states, constants, volts, spikes[t, begin:end])
+            outside |= step_forward(z[t, begin:end], own_keeps, own_states, constants, volts, spikes[t, begin:end])
     return outside
 
 
@@ -211,22 +204,14 @@ def chunk_backward(
 ) -> None:
     """Take all steps back, from the gradient of the spikes (steps, neurons) to that of z, into `out`.
 
-    keeps: Keeps, float32 1 - decay / 4096. carries: States, float32 gradients, carried on. Raises ValueError for
-    arrays that do not fit together.
+    keeps: Keeps, float32 1 - decay / 4096. carries: States, float32 gradients, carried on.
     """
-    steps = gradient.shape[0]
     _check(first, last, gradient.shape, keeps, carries, voltage.shape, out.shape)
     ka, kb = np.zeros(BLOCK, np.float32), np.zeros(BLOCK, np.float32)
     for begin in range(first, last, BLOCK):
-        n = min(BLOCK, last - begin)
-        end = begin + n
-        if begin == first or keeps.current.size > 1:
-            _spread(keeps.current, begin, ka)
-        if begin == first or keeps.voltage.size > 1:
-            _spread(keeps.voltage, begin, kb)
-        block_keeps = Keeps(ka[:n], kb[:n])
-        block_carries = States(carries.current[begin:end], carries.voltage[begin:end])
-        for t in range(steps - 1, -1, -1):
-            step_back(
-                gradient[t, begin:end], voltage[t, begin:end], block_keeps, block_carries, constants, out[t, begin:end]
-            )
+        end = min(begin + BLOCK, last)
+        n = end - begin
+        own_keeps = Keeps(_spread(keeps.current, begin, ka[:n]), _spread(keeps.voltage, begin, kb[:n]))
+        own = States(carries.current[begin:end], carries.voltage[begin:end])
+        for t in range(gradient.shape[0] - 1, -1, -1):
+            step_back(gradient[t, begin:end], voltage[t, begin:end], own_keeps, own, constants, out[t, begin:end])

@@ -1,7 +1,5 @@
 """Run a kernel on all cores."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable
@@ -29,9 +27,8 @@ def _pool() -> ThreadPoolExecutor:
 def run_rows(kernel: Callable[..., Any], n_rows: int, work: int, *arguments: Any) -> list[Any]:
     """Call kernel(first, last, *arguments) so that every row of range(n_rows) is covered once; return all results.
 
-    Uses as many threads as torch does. They are our own, because numba's default layer must not be entered by two
-    threads at once, and GNU OpenMP not after a fork. work: operations in all, so that no thread starts for less than it
-    costs.
+    Uses as many threads as torch does, unless `work`, the number of operations, is too small. They are our own: two
+    threads at once must not enter numba's default layer, nor GNU OpenMP after a fork.
     """
     threads = min(torch.get_num_threads(), -(-n_rows // SHARE), 1 + work // SMALLEST)
     if threads <= 1:

@@ -3,8 +3,6 @@
 Tensors are (images, ..., channels) float32, contiguous; an image is one step of one sample.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +14,19 @@ from torch.nn.functional import conv2d
 from .. import buffers
 from .events import Events, gradient_of, sums_of
 from .exactness import sums_are_exact
-from .onednn import product
 from .pooling import pool, pool_back, pooled
 
 Tensor = torch.Tensor
+_SMALL = 2**20  # multiplications; below, packing the operands of oneDNN costs more than it saves
+
+
+def product(x: Tensor, w: Tensor) -> Tensor:
+    """Return x @ w.T for float32 (rows, k) and (columns, k), contiguous; large ones by oneDNN, as convolutions."""
+    backend: Any = torch.backends.mkldnn
+    fast = x.shape[0] * w.numel() >= _SMALL and backend.is_available() and backend.enabled
+    operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if fast else None
+    result: Tensor = x @ w.t() if operator is None else operator(x, w, None, "none", [], "")
+    return result
 
 
 class Sums:

@@ -1,7 +1,5 @@
 """Currents of sparse spikes: where few inputs spike, adding the rows of their weights beats a matrix product."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +128,6 @@ def gradient_of(events: Events, at: int, gradient: Tensor, inputs: int) -> Tenso
     """Return the gradient of weights (inputs, units), from that of the sums of rows at..; gradient (rows, units)."""
     rows, units = gradient.shape
     out = gradient.new_empty(inputs, units)
-    offsets = events.offsets[at : at + rows + 1]
-    work = len(events.indices) * units
+    offsets, work = events.offsets[at : at + rows + 1], len(events.indices) * units
     run_rows(add_gradients, units, work, offsets, events.indices, gradient.numpy(), out.numpy())
     return out

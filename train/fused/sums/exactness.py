@@ -1,7 +1,5 @@
 """When sums of inputs times weights are exact in float32, and so the same in any order and in any layout."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

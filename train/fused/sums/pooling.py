@@ -3,8 +3,6 @@
 Images are (images, height, width * channels) float32, C-contiguous.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,31 +24,17 @@ _ONE_BITS = np.int32(0x3F800000)
 def check(first: int, last: int, large: Any, small: Any, kernel: Any, channels: int) -> None:
     """Raise ValueError unless the arrays fit together: no access goes astray."""
     height, width = kernel
-    if not (0 <= first <= last <= large.shape[0] == small.shape[0]) or channels < 1 or height < 1 or width < 1:
-        raise ValueError("fused kernel: these images or channels do not exist")
-    if (
-        large.shape[1] <= (small.shape[1] - 1) * height
-        or large.shape[1] > small.shape[1] * height
-        or large.shape[2] > small.shape[2] * width
-    ):
-        raise ValueError("fused kernel: arrays differ in shape")
+    images = 0 <= first <= last <= large.shape[0] == small.shape[0]
+    tiled = (small.shape[1] - 1) * height < large.shape[1] <= small.shape[1] * height
+    if not (images and tiled and min(channels, height, width) > 0 and large.shape[2] <= small.shape[2] * width):
+        raise ValueError("fused kernel: arrays do not fit together")
     if large.shape[2] % channels or small.shape[2] % channels:
         raise ValueError("fused kernel: rows are not pixels of so many channels")
 
 
 @compiled
-def first_line(source: Any, bits: Any, row: Any) -> Any:
-    """row = source; return 0 if all values are 0 or 1. bits: source's memory as int32."""
-    other = _I0
-    for i in range(source.size):
-        other |= np.int32((bits[i] != _I0) & (bits[i] != _ONE_BITS))
-        row[i] = source[i]
-    return other
-
-
-@compiled
-def next_line(source: Any, bits: Any, row: Any) -> Any:
-    """row += source; return 0 if all values are 0 or 1."""
+def add_line(source: Any, bits: Any, row: Any) -> Any:
+    """row += source; return 0 if all values are 0 or 1. bits: source's memory as int32."""
     other = _I0
     for i in range(source.size):
         other |= np.int32((bits[i] != _I0) & (bits[i] != _ONE_BITS))
@@ -62,7 +46,7 @@ def next_line(source: Any, bits: Any, row: Any) -> Any:
 def pool_forward(first: int, last: int, x: Any, kernel: Any, channels: int, weight: Any, out: Any, others: Any) -> None:
     """Pool images first..last of x (images, height, width * channels) into out; kernel: (height, width).
 
-    others (images) int32: 0 where an image's values are all 0 or 1. Raises ValueError for arrays of other shapes.
+    others (images) int32: 0 where an image's values are all 0 or 1.
     """
     check(first, last, x, out, kernel, channels)
     if others.size != x.shape[0]:
@@ -74,21 +58,17 @@ def pool_forward(first: int, last: int, x: Any, kernel: Any, channels: int, weig
     for image in range(first, last):
         other = _I0
         for y in range(out.shape[1]):
-            top = y * height
-            other |= first_line(x[image, top], bits[image, top], row[:n])
-            for line in range(top + 1, min(top + height, x.shape[1])):
-                other |= next_line(x[image, line], bits[image, line], row[:n])
+            row[:] = np.float32(0)
+            for line in range(y * height, min((y + 1) * height, x.shape[1])):
+                other |= add_line(x[image, line], bits[image, line], row[:n])
             target = out[image, y]
+            target[:] = np.float32(0)
             for k in range(width):
                 for pixel in range(target.size // channels):
                     source = (pixel * width + k) * channels
                     sums = target[pixel * channels : (pixel + 1) * channels]
-                    if k:
-                        for c in range(channels):
-                            sums[c] += row[source + c]
-                    else:
-                        for c in range(channels):
-                            sums[c] = row[source + c]
+                    for c in range(channels):
+                        sums[c] += row[source + c]
             for i in range(target.size):
                 target[i] *= weight
         others[image] = other

@@ -28,19 +28,15 @@ _UNITS = 16
 @final
 @dataclass(frozen=True)
 class Pattern:
-    """Where a matrix (units, inputs) has synapses: indices[offsets[unit] : offsets[unit + 1]] are the unit's inputs.
-
-    back_offsets, back_indices: the same by input. order: where in the list by unit each of the list by input stands.
-    places: where in the weight each of the list by unit stands.
-    """
+    """Where a matrix (units, inputs) has synapses: indices[offsets[unit] : offsets[unit + 1]] are the unit's inputs."""
 
     units: int
     offsets: Any  # int64 (units + 1)
     indices: Any  # int32 (synapses)
-    back_offsets: Any  # int64 (inputs + 1)
+    back_offsets: Any  # int64 (inputs + 1): the same lists by input
     back_indices: Any  # int32 (synapses)
-    order: Any  # int64 (synapses)
-    places: Tensor  # int64 (synapses)
+    order: Any  # int64 (synapses): where in the list by unit each of the list by input stands
+    places: Tensor  # int64 (synapses): where in the weight each of the list by unit stands
 
     @classmethod
     def of(cls, mask: Tensor, channels_last: bool = False) -> Pattern | None:
@@ -80,10 +76,9 @@ def _load(x: Any, first: int, n: int, begin: int, end: int, out: Any) -> None:
 def add_products(first: int, last: int, x: Any, offsets: Any, indices: Any, weights: Any, out: Any) -> None:
     """out[row, unit] = sum of weights[s] x[row, indices[s]] over a unit's synapses s, for rows first..last."""
     units, inputs = offsets.size - 1, x.shape[1]
-    if not (0 <= first <= last <= x.shape[0] == out.shape[0]) or out.shape[1] != units:
-        raise ValueError("fused kernel: arrays differ in shape")
-    if not (offsets[units] == indices.size == weights.size):
-        raise ValueError("fused kernel: offsets do not have one value per synapse")
+    rows = 0 <= first <= last <= x.shape[0] == out.shape[0]
+    if not rows or out.shape[1] != units or not offsets[units] == indices.size == weights.size:
+        raise ValueError("fused kernel: arrays do not fit together")
     columns = np.zeros((inputs, _ROWS), np.float32)
     sums = np.zeros((_UNITS, _ROWS), np.float32)
     for begin in range(first, last, _ROWS):
@@ -109,10 +104,9 @@ def add_products(first: int, last: int, x: Any, offsets: Any, indices: Any, weig
 def add_weight_gradients(first: int, last: int, x: Any, gradient: Any, offsets: Any, indices: Any, out: Any) -> None:
     """out[s] += sum of gradient[row, unit] x[row, indices[s]] over the rows, for the synapses of units first..last."""
     rows, inputs = x.shape
-    if not (0 <= first <= last <= gradient.shape[1] == offsets.size - 1) or gradient.shape[0] != rows:
-        raise ValueError("fused kernel: arrays differ in shape")
-    if not (offsets[offsets.size - 1] == indices.size == out.size):
-        raise ValueError("fused kernel: offsets do not have one value per synapse")
+    units = 0 <= first <= last <= gradient.shape[1] == offsets.size - 1
+    if not units or gradient.shape[0] != rows or not offsets[offsets.size - 1] == indices.size == out.size:
+        raise ValueError("fused kernel: arrays do not fit together")
     columns = np.zeros((inputs, _ROWS), np.float32)
     gradients = np.zeros((_UNITS, _ROWS), np.float32)
     for begin in range(0, rows, _ROWS):

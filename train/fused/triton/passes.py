@@ -1,14 +1,13 @@
 """The fused neuron on tensors of a GPU. Experimental: see kernels.py."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any
 
 import torch
+
+from sdsnn_core.files import version_of
 
 from ..layout import time_last, time_major
 
@@ -18,10 +17,7 @@ Tensor = torch.Tensor
 @functools.lru_cache
 def usable() -> bool:
     """Return whether Triton 3 is installed; it comes with torch's CUDA builds for Linux from 2.4 on."""
-    try:
-        return int(metadata.version("triton").split(".")[0]) >= 3
-    except (metadata.PackageNotFoundError, ValueError):
-        return False
+    return int((version_of("triton") or "0").split(".")[0]) >= 3
 
 
 class _Fire(torch.autograd.Function):
