@@ -11,7 +11,7 @@ import pytest
 import torch
 from networks import assert_same_activity
 
-from sdsnn.export.check.check import check_path
+from sdsnn.export.check.check import check
 from sdsnn.export.files import read_network
 from sdsnn.export.netx.reader import read_netx
 from sdsnn.export.netx.run import run_netx_many
@@ -124,7 +124,7 @@ def test_delays_of_each_synapse_of_a_recurrent_layer_are_those_of_its_synapses(t
     )
     assert expected.any()
     np.testing.assert_array_equal(got, expected)
-    rules = {(finding.rule, finding.severity) for finding in check_path(path)}
+    rules = {(finding.rule, finding.severity) for finding in check(path)}
     assert ("recurrent-delay", "error") in rules, "netx runs other weights"
 
 
@@ -142,7 +142,7 @@ def test_an_output_that_no_input_can_make_fire_is_read_by_its_voltage(tmp_path: 
     network = read_network(path)
     assert network.outputs["output"].signal == "voltage"
     assert (network.populations["layer1"].threshold == 2**16).all(), "what the chip gets is what the file says"
-    findings = {finding.rule: finding.where for finding in check_path(path)}
+    findings = {finding.rule: finding.where for finding in check(path)}
     assert findings["readout"] == "population 'layer1'"
     assert "never-fires" not in findings
     counted = read_network(path, readout="spikes")
@@ -178,7 +178,7 @@ def test_check_names_the_option_where_the_bound_cannot_decide(tmp_path: Path) ->
         },
     )
     path = write_netx(mixed, tmp_path / "b.net")
-    (finding,) = (finding for finding in check_path(path) if finding.rule == "never-fires")
+    (finding,) = (finding for finding in check(path) if finding.rule == "never-fires")
     assert finding.what.startswith("2 of 3 neurons")
     assert "--readout voltage" in finding.help
 
@@ -218,10 +218,10 @@ def test_a_recurrent_layer_of_an_old_release_is_the_same_network_as_todays(tmp_p
         tmp_path / "b.net", {"shape": [8], "type": "recurrent", "weight": weight, "recWeight": loop, **neurons(400)}
     )
     assert read_netx(today).digest() == read_netx(old).digest()
-    assert [finding.rule for finding in check_path(today)] == []
-    assert [(finding.rule, finding.where) for finding in check_path(old)] == [("old-dialect", "layer 0")]
+    assert [finding.rule for finding in check(today)] == []
+    assert [(finding.rule, finding.where) for finding in check(old)] == [("old-dialect", "layer 0")]
     written = write_netx(read_netx(old), tmp_path / "c.net")
-    assert check_path(written) == []
+    assert check(written) == []
 
 
 @needs_lava
@@ -235,7 +235,7 @@ def test_a_closing_average_counts_the_votes_of_equal_groups(tmp_path: Path) -> N
     # A group holds two neurons, and a vote arrives one step after its spikes.
     np.testing.assert_array_equal(activity.voltage["vote"][:, 1:], np.moveaxis(2 * 64 * means, -1, 1)[:, :-1])
     assert decode(network, activity).tolist() == means[..., :-1].sum(-1).argmax(-1).tolist()
-    assert {"old-dialect", "readout"} <= {finding.rule for finding in check_path(path)}
+    assert {"old-dialect", "readout"} <= {finding.rule for finding in check(path)}
     uneven = write(tmp_path / "b.net", layer, {"type": "average", "shape": [3, 1, 1]})
     with pytest.raises(NetworkError, match=r"layer 1 shape: expected a number of groups that divides 8, got 3"):
         read_netx(uneven)
@@ -276,4 +276,4 @@ def test_a_bootstrap_file_gives_the_sums_of_its_blocks(bias: float, tmp_path: Pa
     # A chip takes one step for the last layer too.
     np.testing.assert_array_equal(activity.voltage["layer1"][:, 1:], np.moveaxis(4096 * trains[3].numpy(), -1, 1))
     assert network.outputs["output"].signal == "voltage"
-    assert "old-dialect" in {finding.rule for finding in check_path(tmp_path / "a.net")}
+    assert "old-dialect" in {finding.rule for finding in check(tmp_path / "a.net")}
