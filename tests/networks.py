@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +15,27 @@ from sdsnn_core.network import (
     DECAY_UNITY,
     DELAY_MAX,
     NEVER_FIRES,
+    THRESHOLD_MAX,
+    AdaptiveLif,
     Convolution,
+    CubaLif,
+    Delta,
     Input,
     Network,
+    Neurons,
     Node,
     Output,
     Population,
     Projection,
+    Resonator,
     Shape,
+    Sigma,
+    SigmaDelta,
     Synapses,
 )
 
 Rng = np.random.Generator
+KINDS: tuple[type, ...] = get_args(Neurons)
 
 
 def random_population(
@@ -60,6 +70,35 @@ def random_population(
     )
 
 
+def random_neurons(rng: Rng, shape: Shape, kind: type, *, wild: bool = False) -> Population:
+    """Draw a population of any model; parameters as in `random_population`."""
+    size: Shape = () if rng.random() < 0.5 else shape
+
+    def draw(common: list[int], low: int, high: int) -> npt.NDArray[np.int64]:
+        if wild and rng.random() < 0.5:
+            return np.asarray(rng.integers(low, high + 1, size))
+        return np.asarray(rng.choice(common, size))
+
+    decay = [1, 128, 410, 1024, 4096]
+    if kind is AdaptiveLif:
+        decays = [draw(decay, 0, DECAY_UNITY) for _ in range(4)]
+        bias = draw([-2, 0, 1], -BIAS_MAX, BIAS_MAX) if rng.random() < 0.3 else 0
+        thresholds = draw([0, 1, 40, 80], 0, THRESHOLD_MAX), draw([0, 1, 8, 60], 0, THRESHOLD_MAX)
+        return AdaptiveLif(shape, *decays, *thresholds, bias)
+    if kind is Resonator:
+        parts = draw([1, 1200, 2600], 0, DECAY_UNITY - 1), draw([0, 2900, 3600], 0, DECAY_UNITY - 1)
+        return Resonator(shape, *parts, draw([0, 1, 40, 80], 0, THRESHOLD_MAX), reset=bool(rng.random() < 0.5))
+    if kind in (Delta, SigmaDelta):
+        exponents = (6, 6) if rng.random() < 0.6 else tuple(rng.integers(0, 8, 2).tolist())
+        limit = (2**31 - 1) >> sum(exponents)
+        more = {"spike_exp": exponents[0], "state_exp": exponents[1], "cumulative": bool(rng.random() < 0.3)}
+        if kind is SigmaDelta:
+            bias = draw([-8, 0, 3], -limit, limit) if rng.random() < 0.5 else 0
+            more |= {"bias": bias, "relu": bool(rng.random() < 0.7)}
+        return kind(shape, draw([0, 1, 6, 40], 0, limit), **more)
+    return Sigma(shape) if kind is Sigma else random_population(rng, shape, wild=wild)
+
+
 def random_weights(rng: Rng, shape: tuple[int, ...], density: float, *, even: bool = False) -> npt.NDArray[np.int64]:
     """Draw weights in -256..254, a fraction `density` of them present; now and then of one sign only."""
     weights = rng.integers(-128, 128, shape) * 2
@@ -83,13 +122,15 @@ def random_network(
     weight_exp: bool = True,
     skip: bool = True,
     graded: bool = False,
+    models: bool = False,
     max_layers: int = 4,
     max_size: int = 24,
 ) -> Network:
     """Draw a network of one input, one to `max_layers` populations and one output.
 
     Each switch allows a feature, it does not force it: layers by convolution (stride, padding, dilation, groups) and
-    by synapses, recurrent projections, skip projections, delays, biases, weight exponents, graded input.
+    by synapses, recurrent projections, skip projections, delays, biases, weight exponents, graded input, and neurons of
+    every model.
     """
 
     def chance(allowed: bool, probability: float = 0.5) -> bool:
@@ -99,6 +140,8 @@ def random_network(
     if chance(convolution):
         shape = (int(rng.integers(1, 5)), int(rng.integers(3, 9)), int(rng.integers(3, 9)))
     port = Input(shape, int(rng.integers(2, 9)) if chance(graded) else 1)
+    if chance(models):
+        port = Input(shape, *rng.choice([[9, -9], [2**12, -(2**12)], [2**31 - 1, 0], [300, 0]]).tolist())
     nodes: dict[str, Node] = {"input": port}
     projections: dict[str, Projection] = {}
     previous = "input"
@@ -113,15 +156,25 @@ def random_network(
         else:
             target = (int(rng.integers(1, max_size + 1)),)
             projection = _random_synapses(rng, previous, name, shape, target, even=even, delays=chance(delays), exp=exp)
-        nodes[name] = random_population(rng, target, bias=chance(bias, 0.3), per_neuron=chance(True), wild=chance(wild))
+        kind = KINDS[rng.integers(len(KINDS))] if models else CubaLif
+        if kind is CubaLif:
+            neurons = random_population(rng, target, bias=chance(bias, 0.3), per_neuron=chance(True), wild=chance(wild))
+        else:
+            neurons = random_neurons(rng, target, kind, wild=chance(wild, 0.3))
+        late = delays and kind is not Resonator
+        if kind is Resonator:  # for which no process has delays
+            projection = replace(projection, delay=np.zeros((), np.uint8))
+            part = _random_synapses(rng, previous, name, shape, target, even=even, delays=False, exp=exp)
+            projections[f"{previous}-{name}-imaginary"] = replace(part, imaginary=True)
+        nodes[name] = neurons
         projections[f"{previous}-{name}"] = projection
         if chance(recurrent, 0.25):
             projections[f"{name}-{name}"] = _random_synapses(
-                rng, name, name, target, target, even=even, delays=chance(delays), exp=0
+                rng, name, name, target, target, even=even, delays=chance(late), exp=0
             )
         if chance(skip and index > 0, 0.25):
             projections[f"input-{name}"] = _random_synapses(
-                rng, "input", name, port.shape, target, even=even, delays=chance(delays), exp=0
+                rng, "input", name, port.shape, target, even=even, delays=chance(late), exp=0
             )
         previous, shape = name, target
     nodes["output"] = Output(previous)

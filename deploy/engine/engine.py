@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.activity import Activity, prepare_inputs
+from sdsnn_core.activity import Activity, event_dtype, prepare_inputs
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network, Shape
 
@@ -68,7 +68,10 @@ class Engine:
 
     def prepare(self) -> None:
         """Load or compile the machine code now; otherwise the first run does."""
-        self.run({name: np.zeros((1, 1, node.size), np.uint8) for name, node in self.network.inputs.items()}, record=())
+        self.run(
+            {name: np.zeros((1, 1, node.size), event_dtype(node)) for name, node in self.network.inputs.items()},
+            record=(),
+        )
 
     def _wanted(
         self, record: Collection[str] | str | None, states: Collection[str]
@@ -138,20 +141,26 @@ class Engine:
                 f"{limit / 2**20:.3g} MiB; record less, give fewer samples at once (stream does), or raise it "
                 "(memory_limit, --memory)"
             )
-        names, indices = self.workspace.names, self.workspace.indices
-        start = np.zeros(len(names), np.int64)
-        if len(arrays) == 1:
-            x = next(iter(arrays.values())).reshape(-1)
-        else:
-            ends = np.cumsum([0, *(array.size for array in arrays.values())])
-            start[[indices[name] for name in arrays]] = ends[:-1]
-            x = np.concatenate([array.reshape(-1) for array in arrays.values()])
         out = self.workspace.results(samples, steps, keep, states, counts)
-        fault = self._execute(out, tb.Given(start, tb.constant(x, np.uint8)), given, samples, threads)
+        fault = self._execute(out, self._laid_out(arrays), given, samples, threads)
         if fault >= 0:
             prepare_inputs(self.network, arrays, steps)
-            raise AssertionError(f"input {names[fault]} was refused without reason")
+            raise AssertionError(f"input {self.workspace.names[fault]} was refused without reason")
         return self.workspace.activity(out, keep, states, counts)
+
+    def _laid_out(self, arrays: Mapping[str, npt.NDArray[Any]]) -> tb.Given:
+        """Lay the bins of all inputs end to end, those of one kind; a single input is shared, not copied."""
+        start = np.zeros(len(self.workspace.names), np.int64)
+        pools: dict[bool, list[npt.NDArray[Any]]] = {False: [], True: []}
+        for name, array in arrays.items():
+            index = self.workspace.indices[name]
+            pool = pools[self.workspace.wide[index]]
+            start[index] = sum(part.size for part in pool)
+            pool.append(array.reshape(-1))
+        x, wide = (
+            pool[0] if len(pool) == 1 else np.concatenate([*pool, np.zeros(1, np.uint8)]) for pool in pools.values()
+        )
+        return tb.Given(start, tb.constant(x, np.uint8), tb.constant(wide, np.int32))
 
     def _execute(self, out: tb.Out, inputs: tb.Given, given: int, samples: int, threads: int) -> int:
         """Run all samples; return -1, or the index of an input whose values are out of range."""
@@ -174,7 +183,8 @@ class Engine:
                         low = next(portions, None)
                     if low is None:
                         break
-                    fault = run_samples(*entry[1:], out, inputs, given, low, min(low + portion, samples), block)
+                    window = (given, low, min(low + portion, samples), block, 0, 0)
+                    fault = run_samples(*entry[1:], out, inputs, window)
                     if fault >= 0:
                         faults.append(int(fault))
                 self.workspace.give_back(entry)

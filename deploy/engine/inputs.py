@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.activity import prepare_inputs
+from sdsnn_core.activity import event_dtype, prepare_inputs
 from sdsnn_core.errors import NetworkError
-from sdsnn_core.network import Network, Shape
+from sdsnn_core.network import Input, Network, Shape
 
 from .streaming import padded
 
@@ -113,11 +113,12 @@ def gather(
     n_steps: int | None = None,
     bin_width: float | None = None,
     sensor_shape: Shape | None = None,
-) -> tuple[dict[str, npt.NDArray[np.uint8]], int, int, int]:
-    """Return ({input: (samples, given steps, size) uint8}, samples, given steps, steps to run).
+) -> tuple[dict[str, npt.NDArray[Any]], int, int, int]:
+    """Return ({input: (samples, given steps, size) of its events}, samples, given steps, steps to run).
 
     Accepts what `prepare_inputs` accepts, torch tensors, and events (one sample or a sequence of samples). Arrays of
-    uint8 and bool are shared, not copied, and their values are left to the compiled code to check.
+    uint8 and bool, and of int32 for messages, are shared, not copied, and their values are left to the compiled code to
+    check.
     """
     given = dict(spikes) if isinstance(spikes, Mapping) else {next(iter(network.inputs)): spikes}
     arrays: dict[str, npt.NDArray[Any]] = {}
@@ -128,7 +129,7 @@ def gather(
         if is_events(values) or is_events(first):
             values = _events(network, name, values, n_steps, bin_width, sensor_shape)
         arrays[name] = as_numpy(values)
-    shaped = {name: _shaped(array, network.inputs[name].shape) for name, array in arrays.items()}
+    shaped = {name: _shaped(array, network.inputs[name]) for name, array in arrays.items()}
     extents = {array.shape[:2] for array in shaped.values() if array is not None}
     plain = all(array is not None for array in shaped.values()) and len(extents) == 1
     if not plain or set(arrays) != set(network.inputs) or (n_steps is not None and n_steps < 1):
@@ -140,12 +141,16 @@ def gather(
     return {k: v for k, v in shaped.items() if v is not None}, samples, steps, n_steps or steps
 
 
-def _shaped(array: npt.NDArray[Any], shape: Shape) -> npt.NDArray[np.uint8] | None:
-    """Return a uint8 or bool array as (samples, steps, size), None if `prepare_inputs` must check it."""
-    if array.dtype != np.uint8 and array.dtype != np.bool_:
+def _shaped(array: npt.NDArray[Any], node: Input) -> npt.NDArray[Any] | None:
+    """Return an array that has the dtype of the node's events as (samples, steps, size), else None.
+
+    `prepare_inputs` must check the others. bool goes for uint8.
+    """
+    shape, dtype = node.shape, event_dtype(node)
+    if array.dtype != dtype and not (array.dtype == np.bool_ and dtype is np.uint8):
         return None
     size, tail = math.prod(shape), array.ndim - len(shape)
-    array = np.ascontiguousarray(array).view(np.uint8)
+    array = np.ascontiguousarray(array).view(dtype)
     if array.ndim in (2, 3) and array.shape[-1] == size:
         return array[None] if array.ndim == 2 else array
     if tail in (1, 2) and array.shape[tail:] == shape:

@@ -13,7 +13,7 @@ from .instructions import WORD, lowest, nonzero, silent
 
 
 @inlined
-def _decayed(state: Any, keep: Any) -> Any:
+def decayed(state: Any, keep: Any) -> Any:
     """state * keep / 4096 towards zero, in 32 bits: |state| < 2**31, keep 0..4096."""
     low = np.int32(np.int32(state & np.int32(4095)) * keep)
     towards_zero = np.int32(np.int32(state >> np.int32(31)) & np.int32(4095))
@@ -23,13 +23,19 @@ def _decayed(state: Any, keep: Any) -> Any:
 
 
 @inlined
-def _neuron(current: Any, voltage: Any, arriving: Any, keep_u: Any, keep_v: Any, threshold: Any, bias: Any) -> Any:
-    """One step of one neuron, the step of `CubaLif` in sdsnn_core.neurons.steps: (current, voltage, spike)."""
-    total = np.int32(_decayed(current, keep_u) + np.int32(arriving << np.int32(6)))
+def leaky(current: Any, voltage: Any, arriving: Any, keep_u: Any, keep_v: Any, bias: Any) -> Any:
+    """Current and voltage of one leaky neuron after a step, before it fires."""
+    total = np.int32(decayed(current, keep_u) + np.int32(arriving << np.int32(6)))
     above = np.int32(total - np.int32(1 << 24)) if total > np.int32(1 << 23) else total
     current = np.int32(total + np.int32(1 << 24)) if total <= np.int32(-(1 << 23)) else above
-    voltage = np.int32(np.int32(_decayed(voltage, keep_v) + current) + bias)
-    voltage = min(max(voltage, np.int32(1 - (1 << 23))), np.int32((1 << 23) - 1))
+    voltage = np.int32(np.int32(decayed(voltage, keep_v) + current) + bias)
+    return current, min(max(voltage, np.int32(1 - (1 << 23))), np.int32((1 << 23) - 1))
+
+
+@inlined
+def _neuron(current: Any, voltage: Any, arriving: Any, keep_u: Any, keep_v: Any, threshold: Any, bias: Any) -> Any:
+    """One step of one neuron, the step of `CubaLif` in sdsnn_core.neurons.steps: (current, voltage, spike)."""
+    current, voltage = leaky(current, voltage, arriving, keep_u, keep_v, bias)
     spike = voltage > threshold
     return current, (np.int32(0) if spike else voltage), spike
 
@@ -81,6 +87,29 @@ def collect(node: Any, work: Any, end: Any) -> Any:
         while word:
             work.event[end] = at + lowest(word)
             word &= word - np.uint64(1)
+            end += 1
+    return end
+
+
+@inlined
+def collect_messages(node: Any, work: Any, end: Any) -> Any:
+    """As `collect`, with the values of the messages."""
+    last = collect(node, work, end)
+    for k in range(end, last):
+        work.value[k] = work.message[work.event[k]]
+    return last
+
+
+@inlined
+def read_messages(node: Any, row: Any, x: Any, work: Any, end: Any) -> Any:
+    """As `read_input`, for integers of 32 bits."""
+    for i in range(node[tb.N_SIZE]):
+        value = x[row + i]
+        if value != np.int32(0):
+            if value > node[tb.N_MAX] or value < node[tb.N_MIN]:
+                return -1
+            work.event[end] = i
+            work.value[end] = value
             end += 1
     return end
 

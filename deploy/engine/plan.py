@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.activity import fan_out
+from sdsnn_core.activity import event_dtype, fan_out
 from sdsnn_core.network import (
     DECAY_UNITY,
     AdaptiveLif,
@@ -17,6 +17,7 @@ from sdsnn_core.network import (
     Delta,
     Input,
     Network,
+    Neurons,
     Population,
     Projection,
     Resonator,
@@ -24,7 +25,7 @@ from sdsnn_core.network import (
     SigmaDelta,
     Synapses,
 )
-from sdsnn_core.rules import Rules, refused
+from sdsnn_core.rules import Rules
 
 from . import geometry
 from . import tables as tb
@@ -72,11 +73,12 @@ class Builder:
         self.indices = {name: index for index, name in enumerate(self.names)}
         self.kinds: dict[str, int] = {}
         names = ("keep_u", "keep_v", "threshold", "bias", "initial", "geometry", "order", "fan_out")
+        names += ("keep_t", "keep_r", "step")
         self.pools = {name: _Pool(np.int32) for name in names}
         self.pools |= {"weight8": _Pool(np.int8), "weight16": _Pool(np.int16), "pointer": _Pool(np.int64)}
         self.pools |= {"post16": _Pool(np.uint16), "post32": _Pool(np.uint32), "delay": _Pool(np.uint8)}
         self.nodes = np.full((len(self.names), tb.N_COLUMNS), -1, np.int64)
-        self.ring = 0
+        self.ring = self.extra = 0
         # Convolutions add vectors over output channels, so their targets are held with channels last.
         self.last = {p.target for p in network.projections.values() if isinstance(p, Convolution)}
         self.places: dict[str, Ints] = {}  # internal place of every neuron of those, by C order
@@ -103,7 +105,8 @@ class Builder:
             node[tb.N_SLOTS] = slots[name]
             if node[tb.N_STATE] >= 0:
                 node[tb.N_RING] = self.ring
-                self.ring += slots[name] * int(node[tb.N_PAD])
+                parts = 2 if node[tb.N_MODEL] == tb.RESONATOR else 1
+                self.ring += slots[name] * int(node[tb.N_PAD]) * parts
         groups = components(self.network)
         return tb.Plan(
             nodes=tb.constant(self.nodes, np.int64),
@@ -117,11 +120,17 @@ class Builder:
         node, item = self.nodes[index], self.network.nodes[name]
         node[tb.N_SIZE] = self.network.size_of(name)
         node[tb.N_PAD] = -(-node[tb.N_SIZE] // tb.ALIGN) * tb.ALIGN
-        node[tb.N_GRADED] = 0
+        node[tb.N_GRADED] = node[tb.N_FLAGS] = 0
+        node[tb.N_WIDE] = int(event_dtype(item) is np.int32)
         NODES.for_(item)(self, node, name, item)
 
-    def add_population(self, node: Ints, name: str, item: CubaLif) -> None:
-        """Lay out a population's parameters and states."""
+    def add_population(
+        self, node: Ints, name: str, item: Neurons, values: Mapping[str, Ints], more: Mapping[str, Ints] | None = None
+    ) -> None:
+        """Lay out a population's parameters and states.
+
+        values: of the pools keep_u, keep_v, threshold and bias, those that are absent 0. more: of keep_t, keep_r, step.
+        """
         order: slice | Ints = slice(None)
         if name in self.last:
             places = np.arange(item.size, dtype=np.int32).reshape(item.shape).transpose(1, 2, 0).reshape(-1)
@@ -134,23 +143,32 @@ class Builder:
             """Bring one value per neuron into internal order, and add those of the padding."""
             return np.concatenate([values[order], np.zeros(int(node[tb.N_PAD]) - item.size, values.dtype)])
 
-        values = {
-            "keep_u": DECAY_UNITY - item.current_decay.astype(np.int64),
-            "keep_v": DECAY_UNITY - item.voltage_decay.astype(np.int64),
-            "threshold": item.threshold.astype(np.int64) * 64,
-            "bias": item.bias.astype(np.int64) << item.bias_exp,
-        }
-        node[tb.N_REST] = _rest(item)
-        node[tb.N_UNIFORM] = int(all(value.min() == value.max() for value in values.values()))
-        for key, value in values.items():
+        zero = np.zeros((), np.int64)
+        values = {key: values.get(key, zero) for key in ("keep_u", "keep_v", "threshold", "bias")}
+        node[tb.N_UNIFORM] = int(
+            all(value.min() == value.max() for value in (*values.values(), *(more or {}).values()))
+        )
+
+        def place(pool: str, value: Ints) -> int:
             each = np.broadcast_to(value, item.shape).reshape(-1)
-            node[tb.N_PARAM] = self.pools[key].add(each[:1] if node[tb.N_UNIFORM] else padded(each))
-        initial = np.broadcast_to(item.initial_voltage, item.shape).reshape(-1)
+            return self.pools[pool].add(each[:1] if node[tb.N_UNIFORM] else padded(each))
+
+        for key, value in values.items():
+            node[tb.N_PARAM] = place(key, value)
+        for key, value in (more or {}).items():
+            node[tb.N_MORE] = place(key, value)
+        initial = np.broadcast_to(getattr(item, "initial_voltage", zero), item.shape).reshape(-1)
         node[tb.N_STATE] = self.pools["initial"].add(padded(initial))
+
+    def add_states(self, node: Ints) -> None:
+        """Make room for the two further states of every neuron."""
+        node[tb.N_EXTRA] = self.extra
+        self.extra += 2 * int(node[tb.N_PAD])
 
     def _projection(self, row: Ints, name: str, projection: Projection) -> None:
         row[tb.P_SOURCE], row[tb.P_TARGET] = self.indices[projection.source], self.indices[projection.target]
         row[tb.P_STRIDE] = self.nodes[row[tb.P_TARGET], tb.N_PAD]
+        row[tb.P_OFFSET] = 0
         PROJECTIONS.for_(projection)(self, row, projection)
         self.kinds[name] = int(row[tb.P_KIND])
 
@@ -253,16 +271,73 @@ PROJECTIONS: Rules[Callable[[Builder, Ints, Any], None]] = Rules("engine: projec
 
 @NODES.of(Input)
 def _input(_builder: Builder, node: Ints, _name: str, item: Input) -> None:
-    node[tb.N_MAX], node[tb.N_GRADED] = item.max_value, int(item.max_value > 1)
+    node[tb.N_MIN], node[tb.N_MAX], node[tb.N_GRADED] = item.min_value, item.max_value, int(item.graded)
+
+
+def _leaky(item: CubaLif | AdaptiveLif) -> dict[str, Ints]:
+    return {
+        "keep_u": DECAY_UNITY - item.current_decay.astype(np.int64),
+        "keep_v": DECAY_UNITY - item.voltage_decay.astype(np.int64),
+        "threshold": item.threshold.astype(np.int64) * 64,
+        "bias": item.bias.astype(np.int64) << item.bias_exp,
+    }
 
 
 @NODES.of(CubaLif)
-def _population(builder: Builder, node: Ints, name: str, item: CubaLif) -> None:
-    builder.add_population(node, name, item)
+def _cuba(builder: Builder, node: Ints, name: str, item: CubaLif) -> None:
+    node[tb.N_MODEL] = tb.CUBA
+    node[tb.N_REST] = tb.NEVER if item.bias.any() else tb.AT_ZERO if item.voltage_decay.any() else tb.WITHOUT_CURRENT
+    builder.add_population(node, name, item, _leaky(item))
+
+
+@NODES.of(AdaptiveLif)
+def _adaptive(builder: Builder, node: Ints, name: str, item: AdaptiveLif) -> None:
+    node[tb.N_MODEL] = tb.ADAPTIVE
+    node[tb.N_REST] = tb.NEVER if item.bias.any() or not item.threshold.all() else tb.AT_ZERO_ALL
+    more = {
+        "keep_t": DECAY_UNITY - item.threshold_decay.astype(np.int64),
+        "keep_r": DECAY_UNITY - item.refractory_decay.astype(np.int64),
+        "step": item.threshold_step.astype(np.int64) * 64,
+    }
+    builder.add_population(node, name, item, _leaky(item), more)
+    builder.add_states(node)
+
+
+@NODES.of(Resonator)
+def _resonator(builder: Builder, node: Ints, name: str, item: Resonator) -> None:
+    node[tb.N_MODEL] = tb.RESONATOR
+    node[tb.N_REST] = tb.NEVER if item.reset and not item.threshold.all() else tb.AT_ZERO
+    node[tb.N_FLAGS] = tb.RESETS * item.reset
+    values = {"keep_u": item.cos_decay, "keep_v": item.sin_decay, "threshold": item.threshold.astype(np.int64) * 64}
+    builder.add_population(node, name, item, values)
+
+
+@NODES.of(Delta, SigmaDelta)
+def _encoder(builder: Builder, node: Ints, name: str, item: Delta | SigmaDelta) -> None:
+    scale, flags = item.spike_exp + item.state_exp, tb.CUMULATIVE * item.cumulative
+    values = {"threshold": item.threshold.astype(np.int64) << scale}
+    if isinstance(item, SigmaDelta):
+        flags |= tb.SUMS | tb.RELU * item.relu
+        values["bias"] = item.bias.astype(np.int64) << scale
+        # Without input the activation stays, and with it a residue below the threshold.
+        node[tb.N_REST] = tb.WITHOUT_RESIDUE if item.cumulative else tb.ALWAYS
+    else:
+        node[tb.N_REST] = tb.AT_ZERO_ALL if item.cumulative else tb.AT_ZERO
+    node[tb.N_MODEL], node[tb.N_GRADED], node[tb.N_FLAGS] = tb.ENCODER, 1, flags
+    node[tb.N_SCALE], node[tb.N_LOW_BITS] = scale, item.state_exp
+    builder.add_population(node, name, item, values)
+    builder.add_states(node)
+
+
+@NODES.of(Sigma)
+def _sigma(builder: Builder, node: Ints, name: str, item: Sigma) -> None:
+    node[tb.N_MODEL], node[tb.N_GRADED], node[tb.N_REST] = tb.SIGMA, 1, tb.AT_ZERO
+    builder.add_population(node, name, item, {})
 
 
 @PROJECTIONS.of(Synapses)
 def _synapses(builder: Builder, row: Ints, projection: Synapses) -> None:
+    row[tb.P_OFFSET] = row[tb.P_STRIDE] if projection.imaginary else 0
     builder.add_synapses(row, projection)
 
 
@@ -272,17 +347,6 @@ def _convolution(builder: Builder, row: Ints, projection: Convolution) -> None:
         builder.add_synapses(row, projection.synapses(builder.shape(projection.source)), sparse=True)
     else:
         builder.add_convolution(row, projection)
-
-
-for _kind in (AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma):
-    NODES.of(_kind)(refused(f"engine: no kernel for {_kind.__name__} neurons"))
-
-
-def _rest(population: CubaLif) -> int:
-    """Return the state in which neurons stay as they are while nothing arrives."""
-    if population.bias.any():
-        return tb.NEVER
-    return tb.AT_ZERO if population.voltage_decay.any() else tb.WITHOUT_CURRENT
 
 
 def _by_delay(

@@ -11,7 +11,8 @@ from sdsnn_core.system.compiled import compiled, inlined
 from . import tables as tb
 from .convolving import send_convolved
 from .instructions import moved, pointers
-from .neurons import advance, collect, read_input
+from .models import advance_other
+from .neurons import advance, collect, collect_messages, read_input, read_messages
 from .synapses import send_columns, send_rows
 
 
@@ -21,7 +22,8 @@ def _send(projection: Any, plan: Any, work: Any, first: Any, last: Any, t: Any) 
     source = moved(plan.nodes, projection[tb.P_SOURCE] * tb.N_COLUMNS)
     receiver = moved(plan.nodes, projection[tb.P_TARGET] * tb.N_COLUMNS)
     slots, kind = receiver[tb.N_SLOTS], projection[tb.P_KIND]
-    target = tb.Target(moved(work.ring, receiver[tb.N_RING]), (t + 1 + projection[tb.P_DELAY]) % slots, slots)
+    sums = moved(work.ring, receiver[tb.N_RING] + projection[tb.P_OFFSET])
+    target = tb.Target(sums, (t + 1 + projection[tb.P_DELAY]) % slots, slots)
     sent = tb.Sent(work.event, work.value, source[tb.N_GRADED], first, last)
     if kind == tb.SPARSE16:
         return send_columns(plan.post16, projection, plan, sent, target)
@@ -46,10 +48,11 @@ def _record(node: Any, index: Any, at: Any, first: Any, last: Any, plan: Any, wo
         row = out.to_spikes[index] + (at.sample * at.n_steps + at.t) * size
         for k in range(first, last):
             i = np.int64(work.event[k])
-            value = np.uint8(1)
-            if node[tb.N_GRADED]:
-                value = work.value[k]
-            out.spikes[row + (i if order < 0 else np.int64(plan.order[order + i]))] = value
+            place = row + (i if order < 0 else np.int64(plan.order[order + i]))
+            if node[tb.N_WIDE]:
+                out.messages[place] = work.value[k]
+            else:
+                out.spikes[place] = np.uint8(work.value[k]) if node[tb.N_GRADED] else np.uint8(1)
     if out.to_states[index] >= 0:
         row = out.to_states[index] + (at.sample * at.n_steps + at.t) * size
         for j in range(size):
@@ -58,21 +61,36 @@ def _record(node: Any, index: Any, at: Any, first: Any, last: Any, plan: Any, wo
             out.voltage[i] = work.voltage[node[tb.N_STATE] + j]
 
 
+@inlined
+def _reset(node: Any, work: Any) -> None:
+    """Set all states of a population to 0; what is on its way stays."""
+    for i in range(node[tb.N_STATE], node[tb.N_STATE] + node[tb.N_PAD]):
+        work.current[i] = work.voltage[i] = np.int32(0)
+        work.awake[i // tb.ALIGN] = np.uint8(1)
+    if node[tb.N_EXTRA] >= 0:
+        for i in range(node[tb.N_EXTRA], node[tb.N_EXTRA] + 2 * node[tb.N_PAD]):
+            work.extra[i] = np.int32(0)
+
+
 @compiled
-def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, low: Any, high: Any, block: Any) -> Any:
-    """Run the samples low..high-1, `block` steps of every component at a time; return -1, or the input at fault."""
+def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, window: Any) -> Any:
+    """Run the samples of a window, a block of steps of every component at a time; return -1, or the input at fault."""
+    x_steps, low, high, block, begun, interval = window
     n_nodes, n_components = plans.nodes.shape[0], plans.component.size - 1
     n_neurons, n_ring = works.current.size, works.ring.size
     _, n_samples, n_steps = outs.per_step.shape
     counting, row_steps = outs.events.size > 0, works.until.shape[1]
     plan, work, out, source = pointers(plans), pointers(works), pointers(outs), pointers(inputs)
     for sample in range(low, high):
-        for i in range(n_neurons):
-            work.current[i], work.voltage[i] = np.int32(0), plan.initial[i]
-        for i in range(n_ring):
-            work.ring[i] = np.int32(0)
-        for i in range(works.awake.size):
-            work.awake[i] = np.uint8(1)
+        if begun == 0:
+            for i in range(n_neurons):
+                work.current[i], work.voltage[i] = np.int32(0), plan.initial[i]
+            for i in range(works.extra.size):
+                work.extra[i] = np.int32(0)
+            for i in range(n_ring):
+                work.ring[i] = np.int32(0)
+            for i in range(works.awake.size):
+                work.awake[i] = np.uint8(1)
         for begin in range(0, n_steps, block):
             stop = min(begin + block, n_steps)
             for index in range(n_nodes):
@@ -84,7 +102,10 @@ def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, lo
                         first = end = until[t - begin]
                         if t < x_steps:
                             row = source.start[index] + (sample * x_steps + t) * node[tb.N_SIZE]
-                            end = read_input(node, row, source.x, work, first)
+                            if node[tb.N_WIDE]:
+                                end = read_messages(node, row, source.wide, work, first)
+                            else:
+                                end = read_input(node, row, source.x, work, first)
                             if end < 0:
                                 return index
                         until[t - begin + 1] = end
@@ -95,10 +116,16 @@ def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, lo
                     for member in range(from_member, to_member):
                         index = plan.members[member]
                         node = moved(plan.nodes, index * tb.N_COLUMNS)
-                        advance(node, plan, work, node[tb.N_RING] + t % node[tb.N_SLOTS] * node[tb.N_PAD])
+                        if interval > 0 and (begun + t) % interval == node[tb.N_PHASE]:
+                            _reset(node, work)
+                        at = node[tb.N_RING] + (begun + t) % node[tb.N_SLOTS] * node[tb.N_PAD]
+                        if node[tb.N_MODEL] == tb.CUBA:
+                            advance(node, plan, work, at)
+                        else:
+                            advance_other(node, plan, work, at)
                         until = moved(work.until, index * row_steps + t - begin)
                         first = until[0]
-                        end = collect(node, work, first)
+                        end = collect_messages(node, work, first) if node[tb.N_GRADED] else collect(node, work, first)
                         until[1] = end
                         _record(node, index, tb.Bin(sample, n_samples, t, n_steps), first, end, plan, work, out)
                     for member in range(from_member, to_member):
@@ -106,7 +133,7 @@ def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, x_steps: Any, lo
                         for which in range(node[tb.N_FIRST], node[tb.N_LAST]):
                             projection = moved(plan.projections, which * tb.P_COLUMNS)
                             until = moved(work.until, projection[tb.P_SOURCE] * row_steps + t - begin)
-                            crossed = _send(projection, plan, work, until[0], until[1], t)
+                            crossed = _send(projection, plan, work, until[0], until[1], begun + t)
                             if counting:
                                 out.events[(which * n_samples + sample) * n_steps + t] = crossed
     return -1

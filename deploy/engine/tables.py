@@ -29,9 +29,22 @@ N_MAX = 9  # largest value an input allows
 N_ORDER = 10  # into Plan.order: the place in C order of the neuron held at an internal place; -1 if the same
 N_FIRST, N_LAST = 11, 12  # rows of Plan.projections that arrive here
 N_REST = 13  # when nothing arrives, ALIGN neurons stay as they are: NEVER, at u = v = 0, or at u = 0 whatever v is
-N_COLUMNS = 14
+N_MODEL = 14  # which kernel advances it
+N_EXTRA = 15  # into Work.extra: two more vectors of states, of N_PAD each
+N_MORE = 16  # into Plan.keep_t, keep_r, step
+N_FLAGS = 17  # bits below
+N_SCALE = 18  # what arrives is multiplied by 2**N_SCALE
+N_LOW_BITS = 19  # bits that a message leaves out
+N_WIDE = 20  # 1 if what it emits is recorded in 32 bits; an input's is then in Given.wide
+N_MIN = 21  # smallest value an input allows
+N_PHASE = 22  # step of an interval at which its states are reset
+N_COLUMNS = 23
 
-NEVER, AT_ZERO, WITHOUT_CURRENT = range(3)
+# Kernels, and what N_FLAGS means to them.
+CUBA, ADAPTIVE, RESONATOR, ENCODER, SIGMA = range(5)
+RESETS, SUMS, RELU, CUMULATIVE = 1, 2, 4, 8
+# N_REST: neurons also rest with all extra states at 0, with no residue, or in any state.
+NEVER, AT_ZERO, WITHOUT_CURRENT, AT_ZERO_ALL, WITHOUT_RESIDUE, ALWAYS = range(6)
 
 # Kinds of projection: dense rows of int8 or int16, compressed columns with 16- or 32-bit targets, convolution.
 ROWS8, ROWS16, SPARSE16, SPARSE32, CONVOLUTION = range(5)
@@ -56,7 +69,8 @@ C_KERNEL = 19  # weights of one input channel
 C_ROWS, C_COLUMNS = 20, 21  # into Plan.geometry
 C_OUT = 22  # output channels
 C_LINE = 23  # accumulators of one output line
-P_COLUMNS = 24
+P_OFFSET = 24  # of the accumulators that it adds to, in a slot: those of the imaginary part lie behind the others
+P_COLUMNS = 25
 
 
 class Plan(NamedTuple):
@@ -71,6 +85,9 @@ class Plan(NamedTuple):
     threshold: Ints  # int32, state units
     bias: Ints  # int32, state units
     initial: Ints  # (neurons,) int32: voltage before the first step
+    keep_t: Ints  # int32: 4096 - threshold decay, of adaptive neurons
+    keep_r: Ints  # int32: 4096 - refractory decay
+    step: Ints  # int32: rise of the threshold, state units
     weight8: Ints
     weight16: Ints
     post16: Ints  # uint16
@@ -87,11 +104,13 @@ class Work(NamedTuple):
 
     current: Ints  # (neurons,) int32
     voltage: Ints  # (neurons,) int32
+    extra: Ints  # int32: further states, which begin at 0
     ring: Ints  # int32 sums that are on their way
     awake: Ints  # (neurons / ALIGN,) uint8: 0 where all of ALIGN neighbours stay as they are unless something arrives
     spike: Ints  # uint8, one population's spikes of one step, padded to 64
+    message: Ints  # int32, one population's messages of one step
     event: Ints  # uint32 internal index of every spike of a block of steps
-    value: Ints  # uint8 values of the events of graded inputs
+    value: Ints  # int32 values of the events of graded inputs and populations
     until: Ints  # (nodes, steps of a block + 1) int64: where the events of each step end
 
 
@@ -127,6 +146,7 @@ class Given(NamedTuple):
 
     start: Ints  # (nodes,) int64: where the (samples, steps, size) bins of each input begin
     x: Ints  # uint8
+    wide: Ints  # int32: the bins of inputs with N_WIDE, which `start` then points into
 
 
 class Out(NamedTuple):
@@ -139,6 +159,7 @@ class Out(NamedTuple):
     per_step: Ints  # (nodes, samples, steps) int64
     events: Ints  # (projections, samples, steps) int64, or of size 0
     spikes: Ints  # uint8
+    messages: Ints  # int32: in place of spikes for nodes with N_WIDE
     current: Ints  # int32
     voltage: Ints  # int32
 

@@ -25,7 +25,8 @@ class Workspace:
     def __init__(self, network: Network, builder: Builder, plan: tb.Plan) -> None:
         self._plan, self._inputs = plan, list(network.inputs)
         self.names, self.projections = builder.names, builder.projection_names
-        self.indices, self._ring = builder.indices, builder.ring
+        self.indices, self._ring, self._extra = builder.indices, builder.ring, builder.extra
+        self.wide = [bool(wide) for wide in plan.nodes[:, tb.N_WIDE]]
         self.sizes = [int(size) for size in plan.nodes[:, tb.N_SIZE]]
         self._spare: list[tuple[int, tb.Plan, tb.Work]] = []
         self._lock = threading.Lock()
@@ -37,15 +38,16 @@ class Workspace:
     def work_bytes(self, n_steps: int) -> int:
         """Return the bytes of one thread's buffers."""
         block, neurons = self.block_steps(n_steps), int(self._plan.initial.size)
-        return 8 * neurons + 4 * self._ring + 4 * block * sum(self.sizes) + 8 * len(self.names) * block
+        return 8 * neurons + 4 * (self._ring + self._extra) + 4 * block * sum(self.sizes) + 8 * len(self.names) * block
 
     def sample_bytes(
         self, n_steps: int, record: Collection[str], record_state: Collection[str], counts: bool = True
     ) -> int:
         """Return the bytes of one sample's input and results."""
         size = dict(zip(self.names, self.sizes, strict=True))
-        total = sum(size[name] for name in self._inputs) * n_steps
-        total += sum(size[name] for name in record) * n_steps + sum(8 * size[name] for name in record_state) * n_steps
+        bins = {name: size[name] * (4 if self.wide[at] else 1) for at, name in enumerate(self.names)}
+        total = sum(bins[name] for name in self._inputs) * n_steps
+        total += sum(bins[name] for name in record) * n_steps + sum(8 * size[name] for name in record_state) * n_steps
         return total + (8 * sum(self.sizes) if counts else 0) + 8 * n_steps * (len(size) + len(self.projections))
 
     def take(self, n_steps: int) -> tuple[int, tb.Plan, tb.Work]:
@@ -65,11 +67,13 @@ class Workspace:
         work = tb.Work(
             current=np.empty(self._plan.initial.size, np.int32),
             voltage=np.empty(self._plan.initial.size, np.int32),
+            extra=np.empty(self._extra, np.int32),
             ring=np.empty(self._ring, np.int32),
             awake=np.empty(self._plan.initial.size // tb.ALIGN, np.uint8),
             spike=np.zeros(-(-max(self.sizes) // 64) * 64, np.uint8),
+            message=np.zeros(-(-max(self.sizes) // 64) * 64, np.int32),
             event=np.empty(events, np.uint32),
-            value=np.empty(max(1, values), np.uint8),
+            value=np.empty(max(1, values), np.int32),
             until=np.zeros((len(self.names), block + 1), np.int64),
         )
         return block, self._plan._replace(nodes=tb.constant(nodes, np.int64)), work
@@ -82,14 +86,16 @@ class Workspace:
     def results(self, samples: int, steps: int, keep: Collection[str], states: Collection[str], counts: bool) -> tb.Out:
         """Allocate the arrays that a run writes to."""
         cells = samples * steps
-        bases = np.full((3, len(self.sizes)), -1, np.int64)
-        ends = [0, 0, 0]
+        bases = np.full((4, len(self.sizes)), -1, np.int64)
+        ends = [0, 0, 0, 0]
         for index, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
-            wanted = ((counts, samples), (name in keep, cells), (name in states, cells))
-            for which, (is_wanted, times) in enumerate(wanted):
+            wide = self.wide[index]
+            wanted = (counts, name in keep and not wide, name in states, name in keep and wide)
+            for which, is_wanted in enumerate(wanted):
                 if is_wanted:
                     bases[which, index] = ends[which]
-                    ends[which] += times * size
+                    ends[which] += (samples if which == 0 else cells) * size
+        bases[1] = np.maximum(bases[1], bases[3])
         return tb.Out(
             to_counts=bases[0],
             to_spikes=bases[1],
@@ -98,6 +104,7 @@ class Workspace:
             per_step=np.zeros((len(self.sizes), samples, steps), np.int64),
             events=np.zeros((len(self.projections) if counts else 0, samples, steps), np.int64),
             spikes=np.zeros(ends[1], np.uint8),
+            messages=np.zeros(ends[3], np.int32),
             current=np.empty(ends[2], np.int32),
             voltage=np.empty(ends[2], np.int32),
         )
@@ -117,7 +124,11 @@ class Workspace:
             counts={n: cut(out.counts, out.to_counts, n, samples) for n in self.names} if counts else {},
             spikes_per_step=dict(zip(self.names, out.per_step, strict=True)) if counts else {},
             events=dict(zip(self.projections, out.events, strict=False)),
-            spikes={n: cut(out.spikes, out.to_spikes, n, samples, steps) for n in self.names if n in keep},
+            spikes={
+                n: cut(out.messages if wide else out.spikes, out.to_spikes, n, samples, steps)
+                for n, wide in zip(self.names, self.wide, strict=True)
+                if n in keep
+            },
             current={n: cut(out.current, out.to_states, n, samples, steps) for n in states},
             voltage={n: cut(out.voltage, out.to_states, n, samples, steps) for n in states},
         )
