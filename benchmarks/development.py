@@ -43,7 +43,7 @@ def stepper(model: Any, x: Any, labels: Any, device: str) -> tuple[Any, Callable
     """Return the trainer's optimiser and a function that takes one step and returns its seconds of processor time."""
     import torch
 
-    from sdsnn.train.run.optimiser import adam
+    from sdsnn.train.run.parts.optimiser import adam
 
     optimiser = adam(model.parameters(), 1e-4)
 

@@ -19,7 +19,7 @@ from sdsnn.train.development.masks import attach_masks
 from sdsnn.train.fused import fuse
 from sdsnn.train.fused.sums import sparse
 from sdsnn.train.run.config import load_config
-from sdsnn.train.run.optimiser import adam
+from sdsnn.train.run.parts.optimiser import adam
 from sdsnn.train.slayer.block_spikes import reset_state
 from sdsnn.train.slayer.models import build_model
 

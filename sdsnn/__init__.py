@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sdsnn.export.files import write_network as write
     from sdsnn.train.development.developer import Developer
     from sdsnn.train.fused import fuse
+    from sdsnn.train.run.parts.own import Parts
     from sdsnn.train.slayer.lowering import lower
     from sdsnn_core.activity import Activity
     from sdsnn_core.compaction import compact
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
 # `train` is the room itself, which can be called: sdsnn.train(config).
 __all__ = [
     "Activity", "BackendError", "ConfigError", "Convolution", "Developer", "DevelopmentConfig", "FileError", "Input",
-    "MissingDependency", "Network", "NetworkError", "Output", "Population", "SdsnnError", "Synapses", "UnsupportedNode",
-    "__version__", "check", "compact", "fuse", "lower", "place", "price", "read", "report", "simulate", "train",
-    "verify", "write",
+    "MissingDependency", "Network", "NetworkError", "Output", "Parts", "Population", "SdsnnError", "Synapses",
+    "UnsupportedNode", "__version__", "check", "compact", "fuse", "lower", "place", "price", "read", "report",
+    "simulate", "train", "verify", "write",
 ]  # fmt: skip
 
 # Module -> the names it offers here; 'name=other' where it has another name there.
@@ -55,6 +56,7 @@ _DOOR = {
     "sdsnn.export.files": ("read=read_network", "write=write_network"),
     "sdsnn.train.development.developer": ("Developer",),
     "sdsnn.train.fused": ("fuse",),
+    "sdsnn.train.run.parts.own": ("Parts",),
     "sdsnn.train.slayer.lowering": ("lower",),
     "sdsnn_core.activity": ("Activity",),
     "sdsnn_core.compaction": ("compact",),

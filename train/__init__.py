@@ -12,10 +12,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from sdsnn_core.network import Network
+
     from .run.config import RunConfig
+    from .run.parts.own import Parts
     from .run.run_folder import RunFolder
     from .run.train import TrainResult
-    from .run.trainer import Progress
+    from .run.trainer import Callback, Progress
 
 # torch reads this before its first allocation, and never again: large tensors on huge pages, where the kernel grants
 # them on request (docs/fused_neuron.md).
@@ -31,7 +37,11 @@ class _Room(ModuleType):
         folder: RunFolder | str | Path | None = None,
         *,
         settings: tuple[str, ...] | list[str] = (),
+        parts: Parts | None = None,
+        callbacks: Sequence[Callback] = (),
+        init: Network | Mapping[str, Any] | str | Path | None = None,
         progress: Progress | None = None,
+        train_only: bool = False,
     ) -> TrainResult:
         """Train a network while its structure develops, and write a run folder.
 
@@ -39,14 +49,21 @@ class _Room(ModuleType):
             config: a TOML file, the name of a shipped recipe (digits, mnist_mlp, ...), or a RunConfig.
             folder: run folder to make. Default: runs/<config>-<seed>.
             settings: overrides of keys of a file or recipe, such as "optimiser.epochs=20".
+            parts: loss, metric, optimiser and scheduler of your own instead of those that the configuration names.
+            callbacks: objects whose `on_epoch_end(line)` takes the history line of each finished epoch.
+            init: what the run begins with instead of random weights: a state_dict or the .pt file of one, for the
+                model of the configuration; a run folder; or a Network (`sdsnn.read`), which then is the model.
             progress: called after every batch and epoch.
+            train_only: train also a model that cannot be lowered.
 
         Returns:
             The epoch that validation chose, its model, and how it does on the test split.
 
         Raises:
             ConfigError: unknown keys or bad values of the configuration, all together.
-            FileError: the configuration or the data are missing, or the folder is not empty.
+            FileError: the configuration, the data or the initial weights are missing or do not fit, or the folder is
+                not empty.
+            UnsupportedNode: lowering would refuse the model; raised before the first epoch.
 
         Examples:
             >>> import sdsnn
@@ -55,9 +72,11 @@ class _Room(ModuleType):
             >>> result.best_epoch
             0
         """
+        from .run.parts.own import Own, Parts
         from .run.start import begin
 
-        return begin(config, folder, settings).train(progress)
+        own = Own(parts or Parts(), callbacks, train_only=train_only)
+        return begin(config, folder, settings, init=init, own=own).train(progress)
 
 
 sys.modules[__name__].__class__ = _Room

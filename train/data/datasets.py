@@ -95,7 +95,7 @@ def import_object(path: str, key: str) -> Any:
         sys.path.append(os.getcwd())  # where the user's own modules lie; the `sdsnn` command does not look there
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module of the user's own may raise anything
         raise ConfigError([f"{key}: got {path!r}, which cannot be imported ({error})"]) from None
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sdsnn_core.errors import FileError
 from sdsnn_core.network import Shape
+from sdsnn_core.tasks.task import Kind, Task
 
 from .settings import DataConfig
 
@@ -47,13 +48,18 @@ Spikes = Bins | LazySpikes
 @final
 @dataclass(frozen=True, eq=False)
 class Split:
-    """spikes: (n, steps, *shape) uint8 bins, indexed by slices and index arrays. labels: (n,) int64."""
+    """Samples with their targets.
+
+    Attributes:
+        spikes: (n, steps, *shape) uint8 bins, indexed by slices and index arrays.
+        labels: the targets, as the task of the data set has them: (n,) int64 classes of task label.
+    """
 
     spikes: Spikes
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.spikes)
 
 
 class SampleFormat(NamedTuple):
@@ -61,15 +67,17 @@ class SampleFormat(NamedTuple):
 
     Attributes:
         shape: (channels,) or (channels, height, width) of a time bin.
-        n_classes: number of classes.
+        n_classes: number of classes, or of outputs of tasks without classes.
         input_max: largest value of a bin; 1 means plain spikes.
         step_s: seconds that a bin covers, of recordings; None where steps have no length of their own, as with images.
+        task: kind of the targets, see sdsnn_core.tasks.task.Task.
     """
 
     shape: Shape
     n_classes: int
     input_max: int = 1
     step_s: float | None = None
+    task: Kind = "label"
 
 
 @final
@@ -80,6 +88,7 @@ class DataSet:
     shape: (channels,) or (channels, height, width) of a bin. input_max: largest value of a bin; 1 means plain spikes.
     augment: (indices into the training split, generator) -> their spikes, varied; None where nothing is varied.
     step_s: seconds that a bin covers, of recordings; None where steps have no length of their own, as with images.
+    task: kind of the targets, see sdsnn_core.tasks.task.Task.
     """
 
     name: str
@@ -91,11 +100,12 @@ class DataSet:
     augment: Callable[[Indices, np.random.Generator], Bins] | None = None
     input_max: int = 1
     step_s: float | None = None
+    task: Kind = "label"
 
     @property
     def format(self) -> SampleFormat:
         """The format of the samples."""
-        return SampleFormat(self.shape, self.n_classes, self.input_max, self.step_s)
+        return SampleFormat(self.shape, self.n_classes, self.input_max, self.step_s, self.task)
 
     def training_spikes(self, chosen: Indices, rng: np.random.Generator) -> Bins:
         """Return the spikes of some training samples, varied by `rng` where the configuration asks for it."""
@@ -117,12 +127,13 @@ def load_data(config: DataConfig, seed: int, *, download: bool = False) -> DataS
             "add samples of each class, or change data.validation_fraction or data.test_fraction"
         )
     for name in ("train", "validation", "test"):
-        labels = getattr(data, name).labels
-        if labels.min() < 0 or labels.max() >= data.n_classes:
-            raise FileError(
-                f"data {config.name}: expected labels in 0..{data.n_classes - 1}, one for each output, "
-                f"got {labels.min()}..{labels.max()} in the {name} split"
-            )
+        split: Split = getattr(data, name)
+        if not isinstance(split.labels, np.ndarray):
+            problem: str | None = f"expected labels as a numpy array, got {type(split.labels).__name__}"
+        else:
+            problem = Task(data.task).problem(split.labels, len(split), split.spikes.shape[1], data.n_classes)
+        if problem is not None:
+            raise FileError(f"data {config.name}: {problem} in the {name} split")
     return data
 
 

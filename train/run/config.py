@@ -16,7 +16,7 @@ from sdsnn_core.errors import ConfigError, FileError
 from ..data.datasets import DATA_SETS, locate
 from ..data.settings import DataConfig
 from ..section import Fraction, Section, explain, read_toml, toml_tables, toml_value
-from .config_training import HardwareConfig, LogConfig, OptimiserConfig
+from .config_training import HardwareConfig, LogConfig, OptimiserConfig, TaskConfig
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -83,10 +83,12 @@ class ModelConfig(Section):
     """A feed-forward chain of CUBA blocks behind the input, and a dense readout of one neuron per class.
 
     hidden: sizes of dense layers. layers: blocks of any kind instead. factory: `package.module:function` that makes
-    the network, (input shape, number of classes) -> module with `blocks` in order; the other keys are then not read.
+    the network, (input shape, number of outputs) -> module of SLAYER blocks; the other keys are then not read. network:
+    the file whose network the run began as (--init); likewise.
     """
 
     factory: str | None = None
+    network: str | None = None
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
     layers: tuple[LayerConfig, ...] = ()
@@ -94,6 +96,9 @@ class ModelConfig(Section):
     weight_scale: float = Field(1.0, gt=0, description="factor on the initial weights")
     weight_norm: bool = False
     delay: bool = Field(False, description="trainable axonal delays on hidden layers")
+    readout: Literal["spikes", "voltage"] = Field(
+        "spikes", description="output: a Dense block's spikes, or the voltage of an Affine block"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -113,6 +118,7 @@ class RunConfig(Section):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
+    task: TaskConfig = TaskConfig()
     development: DevelopmentConfig = Field(default_factory=DevelopmentConfig)
     hardware: HardwareConfig = HardwareConfig()
     log: LogConfig = LogConfig()

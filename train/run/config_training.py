@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+
+from sdsnn_core.tasks.task import Kind
 
 from ..section import Fraction, Section
 
+LOSS_NAMES: Final = ("cross_entropy", "spike_rate", "spike_max", "spike_moid", "spike_time", "mse")
+
+
+def named_or_own(*names: str) -> AfterValidator:
+    """Return a check for keys that take one of some names, or package.module:function."""
+
+    def check(value: str) -> str:
+        if value not in names and ":" not in value:
+            raise ValueError(f"expected one of {', '.join(names)} or package.module:function, got {value}")
+        return value
+
+    return AfterValidator(check)
+
+
+class TaskConfig(Section):
+    """What the output is read as; the targets of the data set must fit."""
+
+    kind: Kind | None = Field(
+        None, description="label, step_labels, several_labels, values, spike_trains; None: data's"
+    )
+    window: int = Field(1, ge=1, description="step_labels, values: steps that are counted or averaged")
+    level: float = Field(0.5, description="several_labels: spikes per step (or voltage) from which a class is present")
+    tau: float = Field(5.0, gt=0, description="spike_trains: time constant of the van Rossum distance, in steps")
+    metric: Annotated[str | None, Field(description="package.module:function, (predictions, targets) -> value")] = None
+
 
 class OptimiserConfig(Section):
-    """Adam and what it minimises."""
+    """How a run minimises its loss.
+
+    algorithm: adamw, or package.module:function (parameters, lr, weight_decay) -> torch.optim.Optimizer.
+    scheduler: cosine, constant, or package.module:function (optimiser) -> a scheduler of torch, a step per epoch.
+    loss: a name, or package.module:function (output, targets) -> mean over the batch.
+    """
+
+    algorithm: Annotated[str, named_or_own("adamw")] = "adamw"
+    scheduler: Annotated[str, named_or_own("cosine", "constant")] = "cosine"
 
     epochs: int = Field(40, ge=1)
     batch_size: int = Field(64, ge=1)
@@ -21,7 +56,7 @@ class OptimiserConfig(Section):
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
     final_learning_rate: float = Field(1e-5, ge=0, description="where the cosine schedule ends")
     weight_decay: float = Field(0.0, ge=0)
-    loss: Literal["cross_entropy", "spike_rate", "spike_max", "spike_moid", "spike_time"] = "cross_entropy"
+    loss: Annotated[str, named_or_own(*LOSS_NAMES)] = "cross_entropy"
     gain: float = Field(0.7, gt=0, description="cross_entropy: logit per output spike; spike_moid: per spike rate")
     true_rate: Fraction = Field(0.9, description="spike_rate, spike_time: spikes per step wanted of the right class")
     false_rate: Fraction = Field(0.02, description="spike_rate, spike_time: and of the others; spike_moid: the bias")

@@ -62,9 +62,16 @@ class Bars:
         units = sum(layer["alive_units"] for layer in line["layers"])
         total = sum(layer["units"] for layer in line["layers"])
         self._bars.notes = (
-            f"loss {line['loss']:.3f}, accuracy {line['train_accuracy']:.1%}, on validation "
-            f"{line['validation_accuracy']:.1%}, spike rate {rate:.1%}",
+            f"loss {line['loss']:.3f}, {_metrics(line)}, spike rate {rate:.1%}",
             f"synapses absent {line['connection_sparsity']:.1%}, units alive {units} of {total}, "
             f"waiting for data {line.get('waiting', 0):.0%}",
         )
         self._bars.update(self._epochs, completed=line["epoch"] + 1)
+
+
+def _metrics(line: dict[str, Any]) -> str:
+    """Return the accuracies of an epoch, or the main metric of a task without classes."""
+    if "validation_accuracy" in line:
+        return f"accuracy {line['train_accuracy']:.1%}, on validation {line['validation_accuracy']:.1%}"
+    name, value = next(iter(line["validation"].items()))
+    return f"{name.replace('_', ' ')} on validation {value:.4g}"

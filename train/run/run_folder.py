@@ -7,7 +7,9 @@ history.csv       the same as a table; tensorboard/, if log.tensorboard is set
 checkpoint.pt     the state after the last complete epoch; --resume goes on from it, or, where it is damaged, from
                   checkpoint.pt.previous
 best.pt           the state of the epoch that validation chose
-data.json         shape of the samples, number of classes, largest input, seconds of a step
+init.pt           the network that the run began as, where --init gave one
+init.json         what the run began with, and how that does on validation and test
+data.json         shape of the samples, number of classes, largest input, seconds of a step, task
 test.json         how the chosen epoch does on the test split, at the end of training
 network.nir, certificate.json, report.json   written by export
 """
@@ -27,9 +29,12 @@ from filelock import FileLock, Timeout
 
 from sdsnn_core.errors import FileError
 from sdsnn_core.files import version_of, write_json, write_text
+from sdsnn_core.network import Network
 
 from ..data.load import Split, load_data
+from .checkpoint import load_checkpoint, save_checkpoint
 from .config import RunConfig, load_config
+from .parts.network_state import network_from, network_state
 
 LOCK: Final = ".lock"
 _PACKAGES = (
@@ -49,6 +54,8 @@ class RunFolder:
         self.best_file = self.path / "best.pt"
         self.data_file = self.path / "data.json"
         self.test_file = self.path / "test.json"
+        self.init_file = self.path / "init.json"
+        self.initial_network_file = self.path / "init.pt"
         self.network_file = self.path / "network.nir"
         self.report_file = self.path / "report.json"
 
@@ -58,7 +65,7 @@ class RunFolder:
         folder = cls(path)
         if folder.path.is_dir() and not folder.config_file.exists():
             folder.remove_leftovers()  # of a run that was killed before it had a configuration
-        unborn = {folder.config_file.name, "environment.json", "data.json", LOCK}  # data were missing, say
+        unborn = {folder.config_file.name, "environment.json", "data.json", "init.pt", LOCK}  # data were missing, say
         if folder.path.exists() and (
             not folder.path.is_dir() or not {path.name for path in folder.path.iterdir()} <= unborn
         ):
@@ -103,6 +110,16 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    def initial_network(self) -> Network | None:
+        """Return the network that the run began as; None if it began with a model of its configuration."""
+        if not self.initial_network_file.exists():
+            return None
+        return network_from(load_checkpoint(self.initial_network_file)["network"])
+
+    def keep_initial_network(self, network: Network) -> None:
+        """Write the network that the run begins as."""
+        save_checkpoint(self.initial_network_file, {"format": 1, "network": network_state(network)})
 
     def test_split(self) -> Split:
         """Load the test split of the run's data set."""

@@ -14,13 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdsnn_core.tasks.task import LABEL, Task
+
 from ..development.developer import Developer
 from ..slayer.block_spikes import reset_state
+from ..slayer.evaluate import output_signal
 from ..slayer.losses import Loss
 from ..slayer.tracing import output_of
 from .processes import ProcessGroup
 
-Part = tuple[Tensor, Tensor]  # spikes (n, *shape, steps) float32 and labels (n,) int64
+Part = tuple[Tensor, Tensor]  # spikes (n, *shape, steps) float32 and targets
 
 
 class Stepper:
@@ -34,6 +37,7 @@ class Stepper:
         group: the processes that share each batch.
         accumulate: parts that each process computes its share in.
         clip: largest norm of the gradient; None for no bound.
+        task: whose right answers are counted.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Stepper:
         *,
         accumulate: int = 1,
         clip: float | None = None,
+        task: Task = LABEL,
     ) -> None:
         self.model = model
         self.optimiser = optimiser
@@ -54,6 +59,8 @@ class Stepper:
         self.group = group
         self.accumulate = accumulate
         self.clip = clip
+        self.task = task
+        self.signal = output_signal(model)
         self.n_parts = accumulate * group.world_size
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
@@ -63,12 +70,13 @@ class Stepper:
         numbers = range(self.group.rank * self.accumulate, (self.group.rank + 1) * self.accumulate)
         return [(n, slice(n * size, min((n + 1) * size, n_samples))) for n in numbers if n * size < n_samples]
 
-    def step(self, parts: Sequence[Part], n_samples: int, seeds: Sequence[Sequence[int]]) -> tuple[float, int]:
+    def step(self, parts: Sequence[Part], n_samples: int, seeds: Sequence[Sequence[int]]) -> tuple[float, int, int]:
         """Take a step on a batch of n_samples, of which `parts` are of this rank.
 
-        seeds: of the random numbers (dropout) of each part. Returns the summed loss and the right answers of `parts`.
+        seeds: of the random numbers (dropout) of each part. Returns, of `parts`, the summed loss, the right
+        answers and how many there are to give.
         """
-        total, right = 0.0, 0
+        total, right, answers = 0.0, 0, 0
         self.optimiser.zero_grad()
         device = self.group.device
         with self.developer.accumulating() if self.n_parts > 1 else contextlib.nullcontext([]) as grow_scores:
@@ -81,14 +89,17 @@ class Stepper:
                 loss = self.loss(output, labels)
                 torch.autograd.backward(loss / n_samples)
                 total += float(loss.detach())
-                right += int((output.detach().sum(-1).argmax(1) == labels).sum())
+                targets = labels.cpu().numpy()
+                readings = self.task.read(output.detach().float().cpu().numpy(), self.signal, targets)
+                hits, of = self.task.right(readings, targets)
+                right, answers = right + hits, answers + of
             if self.group.world_size > 1:
                 self._all_reduce(grow_scores)
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
         self.optimiser.step()
         self.developer.step()
-        return total, right
+        return total, right, answers
 
     def _all_reduce(self, grow_scores: list[Tensor]) -> None:
         """All-reduce gradients and grow scores; average the running means of norms, which differ between processes."""

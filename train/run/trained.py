@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import torch
 
 from sdsnn_core.files import write_json
 from sdsnn_core.network import Shape
+from sdsnn_core.tasks.task import LABEL, Task, task_settings
 
 from ..data.load import SampleFormat, Split, load_data
 from ..development.masks import attach_masks
 from ..slayer.evaluate import Evaluation, evaluate
 from ..slayer.lowering import STEP_S
 from ..slayer.tracing import blocks_of
-from .build import build_network, loss_of
 from .checkpoint import check_config, load_checkpoint, restore
 from .config import RunConfig
+from .parts.build import build_network, loss_of, task_of
 from .run_folder import RunFolder
 
 
 @final
 @dataclass(frozen=True)
 class SplitFigures:
-    """How a model does on a split: mean loss per sample, share of right answers, number of samples."""
+    """How a model does on a split.
+
+    Attributes:
+        loss: mean over samples.
+        accuracy: share of right classes; None for a task without classes.
+        samples: number of samples.
+        scores: metrics of the task, the main one first.
+    """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
     samples: int
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> SplitFigures:
         """Return the figures of an evaluation."""
-        return cls(evaluation.loss, evaluation.accuracy, len(evaluation.labels))
+        return cls(evaluation.loss, evaluation.accuracy, len(evaluation.labels), evaluation.scores)
 
 
 @final
@@ -49,7 +59,8 @@ class TrainedModel:
         input_max: largest value of an input bin; 1 means plain spikes.
         dt_s: seconds of a time step: the bin width of recordings, STEP_S of images.
         epoch: the chosen epoch, from 0.
-        validation_accuracy: of that epoch.
+        validation_accuracy: of that epoch; None for a task without classes.
+        task: what the output is read as.
         test: figures on the test split as training recorded them; None where it did not (an unfinished or old run).
     """
 
@@ -60,8 +71,9 @@ class TrainedModel:
     input_max: int
     dt_s: float
     epoch: int
-    validation_accuracy: float
+    validation_accuracy: float | None
     test: SplitFigures | None
+    task: Task = LABEL
 
     @property
     def blocks(self) -> list[torch.nn.Module]:
@@ -70,11 +82,12 @@ class TrainedModel:
 
     def provenance(self) -> dict[str, Any]:
         """Return where the model comes from, as network files carry it."""
-        return {"run": self.name, "seed": self.config.seed, "epoch": self.epoch}
+        task = {} if self.task == LABEL else {"task": task_settings(self.task)}
+        return {"run": self.name, "seed": self.config.seed, "epoch": self.epoch, **task}
 
     def figures(self, split: Split) -> SplitFigures:
         """Evaluate the model on a split."""
-        return SplitFigures.of(evaluate(self.model, split, loss_of(self.config)))
+        return SplitFigures.of(evaluate(self.model, split, loss_of(self.config, self.task), task=self.task))
 
 
 def load_trained(folder: RunFolder) -> TrainedModel:
@@ -95,8 +108,9 @@ def load_trained(folder: RunFolder) -> TrainedModel:
     if recorded is None:
         samples = load_data(config.data, config.seed).format
     else:
-        samples = SampleFormat(tuple(recorded["shape"]), *(recorded[key] for key in SampleFormat._fields[1:]))
-    model = build_network(config, samples)
+        samples = SampleFormat(**{**recorded, "shape": tuple(recorded["shape"])})
+    model = build_network(config, samples, folder.initial_network())
+    task = task_of(config, samples)
     attach_masks(model)
     check_config(state, config)
     restore(state, model=model)
@@ -110,8 +124,9 @@ def load_trained(folder: RunFolder) -> TrainedModel:
         samples.input_max,
         dt_s,
         epoch,
-        validation_accuracy=float(state["best"]["score"][1]),
+        validation_accuracy=float(state["best"]["score"][1]) if task.main == "accuracy" else None,
         test=SplitFigures(**test) if test is not None and test.pop("epoch") == epoch else None,
+        task=task,
     )
 
 

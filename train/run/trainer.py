@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
-from ..data.load import DataSet
+from sdsnn_core.tasks.task import LABEL, Task
+
+from ..data.load import DataSet, Split
 from ..data.prefetch import Prefetcher
 from ..development.developer import Developer
-from ..slayer.evaluate import evaluate, to_slayer
+from ..slayer.evaluate import Evaluation, as_targets, evaluate, to_slayer
 from ..slayer.losses import Loss
 from ..slayer.operations import synaptic_operations
 from .checkpoint import restore
-from .loop import Loop, Scheduler
+from .parts.loop import Loop, Scheduler
 from .processes import ProcessGroup
 from .step import Part, Stepper
 
@@ -46,6 +48,13 @@ class NoProgress(Progress):
     """A progress that shows nothing."""
 
 
+class Goal(NamedTuple):
+    """What a run minimises, (output, targets) -> sum over the samples, and what its output is read as."""
+
+    loss: Loss
+    task: Task = LABEL
+
+
 STATES = ("spike_state", "current_state", "voltage_state")  # buffers of SLAYER's blocks
 
 
@@ -56,7 +65,7 @@ class Trainer:
         model: the network, on the device of the group.
         data: what it learns, in three splits.
         loop: length and portions of the run.
-        loss: (output, labels) -> scalar sum over the samples.
+        goal: what is minimised, and what the output is read as.
         optimiser: of the model's parameters.
         scheduler: sets the learning rates before each epoch; None leaves them.
         developer: of the model.
@@ -74,18 +83,20 @@ class Trainer:
         data: DataSet,
         loop: Loop,
         *,
-        loss: Loss,
+        goal: Goal,
         optimiser: torch.optim.Optimizer,
         developer: Developer,
         scheduler: Scheduler | None = None,
         group: ProcessGroup | None = None,
     ) -> None:
         self.model, self.data, self.loop = model, data, loop
-        self.loss, self.optimiser, self.scheduler = loss, optimiser, scheduler
+        self.loss, self.task = goal
+        self.optimiser, self.scheduler = optimiser, scheduler
         self.developer = developer
         self.group = group or ProcessGroup()
         self.stepper = Stepper(
-            model, optimiser, loss, developer, self.group, accumulate=loop.accumulate, clip=loop.clip
+            model, optimiser, self.loss, developer, self.group,
+            accumulate=loop.accumulate, clip=loop.clip, task=self.task,
         )  # fmt: skip
         self.accuracy: float | None = None
         self.epochs_done = 0
@@ -104,7 +115,7 @@ class Trainer:
         self.model.train()
         n_batches = math.ceil(len(order) / size)
         batches = [np.sort(order[batch * size : (batch + 1) * size]) for batch in range(n_batches)]
-        sums = torch.zeros(2, n_batches, dtype=torch.float64)  # loss and right answers of every batch
+        sums = torch.zeros(3, n_batches, dtype=torch.float64)  # loss, right answers and all answers of every batch
 
         def prepare(batch: int) -> tuple[list[Part], list[list[int]]]:
             parts, seeds = [], []
@@ -112,32 +123,34 @@ class Trainer:
                 chosen = batches[batch][samples]
                 own_seed = [seed, epoch, batch, *([number] if number else [])]
                 spikes = to_slayer(self.data.training_spikes(chosen, np.random.default_rng(own_seed)))
-                parts.append((spikes, torch.from_numpy(self.data.train.labels[chosen])))
+                parts.append((spikes, as_targets(self.data.train.labels[chosen])))
                 seeds.append(own_seed)
             return parts, seeds
 
         prepared = Prefetcher(prepare, n_batches, self.loop.workers)
         for batch, (parts, seeds) in enumerate(prepared):
-            sums[0, batch], sums[1, batch] = self.stepper.step(parts, len(batches[batch]), seeds)
+            sums[:, batch] = torch.tensor(self.stepper.step(parts, len(batches[batch]), seeds), dtype=torch.float64)
             n_samples = sum(len(labels) for _, labels in parts)  # on this rank
             progress.batch(epoch, batch, n_batches, float(sums[0, batch]) / max(n_samples, 1))
         self.group.all_reduce([sums])
-        total, right = sum(sums[0].tolist()), int(sums[1].sum())
+        total, right, answers = sum(sums[0].tolist()), int(sums[1].sum()), int(sums[2].sum())
         trained = time.perf_counter() - started
         layers = self.developer.epoch_end(self.optimiser, self.accuracy)
         self.epochs_done = epoch + 1
         self.group.check_equal(self.digest(), f"weights and structure in epoch {epoch}")
-        result = evaluate(self.model, self.data.validation, self.loss, group=self.group)
-        self.accuracy = result.accuracy
+        result = self.evaluate(self.data.validation)
+        self.accuracy = like_accuracy(result)
         operations = synaptic_operations(result.graph, self.developer.layers, result.sent)
         self.developer.operations = sum(operations)
         metrics = self.developer.metrics()
         return {
             "epoch": epoch,
             "loss": total / len(order),
-            "train_accuracy": right / len(order),
+            **({"train_accuracy": right / answers} if answers else {}),
             "validation_loss": result.loss,
-            "validation_accuracy": result.accuracy,
+            **({"validation_accuracy": result.accuracy} if self.task.classifies else {}),
+            **({} if self.task == LABEL else {"task": self.task.kind, "validation": result.scores}),
+            "silent": result.silent,
             "spike_rates": result.rates,
             "learning_rate": rate,
             "synaptic_operations": operations,
@@ -149,6 +162,10 @@ class Trainer:
             "seconds": time.perf_counter() - started,
             "waiting": prepared.waited / max(trained, 1e-9),
         }
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """Evaluate the model on a split, shared by all processes."""
+        return evaluate(self.model, split, self.loss, group=self.group, task=self.task)
 
     def digest(self) -> str:
         """Return a hash of weights, masks and running means; empty in a group of one."""
@@ -169,8 +186,9 @@ class Trainer:
         return bool(last - self.best["epoch"] >= patience)
 
     def score(self, line: dict[str, Any]) -> list[float]:
-        """Return what validation compares, the most important first: a settled structure, accuracy, loss."""
-        return [int(line["settled"]), line["validation_accuracy"], -line["validation_loss"]]
+        """Return what validation compares, the most important first: a settled structure, the main metric, loss."""
+        main = line["validation_accuracy"] if self.task == LABEL else next(iter(line["validation"].values()))
+        return [int(line["settled"]), self.task.signed(main), -line["validation_loss"]]
 
     def state(self) -> dict[str, Any]:
         """Return all that the remaining epochs depend on, as tensors and plain values."""
@@ -199,6 +217,13 @@ class Trainer:
         self.accuracy = state["accuracy"]
         self.epochs_done = int(state["epochs_done"])
         self.best = dict(state["best"])
+
+
+def like_accuracy(result: Evaluation) -> float | None:
+    """Return the main metric where 1 is best, as `max_accuracy_drop` compares it; R2 for task values."""
+    if result.task.higher_is_better:
+        return result.main
+    return result.scores.get("r2")
 
 
 def _without_state(tensors: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,17 @@
-"""Run a model on a split: predictions, loss and spikes per layer."""
+"""Run a model on a split: what the task reads, metrics, loss and spikes per layer."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from sdsnn_core.lava.compat import import_slayer
+from sdsnn_core.tasks.task import LABEL, Signal, Task
 
 from ..data.load import Split
 from ..run.processes import ProcessGroup
@@ -20,28 +24,50 @@ from .tracing import ModelGraph, output_of, random_example, read_graph
 @final
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """counts: (n, classes) int64 output spikes. rates: mean spikes per neuron and step, one per block.
+    """How a model does on a split.
 
-    sent: spikes per unit and sample of the input and of every block, each (*shape,) float64. graph: the calls of the
-    blocks, in the order of `rates` and `sent`.
+    Attributes:
+        loss: mean over samples.
+        readings: what the task keeps of the outputs: of task label the spike counts (n, classes) int64.
+        labels: the targets.
+        rates: mean spikes per neuron and step, one per block.
+        sent: spikes per unit and sample of the input and of every block, each (*shape,) float64.
+        graph: the calls of the blocks, in the order of `rates` and `sent`.
+        task: what the output is read as.
     """
 
     loss: float
-    counts: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
+    readings: npt.NDArray[Any]
+    labels: npt.NDArray[Any]
     rates: list[float]
     sent: list[torch.Tensor] = field(default_factory=list)
     graph: ModelGraph = field(default_factory=lambda: ModelGraph((), (), (), ()))
+    task: Task = LABEL
+
+    @functools.cached_property
+    def scores(self) -> dict[str, float]:
+        """Metrics of the task, the main one first."""
+        return self.task.scores(self.readings, self.labels)
 
     @property
-    def predictions(self) -> npt.NDArray[np.int64]:
-        """Class with most output spikes; ties go to the lower class."""
-        return np.asarray(np.argmax(self.counts, axis=1))
+    def main(self) -> float:
+        """The main metric."""
+        return next(iter(self.scores.values()))
 
     @property
-    def accuracy(self) -> float:
-        """Share of right predictions."""
-        return float((self.predictions == self.labels).mean())
+    def accuracy(self) -> float | None:
+        """Share of right classes; a silent output has none. None for a task without classes."""
+        return self.scores.get("accuracy")
+
+    @property
+    def answers(self) -> int:
+        """Samples (or labelled steps) that have a class; 0 for a task without classes."""
+        return self.task.right(self.readings, self.labels)[1]
+
+    @property
+    def silent(self) -> int:
+        """Samples (or labelled steps) without a class, because the output was silent."""
+        return self.task.silent(self.readings, self.labels)
 
 
 def to_slayer(spikes: npt.NDArray[np.uint8]) -> torch.Tensor:
@@ -49,13 +75,31 @@ def to_slayer(spikes: npt.NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(np.moveaxis(spikes, 1, -1).astype(np.float32))
 
 
+def as_targets(labels: npt.NDArray[Any]) -> torch.Tensor:
+    """Return targets as losses take them: int64, or float32."""
+    return torch.from_numpy(labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64))
+
+
+def output_signal(model: torch.nn.Module) -> Signal:
+    """Return what the output of a model is: the voltage of an Affine block, or spikes."""
+    affine = import_slayer().block.base.AbstractAffine
+    return "voltage" if any(isinstance(module, affine) for module in model.modules()) else "spikes"
+
+
 def evaluate(
-    model: torch.nn.Module, split: Split, loss: Loss, batch_size: int = 256, group: ProcessGroup | None = None
+    model: torch.nn.Module,
+    split: Split,
+    loss: Loss,
+    batch_size: int = 256,
+    group: ProcessGroup | None = None,
+    *,
+    task: Task = LABEL,
 ) -> Evaluation:
     """Run the whole split without gradients and without learning running means.
 
     Several processes share the batches; the result is the same to the last bit: nothing is added in another order.
     """
+    signal = output_signal(model)
     group = group or ProcessGroup()
     graph = read_graph(model, random_example(tuple(split.spikes.shape[2:]), group.device))
     was_training = model.training
@@ -63,7 +107,7 @@ def evaluate(
     starts = range(0, len(split), batch_size)
     losses = torch.zeros(len(starts), dtype=torch.float64)
     spent = torch.zeros(len(starts), 2, len(graph.calls), dtype=torch.float64)  # spikes and bins of every block
-    counts: torch.Tensor | None = None
+    readings: torch.Tensor | None = None
     sent: list[torch.Tensor] = []  # whole numbers in float64: their sum does not depend on the order
     batches = range(group.rank, len(starts), group.world_size)
     with torch.no_grad(), _Recorder(graph) as recorder:
@@ -76,22 +120,26 @@ def evaluate(
             output = output_of(model(spikes))
             emitted = [arrivals(spikes), *recorder.emitted]
             sent = sent or [torch.zeros_like(each) for each in emitted]
-            counts = torch.zeros(len(split), output.shape[1], dtype=torch.int64) if counts is None else counts
+            labels = split.labels[part]
+            reading = torch.from_numpy(task.read(output.cpu().numpy(), signal, labels))
+            if readings is None:
+                readings = torch.zeros(len(split), *reading.shape[1:], dtype=reading.dtype)
             if batch is None:
                 break
             spent[batch] = torch.tensor(recorder.totals, dtype=torch.float64).T
-            losses[batch] = float(loss(output, torch.from_numpy(split.labels[part]).to(group.device)))
+            losses[batch] = float(loss(output, as_targets(labels).to(group.device)))
             sent = [old + new for old, new in zip(sent, emitted, strict=True)]
-            counts[part] = output.sum(-1).cpu().to(torch.int64)
-    assert counts is not None
-    group.all_reduce([counts])
+            readings[part] = reading
+    assert readings is not None
+    group.all_reduce([readings])
     group.all_reduce(sent)
     group.all_reduce([losses, spent])
     model.train(was_training)
     fired, bins = spent.sum(0).numpy()
     sent = [total / len(split) for total in sent]
     rates = (fired / bins).tolist()
-    return Evaluation(sum(losses.tolist()) / len(split), counts.numpy(), split.labels, rates, sent, graph)
+    mean_loss = sum(losses.tolist()) / len(split)
+    return Evaluation(mean_loss, readings.numpy(), split.labels, rates, sent, graph, task)
 
 
 class _Recorder:

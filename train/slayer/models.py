@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 
-from sdsnn_core.errors import ConfigError, one_line
+from sdsnn_core.errors import ConfigError, SdsnnError, one_line
 from sdsnn_core.lava.compat import import_slayer
 from sdsnn_core.network import Shape
 
@@ -44,6 +44,7 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> torc
     layers = config.layers or tuple(LayerConfig(kind="dense", out=size) for size in config.hidden)
     # Delays sit on hidden layers only: nothing behind the readout could carry them.
     readout = LayerConfig(kind="dense", out=n_classes, delay=False)
+    voltage = config.readout == "voltage"
     blocks: list[torch.nn.Module] = []
     sample = torch.zeros(1, *input_shape, 1)  # SLAYER makes shapes and delays on the first forward pass
 
@@ -58,7 +59,7 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> torc
         if layer.kind in ("dense", "recurrent") and sample.dim() > 3:
             put(import_slayer().block.cuba.Flatten())
         try:
-            put(_block(config, layer, tuple(sample.shape[1:-1])))
+            put(_block(config, layer, tuple(sample.shape[1:-1]), voltage=voltage and layer is readout))
         except (RuntimeError, ValueError) as error:
             raise ConfigError([f"{where}: a {layer.kind} layer does not fit its input: {one_line(error)}"]) from None
         if not sample.numel():
@@ -82,7 +83,17 @@ def cast_before_neurons(model: torch.nn.Module) -> None:
 
 def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Module:
     """Return the network of a user's factory, run once. Raises ConfigError if it is no module of blocks that fits."""
-    model = import_object(path, "model.factory")(input_shape, n_classes)
+    make = import_object(path, "model.factory")
+    try:
+        model = make(input_shape, n_classes)
+    except SdsnnError:
+        raise
+    except Exception as error:  # the user's own code
+        problem = (
+            f"model.factory: expected {path} to take (input shape, number of outputs), got "
+            f"{type(error).__name__}: {one_line(error)}"
+        )
+        raise ConfigError([problem]) from None
     if not isinstance(model, torch.nn.Module):
         raise ConfigError([f"model.factory: expected {path} to return a torch module, got {type(model).__name__}"])
     blocks = blocks_of(model)
@@ -113,8 +124,8 @@ def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Mod
     return model
 
 
-def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Module:
-    """Return one block. shape: of its input, without batch and steps."""
+def _block(config: ModelConfig, layer: LayerConfig, shape: Shape, *, voltage: bool) -> torch.nn.Module:
+    """Return one block. shape: of its input, without batch and steps. voltage: an Affine block instead of a Dense."""
     cuba = import_slayer().block.cuba
     block: Any
     if layer.kind == "flatten":
@@ -143,6 +154,9 @@ def _block(config: ModelConfig, layer: LayerConfig, shape: Shape) -> torch.nn.Mo
                 neuron, shape[0], layer.out, layer.kernel,
                 stride=layer.stride or 1, padding=layer.padding or 0, groups=layer.groups or 1, **more,
             )  # fmt: skip
+        elif voltage:
+            del more["delay"]
+            block = cuba.Affine(neuron, math.prod(shape), layer.out, **more)
         else:
             kind = cuba.Recurrent if layer.kind == "recurrent" else cuba.Dense
             block = kind(neuron, math.prod(shape), layer.out, **more)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sdsnn.train.fused.triton import passes as triton_passes
-from sdsnn.train.run.build import group_of, trainer_for
 from sdsnn.train.run.config import RunConfig, load_config
+from sdsnn.train.run.parts.build import group_of, trainer_for
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.train import train
 from sdsnn.train.run.trained import SplitFigures, load_trained

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 import torch
 
-from sdsnn.train.run.build import group_of, trainer_for
 from sdsnn.train.run.checkpoint import load_checkpoint
 from sdsnn.train.run.config import RunConfig, load_config
+from sdsnn.train.run.parts.build import group_of, trainer_for
 from sdsnn.train.run.processes import ProcessGroup, init_process_group
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.train import train

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from sdsnn.train.run.optimiser import adam
+from sdsnn.train.run.parts.optimiser import adam
 
 
 def walk(make: Any) -> torch.Tensor:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sdsnn.export.pipeline import export_run
-from sdsnn.train.run.build import trainer_for
 from sdsnn.train.run.config import load_config, shipped_recipes
+from sdsnn.train.run.parts.build import trainer_for
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.train import train
 from sdsnn.train.run.trainer import NoProgress

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sdsnn.train.run.build import trainer_for
 from sdsnn.train.run.checkpoint import check_config, load_checkpoint, save_checkpoint
 from sdsnn.train.run.config import RunConfig, load_config
+from sdsnn.train.run.parts.build import trainer_for
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.train import snapshot, train
 from sdsnn.train.run.trainer import NoProgress

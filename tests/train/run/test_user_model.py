@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sdsnn.train.run.build import trainer_for
 from sdsnn.train.run.config import load_config
+from sdsnn.train.run.parts.build import trainer_for
 from sdsnn_core.errors import ConfigError
 
 CHAIN = """

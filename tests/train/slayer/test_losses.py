@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from sdsnn.train.run.build import trainer_for
 from sdsnn.train.run.config import load_config
-from sdsnn.train.run.loop import Cosine
+from sdsnn.train.run.parts.build import trainer_for
+from sdsnn.train.run.parts.loop import Cosine
 from sdsnn.train.run.trainer import Trainer
 from sdsnn.train.slayer.losses import build_loss, even_train
 

@@ -1,0 +1,1 @@
+"""Parts of a run: loop, optimiser, schedule, initial weights; from a configuration or from the user."""
