@@ -34,7 +34,8 @@ def run_sample(payload: Mapping[str, Any]) -> dict[str, Any]:
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2HwCfg
 
-    from sdsnn.export.lava.processes import connect, neurons
+    from sdsnn.export.lava.neurons import NEURONS
+    from sdsnn.export.lava.processes import connect
     from sdsnn.export.nir_format.reader import read_nir
 
     folder = Path(str(payload["folder"]))
@@ -43,7 +44,9 @@ def run_sample(payload: Mapping[str, Any]) -> dict[str, Any]:
     n_steps, size = x.shape[0], network.size_of(output)
     # The script of the bundle stands alone, so what both do lies there.
     sends, takes, sink = runpy.run_path(str(SCRIPT))["ends"](x, (size,), cpu=False)
-    processes: dict[str, Any] = {name: neurons(population) for name, population in network.populations.items()}
+    processes: dict[str, Any] = {
+        name: NEURONS.for_(population)(population) for name, population in network.populations.items()
+    }
     processes[port] = SimpleNamespace(s_out=sends)  # `connect` expects a process with this port
     connect(network, processes)
     processes[output].s_out.connect(takes)

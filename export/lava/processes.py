@@ -3,7 +3,7 @@
 One process per population and projection. Lava's own models do the arithmetic; thin subclasses start every sample
 from the initial state (u = 0, v = v0, nothing under way in the synapses) and record what the neurons emit:
 
-    Population   LIF, du = current_decay - 1 (the model adds 1), 64 * threshold as Lava's vth << 6
+    populations  see `neurons.py`
     Synapses     Dense or Sparse, with delays DelayDense or DelaySparse
     Convolution  Conv; with a delay, or sums beyond 24 bits, the synapses it stands for
 
@@ -20,13 +20,24 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from sdsnn_core.errors import UnsupportedNode
-from sdsnn_core.network import Convolution, CubaLif, Network, Neurons, Projection, Synapses
+from sdsnn_core.network import (
+    MESSAGE_MAX,
+    Convolution,
+    CubaLif,
+    Input,
+    Network,
+    Population,
+    Projection,
+    Synapses,
+)
 from sdsnn_core.rules import Rules
+
+from .neurons import NEURONS, STATES, process, sampled
 
 Storage = Literal["auto", "dense", "sparse"]
 
 MESSAGE_BITS: Final = 8  # of graded input; 0 means binary
+WIDE_BITS: Final = 24  # of messages; the models ask only whether it is more than 0
 SPARSE_ENTRIES: Final = 2**22  # below, Dense is as fast or faster at every density (measured with lava-nc 0.10.0)
 CONV_LIMIT: Final = 2**23  # lava.proc.conv wraps its sums to 24 bits, the synapses of a Network do not
 
@@ -41,27 +52,8 @@ def restarting_models() -> dict[type, type]:
     from lava.proc.conv.process import Conv
     from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
     from lava.proc.dense.process import DelayDense, Dense
-    from lava.proc.lif.models import PyLifModelBitAcc
-    from lava.proc.lif.process import LIF
     from lava.proc.sparse.models import PyDelaySparseModelBitAcc, PySparseModelBitAcc
     from lava.proc.sparse.process import DelaySparse, Sparse
-
-    class SampleLIF(PyLifModelBitAcc):  # type: ignore[misc]
-        """Lava's LIF, restarted with every sample, writing spikes and state to memory-mapped files."""
-
-        def run_spk(self) -> None:
-            sample, step = divmod(int(self.time_step) - 1, self.proc_params["n_steps"])
-            if step == 0:
-                self.u[:] = 0
-                self.v[:] = self.proc_params["start"]
-            super().run_spk()
-            record = self.proc_params["record"]
-            for name, values in (("spikes", self.s_out_buff), ("current", self.u), ("voltage", self.v)):
-                if name in record:
-                    if not hasattr(self, f"_{name}"):
-                        setattr(self, f"_{name}", np.load(record[name], mmap_mode="r+"))
-                    # netx's images are (W, H, C); a Network's neurons are in the C order of (C, H, W).
-                    getattr(self, f"_{name}")[sample, step] = np.transpose(values).reshape(-1)
 
     def restarted(model: type, buffer: str) -> type:
         class Restarted(model):  # type: ignore[misc]
@@ -87,7 +79,7 @@ def restarting_models() -> dict[type, type]:
         return Remembering
 
     models = {
-        LIF: SampleLIF,
+        **{process(name): sampled(name) for name in STATES},
         Dense: restarted(PyDenseModelBitAcc, "a_buff"),
         Sparse: restarted(PySparseModelBitAcc, "a_buff"),
         DelayDense: restarted(remembering(PyDelayDenseModelBitAcc), "a_buff"),
@@ -112,7 +104,10 @@ def process_kind(network: Network, name: str, storage: Storage = "auto") -> str:
 
 
 def _largest_event(network: Network, name: str) -> int:
-    return network.inputs[name].max_value if name in network.inputs else 1
+    node = network.nodes[name]
+    if isinstance(node, Input):
+        return max(node.max_value, -node.min_value)
+    return MESSAGE_MAX if isinstance(node, Population) and node.graded else 1
 
 
 @PROCESSES.of(Convolution)
@@ -153,12 +148,8 @@ def build(
         if any(True for _ in network.outgoing(name)):
             processes[name] = RingBuffer(data=train.reshape(-1, train.shape[-1]).T.astype(np.int32))
     for name, population in network.populations.items():
-        processes[name] = neurons(
-            population,
-            n_steps=n_steps,
-            start=population.per_neuron("initial_voltage").astype(np.int32),
-            record={kind: str(path) for kind, path in record[name].items()},
-        )
+        processes[name] = NEURONS.for_(population)(population)
+        add_parameters(processes[name], population, n_steps, record[name])
     connect(network, processes, storage)
     return processes[next(iter(network.populations))]
 
@@ -175,23 +166,14 @@ def run_steps(process: Any, n_steps: int) -> None:
         process.stop()
 
 
-def neurons(population: Neurons, **more: Any) -> Any:
-    """Return the LIF process of a population; `more` goes to its model."""
-    from lava.proc.lif.process import LIF
-
-    if not isinstance(population, CubaLif):
-        raise UnsupportedNode(f"Lava: no process for {type(population).__name__} neurons")
-    return LIF(
-        shape=(population.size,),
-        u=0,
-        v=population.per_neuron("initial_voltage").astype(np.int32),
-        du=population.per_neuron("current_decay") - 1,
-        dv=population.per_neuron("voltage_decay"),
-        vth=population.per_neuron("threshold"),
-        bias_mant=population.per_neuron("bias"),
-        bias_exp=population.bias_exp,
-        **more,
-    )
+def add_parameters(neurons: Any, population: Population, n_steps: int, record: Mapping[str, Path]) -> None:
+    """Give a process of neurons what `neurons.sampled` needs; images of netx are (W, H, C)."""
+    parameters = neurons.proc_params
+    parameters["n_steps"] = n_steps
+    parameters["record"] = {kind: str(path) for kind, path in record.items()}
+    if isinstance(population, CubaLif):
+        start = population.per_neuron("initial_voltage").astype(np.int32)
+        parameters["start"] = start.reshape(tuple(neurons.v.shape)[::-1]).T
 
 
 def connect(network: Network, processes: dict[str, Any], storage: Storage = "auto") -> None:
@@ -209,8 +191,9 @@ def _connect(network: Network, projection: Projection, kind: str, processes: Map
     from lava.utils.weightutils import SignMode
 
     shape_in = network.shape_of(projection.source)
-    bits = MESSAGE_BITS if _largest_event(network, projection.source) > 1 else 0
-    s_out, a_in = processes[projection.source].s_out, processes[projection.target].a_in
+    largest = _largest_event(network, projection.source)
+    bits = 0 if largest == 1 else MESSAGE_BITS if largest < 2**MESSAGE_BITS else WIDE_BITS
+    s_out, a_in = processes[projection.source].s_out, _dendrite(processes[projection.target], projection)
     if kind == "Conv":
         assert isinstance(projection, Convolution)
         # Lava's images are (W, H, C), its kernels (C_out, kw, kh, C_in) and flipped: it convolves, torch correlates.
@@ -247,6 +230,13 @@ def _connect(network: Network, projection: Projection, kind: str, processes: Map
     return process
 
 
+def _dendrite(neurons: Any, projection: Projection) -> Any:
+    """Return the port of a process of neurons at which a projection arrives."""
+    if not hasattr(neurons, "a_real_in"):
+        return neurons.a_in
+    return neurons.a_imag_in if isinstance(projection, Synapses) and projection.imaginary else neurons.a_real_in
+
+
 def _join(network: Network, processes: dict[str, Any]) -> None:
     """Connect parts of the network that have no path between them: Lava runs only what is connected.
 
@@ -270,5 +260,5 @@ def _join(network: Network, processes: dict[str, Any]) -> None:
             shape = (network.size_of(name), network.size_of(main))
             link = Sparse(weights=sparse.csr_matrix(shape, dtype=np.int32))
             processes[main].s_out.connect(link.s_in)
-            link.a_out.connect(processes[name].a_in)
+            link.a_out.connect(getattr(processes[name], "a_in", None) or processes[name].a_real_in)
             processes[f"{main} nowhere {name}"] = link

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.activity import Activity, events_from_spikes, prepare_inputs
+from sdsnn_core.activity import Activity, event_dtype, events_from_spikes, prepare_inputs
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.lava.child import run_in_child
 from sdsnn_core.lava.compat import ensure_lava
 from sdsnn_core.network import Network
 
+from .neurons import refuse_neurons
 from .processes import Storage, build, run_steps
 
 Spikes = npt.ArrayLike | Mapping[str, npt.ArrayLike]
@@ -37,6 +38,8 @@ def run_lava_many(
 
     storage: 'dense' or 'sparse' processes for synapses, or by size and density. options: those of `run_jobs`.
     """
+    for network, _ in jobs:
+        refuse_neurons(network)
     return run_jobs("sdsnn.export.lava.run:simulate", jobs, {"storage": storage}, n_steps, **options)
 
 
@@ -100,7 +103,10 @@ def make_record_files(
     """Make the empty .npy files that Lava's neurons fill: spikes of all populations, states of some."""
     records: Records = {}
     for name, population in network.populations.items():
-        kinds = {"spikes": np.uint8, **({"current": np.int32, "voltage": np.int32} if name in record_state else {})}
+        kinds = {
+            "spikes": event_dtype(population),
+            **({"current": np.int32, "voltage": np.int32} if name in record_state else {}),
+        }
         records[name] = {kind: folder / f"{kind}.{name}.npy" for kind in kinds}
         for kind, dtype in kinds.items():
             shape = (n_samples, n_steps, population.size)

@@ -9,7 +9,7 @@ import numpy as np
 from sdsnn_core.activity import Activity
 from sdsnn_core.errors import UnsupportedNode
 
-from ..lava.processes import MESSAGE_BITS, RESTART, run_steps
+from ..lava.processes import MESSAGE_BITS, RESTART, add_parameters, run_steps
 from ..lava.run import Spikes, run_jobs
 from .reader import read_netx
 from .writer import chain
@@ -62,11 +62,7 @@ def simulate(payload: Mapping[str, Any]) -> dict[str, Any]:
         )
         RESTART["n_steps"] = n_steps
         for layer, block in zip(chain(network), loaded.layers, strict=True):
-            start = layer.population.per_neuron("initial_voltage").astype(np.int32)
-            parameters = block.neuron.proc_params
-            parameters["n_steps"] = n_steps
-            parameters["start"] = start.reshape(tuple(block.neuron.v.shape)[::-1]).T
-            parameters["record"] = {kind: str(path) for kind, path in record[layer.name].items()}
+            add_parameters(block.neuron, layer.population, n_steps, record[layer.name])
             if payload["remedied"]:
                 _set_sign_mode(block)
         steps = train.reshape(n_samples * n_steps, *tuple(loaded.inp.shape)[::-1])
