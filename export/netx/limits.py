@@ -97,9 +97,31 @@ def initial_voltages(part: Part) -> Traps:
 
 def graded_input(part: Part) -> Traps:
     """netx casts events to bool by default."""
-    if part.item.max_value > 1:
+    if part.item.graded:
         what = f"expected max_value 1, got {part.item.max_value}: netx takes every event as 1"
         yield part.where, what, "netx.hdf5.Network(..., input_message_bits=8), as loader='sdsnn' does"
+
+
+def netx_neurons(part: Part) -> Traps:
+    """netx has one setting of sigma-delta neurons, and one threshold for all neurons of a layer."""
+    item, wrong = part.item, ""
+    if np.ptp(values := item.per_neuron("threshold")):
+        wrong = f"expected one threshold for all neurons, got {values.min()}..{values.max()}"
+    elif isinstance(item, SigmaDelta) and not (
+        item.relu and not item.cumulative and item.spike_exp == item.state_exp == 6
+    ):
+        wrong = "expected a ReLU without cumulative error, with exponents of 6 and 6, got another sigma-delta neuron"
+    elif isinstance(item, Resonator) and {
+        p.imaginary for _, p in part.network.incoming(part.name) if isinstance(p, Synapses)
+    } != {False, True}:
+        wrong = "expected real and imaginary weights, got one of them"
+    if wrong:
+        yield part.where, f"{wrong}, for which netx has no layer", "Lava's processes run the others"
+
+
+def delta(part: Part) -> Traps:
+    """netx connects nothing to the neurons of an input layer."""
+    yield part.where, "netx has Delta neurons only in an input layer, to which it connects nothing", "encode before it"
 
 
 def alif(part: Part) -> Traps:
@@ -108,6 +130,8 @@ def alif(part: Part) -> Traps:
 
 
 _ALIF: Final = Rule("adaptive-in-netx", "error", alif, UnsupportedNode)
+_DELTA: Final = Rule("delta-in-netx", "error", delta, UnsupportedNode)
+_NEURONS: Final = Rule("neurons-in-netx", "error", netx_neurons, UnsupportedNode)
 _ALL_ZERO: Final = Rule("all-zero-layer", "error", all_zero, NetworkError)
 _CONV_DELAY: Final = Rule("conv-delay", "error", conv_delay, UnsupportedNode)
 _RECURRENT_DELAY: Final = Rule("recurrent-delay", "error", recurrent_delay, UnsupportedNode)
@@ -121,7 +145,9 @@ NETX_LIMITS: Final[Rules[tuple[Rule, ...]]] = Rules(
         Output: (),
         CubaLif: (_BIAS, Rule("netx-start", "warning", initial_voltages, UnsupportedNode)),
         AdaptiveLif: (_ALIF,),
-        **dict.fromkeys((Resonator, SigmaDelta, Delta, Sigma), ()),
+        Delta: (_DELTA,),
+        Sigma: (),
+        **dict.fromkeys((Resonator, SigmaDelta), (_NEURONS,)),
         Synapses: (_ALL_ZERO, _RECURRENT_DELAY, Rule("netx-weights", "error", netx_weights, NetworkError)),
         Convolution: (_CONV_DELAY, _RECURRENT_DELAY),
     },
@@ -134,7 +160,9 @@ OUR_LIMITS: Final[Rules[tuple[Rule, ...]]] = Rules(
         Output: (),
         CubaLif: (_BIAS,),
         AdaptiveLif: (_ALIF,),
-        **dict.fromkeys((Resonator, SigmaDelta, Delta, Sigma), ()),
+        Delta: (_DELTA,),
+        Sigma: (),
+        **dict.fromkeys((Resonator, SigmaDelta), (_NEURONS,)),
         Synapses: (_ALL_ZERO, _RECURRENT_DELAY, Rule("netx-weights", "error", remedied_weights, NetworkError)),
         Convolution: (_CONV_DELAY, _RECURRENT_DELAY),
     },

@@ -8,12 +8,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import (
     DECAY_UNITY,
     NEVER_FIRES,
     AdaptiveLif,
     CubaLif,
     Delta,
+    Population,
     Resonator,
     Shape,
     Sigma,
@@ -22,7 +24,7 @@ from sdsnn_core.network import (
 from sdsnn_core.rules import Rules, refused
 
 from ..nir_format.dialect import PARAMETERS, Int64Array, bias_mantissas, in_form, smallest_form
-from .fields import NEURON_FIELDS, integers, neuron_integers, spread
+from .fields import NEURON_FIELDS, integers, neuron_integers, plain, spread, text
 from .format import BIAS_EXP
 
 NO_NEURONS: Final = ""  # the type of a layer that has no neuron group
@@ -48,9 +50,49 @@ def _cuba_forms(population: CubaLif) -> dict[str, Any]:
     return {"bias_exp": population.bias_exp, "forms": forms}
 
 
-for _kind in (AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma):
-    NEURONS.of(_kind)(refused(f"netx: no file for {_kind.__name__} neurons"))
-    FORMS.of(_kind)(refused(f"netx: no file for {_kind.__name__} neurons"))
+@NEURONS.of(SigmaDelta)
+def _sigma_delta(population: SigmaDelta, image: bool) -> dict[str, Any]:
+    threshold = population.per_neuron("threshold")[0]
+    group: dict[str, Any] = {"neuron": {"type": "SDNN", "activation": "relu", "vThMant": threshold}}
+    if population.bias.any():
+        group["bias"] = field(population.per_neuron("bias"), population.shape, image, scalar=False)
+    return group
+
+
+@NEURONS.of(Sigma)
+def _sigma(population: Sigma, image: bool) -> dict[str, Any]:
+    return {"neuron": {"type": "SDNN", "activation": "relu", "vThMant": 0, "sigma_output": True}}
+
+
+@NEURONS.of(Resonator)
+def _resonator(population: Resonator, image: bool) -> dict[str, Any]:
+    parts = {"sinDecay": population.per_neuron("sin_decay"), "cosDecay": population.per_neuron("cos_decay")}
+    stored: dict[str, Any] = dict(parts)
+    if not all(np.array_equal(*both) for both in zip(netx_turn(*parts.values()), parts.values(), strict=True)):
+        stored = {key: values + 0.5 for key, values in parts.items()}  # netx rounds down what it recomputes
+    stored = {key: values[0] if (values == values[0]).all() else values for key, values in stored.items()}
+    kind = "RF_IZHIKEVICH" if population.reset else "RF_PHASE"
+    return {"neuron": {"type": kind, **stored, "vThMant": population.per_neuron("threshold")[0], "gradedSpike": False}}
+
+
+for _kind in (AdaptiveLif, Delta):  # refused by their limits
+    NEURONS.of(_kind)(refused(f"netx: no layer for {_kind.__name__} neurons"))
+
+
+@FORMS.of(AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma)
+def _forms(population: Population) -> dict[str, Any]:
+    return {"forms": {name: getattr(population, name).shape for name in population.ranges}}
+
+
+def netx_turn(sin: Any, cos: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the integers that netx makes of sinDecay and cosDecay: by a period and a decay, rounded down."""
+    sin, cos = np.asarray(sin, np.float64) / DECAY_UNITY, np.asarray(cos, np.float64) / DECAY_UNITY
+    decay, frequency = 1 - np.sqrt(sin**2 + cos**2), np.arctan2(sin, cos) / 2 / np.pi
+    with np.errstate(divide="ignore"):
+        period = 1 / frequency
+    angle = np.pi * 2 * 1 / period
+    made = ((1 - decay) * part(angle) * DECAY_UNITY for part in (np.sin, np.cos))
+    return tuple(np.asarray(part).astype(np.int32).astype(np.int64) for part in made)  # type: ignore[return-value]
 
 
 def field(values: Int64Array, shape: Shape, image: bool, *, scalar: bool = True) -> npt.NDArray[np.int64]:
@@ -85,22 +127,46 @@ def _read_sum(group: Any, where: str, shape: Shape, hint: Mapping[str, Any] | No
     return CubaLif(shape, DECAY_UNITY, DECAY_UNITY, NEVER_FIRES, smallest_form(values), exponent)
 
 
+def _values(group: Any, key: str, where: str, shape: Shape, form: tuple[int, ...] | None) -> npt.NDArray[np.int64]:
+    """Return a field of integers in its own form."""
+    values = spread(integers(group, key, where), shape, f"{where} {key}")
+    return smallest_form(values) if form is None else in_form(values, form)
+
+
+def _read_sdnn(group: Any, where: str, shape: Shape, hint: Mapping[str, Any] | None, start: Any) -> Population:
+    if "sigma_output" in group["neuron"]:
+        return Sigma(shape)
+    forms = {name: tuple(form) for name, form in hint["forms"].items()} if hint else {}
+    threshold = _values(group["neuron"], "vThMant", f"{where} neuron", shape, forms.get("threshold"))
+    if "bias" not in group:
+        return SigmaDelta(shape, threshold, np.zeros(forms.get("bias", ()), np.int64))
+    return SigmaDelta(shape, threshold, _values(group, "bias", where, shape, forms.get("bias")))
+
+
+def _read_resonator(group: Any, where: str, shape: Shape, hint: Mapping[str, Any] | None, start: Any) -> Population:
+    forms = {name: tuple(form) for name, form in hint["forms"].items()} if hint else {}
+    neuron = group["neuron"]
+    written = [plain(neuron, key) for key in ("sinDecay", "cosDecay")]
+    if written[0] is None or written[1] is None:
+        raise NetworkError(f"{where} neuron: expected fields sinDecay and cosDecay, got none")
+    parts = [spread(part.reshape(-1), shape, f"{where} neuron") for part in netx_turn(*written)]
+    stored = [smallest_form(part) if not hint else in_form(part, forms[name])
+              for name, part in zip(("sin_decay", "cos_decay"), parts, strict=True)]  # fmt: skip
+    threshold = _values(neuron, "vThMant", f"{where} neuron", shape, forms.get("threshold"))
+    return Resonator(shape, *stored, threshold, reset=text(neuron, "type") != "RF_PHASE")
+
+
 # type of neurons in the file -> (layer, where, shape, what FORMS kept or None, initial voltages) -> the neurons
 READERS: Final[Mapping[str, Callable[[Any, str, Shape, Mapping[str, Any] | None, Any], Any]]] = {
     "CUBA": _read_cuba,
     "LOIHI": _read_cuba,
+    "SDNN": _read_sdnn,
+    "RF_PHASE": _read_resonator,
+    "RF_IZHIKEVICH": _read_resonator,
     NO_NEURONS: _read_sum,
 }
 # Of other types, up to the first "_": what becomes of them, and what to do.
 UNREAD: Final[Mapping[str, tuple[str, str]]] = {
-    "SDNN": (
-        "sigma-delta neurons, which netx and Lava run and sdsnn does not",
-        "run it in lava-dl's netx, or train with CUBA neurons",
-    ),
-    "RF": (
-        "resonators, which netx and Lava run and sdsnn does not",
-        "run it in lava-dl's netx, or train with CUBA neurons",
-    ),
-    "ALIF": ("at which netx stops (TypeError)", "train with CUBA neurons"),
-    "ADRF": ("which netx takes for RF neurons", "train with CUBA neurons"),
+    "ALIF": ("at which netx stops (TypeError)", "train with CUBA neurons; Lava's processes run adaptive ones"),
+    "ADRF": ("which netx takes for RF neurons; Lava has no process of them", "train with CUBA, RF or RF_IZ neurons"),
 }

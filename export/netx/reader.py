@@ -14,17 +14,28 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from sdsnn_core.arithmetic import before_decay
-from sdsnn_core.errors import NetworkError, UnsupportedNode
+from sdsnn_core.errors import NetworkError
 from sdsnn_core.geometry import pair
-from sdsnn_core.network import DECAY_UNITY, NEVER_FIRES, Network, Node, Projection, Shape
-from sdsnn_core.neurons.models import CubaLif
+from sdsnn_core.network import DECAY_UNITY, MESSAGE_MAX, NEVER_FIRES, Network, Node, Projection, Shape
+from sdsnn_core.neurons.models import CubaLif, Delta, Sigma, SigmaDelta
 from sdsnn_core.nodes import Input, Output
 from sdsnn_core.projections import Convolution, Synapses
 
 from ..check.rule import refuse
 from ..nir_format.dialect import Int64Array, smallest_form, weight_mantissas
 from ..readout import voltage_where_silent
-from .fields import delay_matrix, integers, kind_of, layers_of, loop_weight, neuron_integers, open_netx, plain, text
+from .fields import (
+    delay_matrix,
+    integers,
+    kind_of,
+    layers_of,
+    loop_weight,
+    neuron_integers,
+    open_netx,
+    plain,
+    spread,
+    text,
+)
 from .format import BIAS_EXP, METADATA, METADATA_VERSION
 from .neurons import NO_NEURONS, READERS
 from .traps import NETX_RULES
@@ -113,7 +124,11 @@ class _Reader:
         self.shape = tuple(integers(group, "shape", where).reshape(-1).tolist())
         self.before = self._input_name()
         if "neuron" not in group:
-            self.nodes[self.before] = Input(self.shape, int(self.hints["max_value"]) if self.hints else 1)
+            limits = (int(self.hints["max_value"]), int(self.hints.get("min_value", 0))) if self.hints else (1, 0)
+            self.nodes[self.before] = Input(self.shape, *limits)
+            return
+        if text(group["neuron"], "type") == "SDNN":
+            self._encoder(group, where)
             return
         self.nodes[self.before] = Input(self.shape, 255)
         for name, default in (("weight", 64), ("bias", 0)):
@@ -133,6 +148,17 @@ class _Reader:
         self.projections["input-layer_input"] = Synapses("input", "layer_input", every, every, np.ones(size, np.int16))
         self.before = "layer_input"
 
+    def _encoder(self, group: Any, where: str) -> None:
+        """Make the encoder of a sigma-delta network; netx leaves it to the user to bring the data to it."""
+        self.nodes[self.before] = Input(self.shape, MESSAGE_MAX, -MESSAGE_MAX)
+        threshold = spread(integers(group["neuron"], "vThMant", where), self.shape, f"{where} vThMant")
+        self.nodes["layer_input"] = Delta(self.shape, smallest_form(threshold))
+        every = np.arange(int(np.prod(self.shape)))
+        one = np.ones(every.size, np.int16)
+        self.projections["input-layer_input"] = Synapses(self.before, "layer_input", every, every, one)
+        self.provenance |= {"input_weight": 64, "input_bias": 0}
+        self.before = "layer_input"
+
     def _vote(self, group: Any, where: str) -> None:
         """Add what counts, in every step, the spikes of equal groups of neurons, one after the other."""
         n_groups, size = int(np.prod(integers(group, "shape", where))), int(np.prod(self.shape))
@@ -149,13 +175,14 @@ class _Reader:
         hint = self.hints["layers"][index] if self.hints else None
         name = hint["population"] if hint else f"layer{index}"
         feed = hint["feed"] if hint else f"{self.before or 'input'}-{name}"
-        if plain(group, "weight") is None:
-            raise UnsupportedNode(f"{where}: expected a matrix 'weight', got none (complex layers have a group)")
         layer = _Layer(group, where, name, feed, hint)
         shape = self._convolution(layer) if kind == "conv" else self._dense(layer, kind)
         start = np.asarray(self.starts[name][()]) if name in self.starts else np.zeros((), np.int64)
         read = READERS[text(group["neuron"], "type") if "neuron" in group else NO_NEURONS]
         self.nodes[name] = read(group, where, shape, hint, start)
+        if self.before == "input" and not self.hints and isinstance(self.nodes[name], SigmaDelta | Sigma):
+            # Differences, which an encoder on the host sends.
+            self.nodes["input"] = Input(self.shape, MESSAGE_MAX, -MESSAGE_MAX)
         self.before, self.shape = name, shape
 
     def _convolution(self, layer: _Layer) -> Shape:
@@ -191,7 +218,8 @@ class _Reader:
 
     def _dense(self, layer: _Layer, kind: str) -> Shape:
         group, where, name, feed, hint = layer
-        weight = integers(group, "weight", where)
+        complex_ = "weight" in group and hasattr(group["weight"], "keys")
+        weight = integers(group["weight"], "real", where) if complex_ else integers(group, "weight", where)
         size = int(np.prod(integers(group, "shape", where)))
         if weight.size % size:
             raise NetworkError(f"{where} weight: expected a multiple of {size} values, got {weight.size}")
@@ -204,6 +232,10 @@ class _Reader:
             raise NetworkError(f"{where} weight: expected inputs of shape {self.shape}, got a matrix for {n_pre}")
         delay = self._delay(group, "delay", where, size, n_pre)
         self._synapses(feed, self.before, name, weight, delay, where)
+        if complex_:
+            part, own = integers(group["weight"], "imag", where), hint["imaginary"] if hint else f"{feed}-imaginary"
+            self._synapses(own, self.before, name, part.reshape(size, -1), _NO_DELAY, where)
+            self.projections[own] = replace(self.projections[own], imaginary=True)
         if kind == "dense_rec":
             recurrent = integers(group, loop_weight(group), where)
             if recurrent.size != size**2:

@@ -57,7 +57,7 @@ def simulate(payload: Mapping[str, Any]) -> dict[str, Any]:
         n_samples, n_steps, _ = train.shape
         loaded = netx.hdf5.Network(
             net_config=file,
-            input_message_bits=MESSAGE_BITS if network.inputs[name].max_value > 1 else 0,
+            input_message_bits=MESSAGE_BITS if network.inputs[name].graded else 0,
             sparse_fc_layer=payload["sparse"],
         )
         RESTART["n_steps"] = n_steps
@@ -76,7 +76,7 @@ def _set_sign_mode(block: Any) -> None:
     """Keep Lava's models from deriving the sign mode anew, which clips matrices without positive entries."""
     from lava.utils.weightutils import SignMode
 
-    for name in ("synapse", "synapse_rec"):
+    for name in ("synapse", "synapse_rec", "real_synapse", "imag_synapse"):
         synapse = getattr(block, name, None)
         if synapse is not None and type(synapse).__name__ != "Conv":
             synapse.proc_params.overwrite("sign_mode", SignMode.MIXED)

@@ -63,6 +63,14 @@ def neuron_types(layers: Layers) -> Traps:
         yield where, f"expected {expected} neurons, got {kind!r}, {reason}", help_
 
 
+def activations(layers: Layers) -> Traps:
+    """Every sigma-delta neuron of netx is a ReLU."""
+    for where, group in layers.items():
+        kind = text(group.get("neuron", {}), "activation")
+        if kind not in ("", "relu"):
+            yield f"{where} neuron", f"expected activation 'relu', got {kind!r}, which netx ignores", "train with relu"
+
+
 def missing_neuron(layers: Layers) -> Traps:
     """Without neurons SLAYER means a sum, netx an integrator that never forgets."""
     for where, group in layers.items():
@@ -142,6 +150,7 @@ def input_neurons(layers: Layers) -> Traps:
 NETX_RULES: Final = (
     Rule("layer-type", "error", layer_types, UnsupportedNode),
     Rule("neuron-type", "error", neuron_types, UnsupportedNode),
+    Rule("activation", "error", activations, UnsupportedNode),
     Rule("missing-neuron", "error", missing_neuron, UnsupportedNode),
     Rule("ignored-field", "error", ignored_fields, UnsupportedNode),
     Rule("fractions", "error", fractions, NetworkError),

@@ -35,6 +35,8 @@ class Layer:
     loop_name: str | None
     loop: Projection | None
     kernel: Convolution | None  # what is written as a convolution: the feed, or the 1 x 1 kernel it amounts to
+    imaginary_name: str | None = None
+    imaginary: Projection | None = None
 
 
 # (layer, what is written for its feed, the node before it) -> the datasets of the layer, neurons apart
@@ -54,6 +56,9 @@ def chain(network: Network) -> list[Layer]:
     layers: list[Layer] = []
     seen = {here}
     while forward := {n: p for n, p in network.outgoing(here) if p.target != here}:
+        imaginary = {n: p for n, p in forward.items() if isinstance(p, Synapses) and p.imaginary}
+        if len(forward) == 2 and len(imaginary) == 1 and len({p.target for p in forward.values()}) == 1:
+            forward = {n: p for n, p in forward.items() if n not in imaginary}
         if len(forward) > 1:
             raise UnsupportedNode(
                 f"node {here!r}: {chained}, got {len(forward)} projections onward ({', '.join(sorted(forward))})"
@@ -62,7 +67,7 @@ def chain(network: Network) -> list[Layer]:
         if feed.target in seen:
             raise UnsupportedNode(f"projection {feed_name!r}: {chained}, got one back to {feed.target!r}")
         loops = {n: p for n, p in network.incoming(feed.target) if p.source == feed.target}
-        others = [n for n, p in network.incoming(feed.target) if n != feed_name and n not in loops]
+        others = [n for n, p in network.incoming(feed.target) if n not in {feed_name, *loops, *imaginary}]
         if others or len(loops) > 1:
             extra = others or list(loops)
             raise UnsupportedNode(f"projection {extra[-1]!r}: {chained}, got {feed_name!r} at {feed.target!r} too")
@@ -70,7 +75,8 @@ def chain(network: Network) -> list[Layer]:
         assert isinstance(population, Population)
         loop_name, loop = next(iter(loops.items()), (None, None))
         kernel = None if loop is not None and type(feed) is Synapses else kernel_of(network, feed)
-        layers.append(Layer(feed.target, population, feed_name, feed, loop_name, loop, kernel))
+        part = next(iter(imaginary.items()), (None, None))
+        layers.append(Layer(feed.target, population, feed_name, feed, loop_name, loop, kernel, *part))
         here = feed.target
         seen.add(here)
     if left := sorted(set(network.populations) - seen):
@@ -139,7 +145,8 @@ def _convolution(layer: Layer, feed: Convolution, before: Input | Population) ->
     if layer.loop is not None:
         raise UnsupportedNode(f"projection {layer.loop_name!r}: expected no loop at a convolutional layer, got one")
     weight = feed.kernel.astype(np.int64) << feed.weight_exp
-    largest = before.max_value if isinstance(before, Input) else 1
+    # Sums of messages have no useful bound: where they leave 24 bits, netx wraps and a Network does not.
+    largest = before.max_value if isinstance(before, Input) and not before.wide else 1
     if (reach := int(np.abs(weight).sum(axis=(1, 2, 3)).max()) * largest) >= CONV_LIMIT:
         raise NetworkError(f"{where}: expected sums of weights below 2**23, at which Lava's Conv wraps, got {reach}")
     return {
@@ -169,7 +176,9 @@ def _dense(layer: Layer, feed: Synapses, before: Input | Population) -> dict[str
     if feed.delay.any():
         # A matrix: a vector is taken for output delays wherever its length allows that.
         group["delay"] = _matrix(feed, feed.delay, n_post, n_pre).astype(np.int64)
-    weight = _matrix(feed, feed.weight, n_post, n_pre) << feed.weight_exp
+    weight: Any = _matrix(feed, feed.weight, n_post, n_pre) << feed.weight_exp
+    if isinstance(part := layer.imaginary, Synapses):
+        weight = {"real": weight, "imag": _matrix(part, part.weight, n_post, n_pre) << part.weight_exp}
     return {**group, "inFeatures": n_pre, "outFeatures": n_post, "weight": weight}
 
 
@@ -184,7 +193,7 @@ def _write(group: Any, values: dict[str, Any]) -> None:
         if isinstance(value, dict):
             _write(group.create_group(key), value)
         elif isinstance(value, str):
-            group.create_dataset(key, data=np.array([value], "S10"))
+            group.create_dataset(key, data=np.array([value], f"S{max(10, len(value))}"))
         elif np.ndim(value) >= 2:
             group.create_dataset(key, data=value, compression="gzip")
         else:
@@ -208,6 +217,7 @@ def _metadata(network: Network, layers: list[Layer]) -> dict[str, Any]:
         "nodes": list(network.nodes),
         "input": next(iter(network.inputs)),
         "max_value": next(iter(network.inputs.values())).max_value,
+        "min_value": next(iter(network.inputs.values())).min_value,
         "signal": next(iter(network.outputs.values())).signal,
         "projections": projections,
         "layers": [
@@ -215,6 +225,7 @@ def _metadata(network: Network, layers: list[Layer]) -> dict[str, Any]:
                 "population": layer.name,
                 "feed": layer.feed_name,
                 "loop": layer.loop_name,
+                "imaginary": layer.imaginary_name,
                 "shape": layer.population.shape,
                 **FORMS.for_(layer.population)(layer.population),
             }

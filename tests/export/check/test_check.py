@@ -28,10 +28,13 @@ from sdsnn_core.network import (
     AdaptiveLif,
     Convolution,
     CubaLif,
+    Delta,
     Input,
     Network,
     Output,
     Population,
+    Sigma,
+    SigmaDelta,
     Synapses,
 )
 
@@ -63,6 +66,11 @@ def chain(
     return Network(nodes, {"w": first, "v": Synapses.from_dense("a", "b", second, delay=np.asarray(delay))})
 
 
+def neurons(population: Population) -> Network:
+    nodes = {"input": Input((3,)), "a": population, "output": Output("a")}
+    return Network(nodes, {"w": Synapses.from_dense("input", "a", GOOD)})
+
+
 def images(*, channels: int = 2, groups: int = 1, delay: int = 0, kernel: tuple[int, int] = (3, 3)) -> Network:
     weights = np.full((channels, channels // groups, *kernel), 20)
     convolution = Convolution("input", "a", weights, (1, 1), (0, 0), (1, 1), groups, np.asarray(delay))
@@ -87,6 +95,10 @@ def large(weights: int) -> Network:
 # rule -> (a network with the trap, the same without it, where the finding points)
 NETWORKS: dict[str, tuple[Callable[[], Network], Callable[[], Network], str]] = {
     "adaptive-in-netx": (lambda: chain(kind=AdaptiveLif, **ADAPTIVE), chain, "population 'a'"),
+    "delta-in-netx": (lambda: neurons(Delta((4,), 3)), lambda: neurons(Sigma((4,))), "population 'a'"),
+    "neurons-in-netx": (
+        lambda: neurons(SigmaDelta((4,), 3, relu=False)), lambda: neurons(SigmaDelta((4,), 3)), "population 'a'",
+    ),
     "all-zero-layer": (lambda: chain(GOOD * 0), chain, "projection 'w'"),
     "netx-weights": (lambda: chain(np.array([[-128, 0], [0, -4]])), chain, "projection 'w'"),
     "odd-weights": (lambda: chain(GOOD + 1), chain, "projection 'w'"),
@@ -217,6 +229,7 @@ def data(value: Any) -> Dataset:
 LAYERS: dict[str, list[dict[str, Any]]] = {
     "layer-type": [layer("pool"), layer("average"), layer("attention")],
     "neuron-type": [layer(neuron={"type": "ALIF"}), layer(neuron={"type": "ADRF"})],
+    "activation": [layer(neuron={"type": "SDNN", "activation": "tanh"})],
     "missing-neuron": [layer(neuron=None), layer("conv", np.ones((1, 1, 3, 3, 1)), None)],
     "ignored-field": [
         layer(neuron={"gradedSpike": 1}), layer(neuron={"weight_exp": 2}), layer(neuron={"refDelay": 3}),
@@ -250,8 +263,6 @@ def test_rules_on_layers_of_a_net_file(name: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("SDNN", "sigma-delta neurons, which netx and Lava run and sdsnn does not"),
-        ("RF_PHASE", "resonators, which netx and Lava run"),
         ("ALIF", "at which netx stops"),
         ("ADRF_IZ", "which netx takes for RF neurons"),
     ],

@@ -301,8 +301,14 @@ def change(path, **datasets):
             {"neuron": None, "type": np.array([b"dense_rec"])},
             r"layer 1: expected a neuron group, got none: SLAYER means a plain sum.*iDecay 4096",
         ),
-        ({"neuron__type": b"ADRF_IZ"}, r"layer 1 neuron: expected CUBA or LOIHI neurons, got 'ADRF_IZ'"),
-        ({"neuron__type": b"ALIF"}, r"layer 1 neuron: expected CUBA or LOIHI neurons, got 'ALIF'"),
+        (
+            {"neuron__type": b"ADRF_IZ"},
+            r"layer 1 neuron: expected CUBA or LOIHI or RF_IZHIKEVICH or RF_PHASE or SDNN neurons, got 'ADRF_IZ'",
+        ),
+        (
+            {"neuron__type": b"ALIF"},
+            r"layer 1 neuron: expected CUBA or LOIHI or RF_IZHIKEVICH or RF_PHASE or SDNN neurons, got 'ALIF'",
+        ),
         ({"neuron__gradedSpike": True}, r"layer 1 neuron gradedSpike: expected 0, got True, which netx ignores"),
         ({"neuron__weight_exp": 2}, r"layer 1 neuron weight_exp: expected 0, got 2, which netx ignores"),
         ({"neuron__iDecay": None}, r"layer 1 neuron: expected a field iDecay, got none"),
