@@ -151,8 +151,8 @@ def test_what_netx_has_no_layer_for(population: Population, message: str, tmp_pa
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("ALIF", "netx has no neurons of that type and crashes"),
-        ("ADRF_PHASE", "Lava has no such model, and netx loads"),
+        ("ALIF", "at which netx stops"),
+        ("ADRF_PHASE", "which netx takes for RF neurons; Lava has no process"),
     ],
 )
 def test_neurons_that_netx_cannot_run(kind: str, reason: str, tmp_path: Path) -> None:
