@@ -4,13 +4,13 @@ NIR gives the equations, tau dv/dt = (v_leak - v) + r i, but no step and no rule
 discretise differently, and some write other numbers than they compute with. Every convention here is one recursion
 
     u <- (1 - a) u + g x        x: what the weights sum up
-    v <- (1 - b) v + u + c      then a spike where v > theta
+    v <- (1 - b) v + u + c      then a spike where v > theta, or v >= theta
 
 and the table says how a, b and g follow from the file. Its first column is what `--writer` takes.
 
 | writer | a, b | g of a LIF | g of a CubaLIF | recognised by |
 |---|---|---|---|---|
-| nir | dt/tau | b r | a w_in b r | never: it is NIR by forward Euler, to the letter |
+| nir | dt/tau | b r | a w_in b r | r = 1, dt <= tau < 1 s (LIF): NIR by forward Euler, to the letter |
 | snntorch, spikingjelly, lava-dl | dt/tau | b r | a w_in b r | r = tau/dt |
 | norse | dt^2/tau | b r | b r | r = 1, tau < dt (norse issue 411: tau is written as tau dt) |
 | norse-2025 | dt/tau | b r | b r | CubaLIF with r = w_in = 1, dt <= tau < 1 s |
@@ -23,6 +23,9 @@ and the table says how a, b and g follow from the file. Its first column is what
 An IF has no tau. Its g is r, but r dt where r = 1/dt (spikingjelly, and NIR to the letter); IF nodes are judged
 apart from the others, since one tool writes both in different ways (snnTorch issue 452).
 Where several rows fit, nothing is guessed: the error names them.
+
+NIR has one reset, to v_reset, and one spike a step. What else a tool's neurons do by default (`Firing`) is no part of a
+file. A chip cannot do it either, so `run.py` runs the graph both ways and the report gives both rates.
 """
 
 from __future__ import annotations
@@ -35,10 +38,36 @@ import numpy as np
 
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 
-from .file import FloatNode
+from .file import FloatFile, FloatNode
 from .operators import Floats
 
 Gain = Literal["nir", "b r", "b", "1", "1 - a"]
+
+
+@final
+@dataclass(frozen=True)
+class Firing:
+    """What a tool's neurons do at their threshold by default.
+
+    at_threshold: they spike at v = theta too. subtracts: theta is subtracted instead of a reset. late: that acts in the
+    next step, after the decay. several: floor(v / theta) spikes in one step.
+    """
+
+    at_threshold: bool = False
+    subtracts: bool = False
+    late: bool = False
+    several: bool = False
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        words = []
+        if self.several:
+            words.append("several spikes a step")
+        if self.subtracts:
+            words.append("subtraction of the threshold a step late" if self.late else "subtraction of the threshold")
+        if self.at_threshold:
+            words.append("a spike at the threshold itself")
+        return ", ".join(words) or "a reset"
 
 
 @final
@@ -47,33 +76,38 @@ class Convention:
     """How one tool's parameters are read.
 
     unit: seconds of one unit of tau; 0 where tau counts steps. squared: tau is divided by dt once more. exponential:
-    decays by exp instead of Euler. lif, cuba: the gain; None where the tool writes no such node. resets: what its
-    neurons do beyond NIR's one reset, which is the difference that integers cannot hold.
+    decays by exp instead of Euler. lif, cuba: the gain; None where the tool writes no such node. firing: what its
+    neurons do by default.
     """
 
-    unit: float
-    squared: bool
-    exponential: bool
-    lif: Gain
-    cuba: Gain | None
-    resets: str = ""
+    unit: float = 1.0
+    squared: bool = False
+    exponential: bool = False
+    lif: Gain = "nir"
+    cuba: Gain | None = "nir"
+    firing: Firing = Firing()
+
+    def reads_as(self, other: Convention) -> bool:
+        """Return whether the numbers of a file mean the same to both."""
+        own, theirs = ((one.unit, one.squared, one.exponential, one.lif, one.cuba) for one in (self, other))
+        return own == theirs
 
 
-_SUBTRACTS = "its neurons subtract the threshold by default; here they reset"
-EULER: Final = Convention(1.0, False, False, "nir", "nir")
+EULER: Final = Convention()
+_MULTIPLE: Final = Firing(at_threshold=True, subtracts=True, several=True)
 WRITERS: Final[Mapping[str, Convention]] = {
     "nir": EULER,
-    "snntorch": EULER,
-    "spikingjelly": EULER,
-    "lava-dl": EULER,
-    "norse": Convention(1.0, True, False, "b r", "b r"),
-    "norse-2025": Convention(1.0, False, False, "b r", "b r"),
-    "sinabs": Convention(0.0, False, True, "1", None, "its neurons may spike several times a step and subtract"),
-    "sinabs-norm": Convention(0.0, False, True, "b", None, "its neurons may spike several times a step and subtract"),
-    "rockpool": Convention(1.0, False, True, "1", "1 - a", _SUBTRACTS),
-    "spyx": Convention(1.0, False, False, "1", "1", "its neurons subtract the threshold, one step late"),
-    "hxtorch": Convention(1e-3, False, False, "b r", "b r"),
-    "jaxsnn": Convention(1e-3, False, False, "b r", "b r"),
+    "snntorch": Convention(firing=Firing(subtracts=True, late=True)),
+    "spikingjelly": Convention(firing=Firing(at_threshold=True)),
+    "lava-dl": Convention(firing=Firing(at_threshold=True)),
+    "norse": Convention(squared=True, lif="b r", cuba="b r"),
+    "norse-2025": Convention(lif="b r", cuba="b r"),
+    "sinabs": Convention(0.0, exponential=True, lif="1", cuba=None, firing=_MULTIPLE),
+    "sinabs-norm": Convention(0.0, exponential=True, lif="b", cuba=None, firing=_MULTIPLE),
+    "rockpool": Convention(exponential=True, lif="1", cuba="1 - a", firing=_MULTIPLE),
+    "spyx": Convention(lif="1", cuba="1", firing=Firing(subtracts=True, late=True)),
+    "hxtorch": Convention(1e-3, lif="b r", cuba="b r"),
+    "jaxsnn": Convention(1e-3, lif="b r", cuba="b r"),
 }
 
 
@@ -188,3 +222,25 @@ def _product(decay: Floats, factor: Floats, size: tuple[int, ...]) -> Floats:
     """Return decay * factor; 1 where tau and the factor are infinite together (tau/dt, written without a leak)."""
     both = (decay == 0) & np.isinf(factor)
     return np.where(both, 1.0, np.where(both, 0.0, decay) * np.where(both, 0.0, factor))
+
+
+def as_written(file: FloatFile, writer: str, notes: list[str], nested: bool = False) -> FloatFile:
+    """Return a file whose edges say what its writer runs; add a note for each that was changed.
+
+    Spyx 1.0 leads the input of a recurrent layer, a nested graph, into its recurrent weights; it runs it into the
+    neurons.
+    """
+    if writer != "spyx":
+        return file
+    pairs, edges = set(file.edges), list(file.edges)
+    kinds = {name: node.kind for name, node in file.nodes.items() if isinstance(node, FloatNode)}
+    for i, (a, b) in enumerate(edges):
+        neurons = [y for x, y in pairs if x == b and (y, b) in pairs]
+        if nested and kinds.get(a) == "Input" and kinds.get(b) in ("Linear", "Affine") and len(neurons) == 1:
+            notes.append(f"{b!r} is taken as recurrent weights only; spyx leads the input of {neurons[0]!r} there too")
+            edges[i] = (a, neurons[0])
+    nodes = {
+        name: node if isinstance(node, FloatNode) else as_written(node, writer, notes, nested=True)
+        for name, node in file.nodes.items()
+    }
+    return FloatFile(nodes, tuple(edges))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.network import Shape
 
-from .conventions import recognised
+from .conventions import as_written, recognised
 from .file import FloatFile, FloatNode, float_file_of
 from .flatten import Edges, flattened, sources_of
 from .nodes import INTEGRATORS, KNOWN, LINEAR, NEURONS, FloatNeurons, linear_of, neurons_of
@@ -39,7 +39,7 @@ class FloatGraph:
 
     biases: neurons -> (size,) constant drive that the linear nodes in front of them add up to. dt: seconds of a step.
     writer: whose conventions the parameters were read by. notes: what was assumed while reading.
-    nodes, edges: the flattened graph, and its inputs' shapes with what was left out of them, for `oracle.py`.
+    nodes, edges: the flattened graph. file: the graph as it stands in the file, for `oracle.py`.
     """
 
     inputs: Mapping[str, Shape]
@@ -52,6 +52,7 @@ class FloatGraph:
     notes: tuple[str, ...] = ()
     nodes: Mapping[str, FloatNode] = field(default_factory=dict)
     edges: tuple[tuple[str, str], ...] = ()
+    file: FloatFile = field(default_factory=lambda: FloatFile({}))
 
     def shape_of(self, name: str) -> Shape:
         """Return the shape of an input or of neurons."""
@@ -71,15 +72,16 @@ def read_graph(graph: Any, dt: float, writer: str | None = None) -> FloatGraph:
         NetworkError: parameters that make no stable neuron, shapes that do not fit, a writer that is not clear; each
             names the node.
     """
-    nodes, edges = flattened(graph if isinstance(graph, FloatFile) else float_file_of(graph))
+    file = graph if isinstance(graph, FloatFile) else float_file_of(graph)
+    nodes, edges = flattened(file)
     for name, node in nodes.items():
         if node.kind not in (*KNOWN, "Port"):
             raise UnsupportedNode(f"node {name!r}: expected {', '.join(KNOWN)}, got a {node.kind}")
-    nodes, edges, notes = _with_input(nodes, edges)
     _refuse_silent_sources(nodes, edges)
     chosen = writer or recognised({name: node for name, node in nodes.items() if node.kind in NEURONS}, dt)
-    if chosen == "spyx":
-        edges, notes = _past_recurrent_weights(nodes, edges, notes)
+    notes: list[str] = []
+    file = as_written(file, chosen, notes)
+    nodes, edges = _with_input(*flattened(file), notes)
     notes += _rounded_delays(nodes, dt)
     inputs = {name: tuple(int(n) for n in np.asarray(node["shape"]).reshape(-1)) for name, node in nodes.items()
               if node.kind == "Input"}  # fmt: skip
@@ -96,23 +98,23 @@ def read_graph(graph: Any, dt: float, writer: str | None = None) -> FloatGraph:
                 f"input axes {', '.join(str(shape[:dropped]) for shape in inputs.values())} were taken as samples and "
                 "steps and left out"
             )
-        return walked.graph(chosen, tuple(notes))
+        return walked.graph(chosen, tuple(notes), file)
     assert first is not None
     raise first
 
 
-def _with_input(nodes: dict[str, FloatNode], edges: Edges) -> tuple[dict[str, FloatNode], Edges, list[str]]:
+def _with_input(nodes: dict[str, FloatNode], edges: Edges, notes: list[str]) -> tuple[dict[str, FloatNode], Edges]:
     """Return nodes and edges with an Input where the file has none and one node alone can take it."""
     if any(node.kind == "Input" for node in nodes.values()):
-        return nodes, edges, []
+        return nodes, edges
     targets = {b for _, b in edges}
     roots = [name for name in nodes if name not in targets and nodes[name].kind in ("Linear", "Affine")]
     others = [name for name in nodes if name not in targets and nodes[name].kind not in ("Linear", "Affine")]
     if len(roots) != 1 or others:
         raise NetworkError("graph: expected an Input, got none, and no single Linear or Affine that could follow it")
     size = int(np.asarray(nodes[roots[0]]["weight"]).shape[1])
-    made = {"input": FloatNode("Input", {"shape": np.array([size])}), **nodes}
-    return made, [("input", roots[0]), *edges], [f"the graph has no Input: one of {size} channels feeds {roots[0]!r}"]
+    notes.append(f"the graph has no Input: one of {size} channels feeds {roots[0]!r}")
+    return {"input": FloatNode("Input", {"shape": np.array([size])}), **nodes}, [("input", roots[0]), *edges]
 
 
 def _refuse_silent_sources(nodes: Mapping[str, FloatNode], edges: Edges) -> None:
@@ -134,22 +136,6 @@ def _refuse_silent_sources(nodes: Mapping[str, FloatNode], edges: Edges) -> None
                     f"node {name!r}: a {node.kind} sends its voltage in every step, a chip sends spikes only; expected "
                     f"it in front of an Output, got it in front of {target!r}"
                 )
-
-
-def _past_recurrent_weights(nodes: Mapping[str, FloatNode], edges: Edges, notes: list[str]) -> tuple[Edges, list[str]]:
-    """Lead the input of Spyx's recurrent layers to the neurons: Spyx 1.0 writes it into the recurrent weights."""
-    pairs, made = set(edges), []
-    for a, b in edges:
-        neurons = [y for x, y in edges if x == b and nodes[y].kind in NEURONS and (y, b) in pairs]
-        if nodes[a].kind == "Port" and nodes[b].kind in ("Linear", "Affine") and len(neurons) == 1:
-            made.append((a, neurons[0]))
-            notes = [
-                *notes,
-                f"{b!r} is taken as recurrent weights only; spyx leads the input of {neurons[0]!r} there too",
-            ]
-        else:
-            made.append((a, b))
-    return made, notes
 
 
 def _rounded_delays(nodes: Mapping[str, FloatNode], dt: float) -> list[str]:
@@ -292,7 +278,7 @@ class _Walk:
             raise UnsupportedNode(f"{where}: expected delays that differ in front of weights, got them behind weights")
         return values
 
-    def graph(self, writer: str, notes: tuple[str, ...]) -> FloatGraph:
+    def graph(self, writer: str, notes: tuple[str, ...], file: FloatFile) -> FloatGraph:
         """Return the result of the walk."""
         neurons: dict[str, FloatNeurons] = {}
         outputs: dict[str, str] = {}
@@ -315,7 +301,7 @@ class _Walk:
         }
         ordered = {name: neurons[name] for name in self.nodes if name in neurons}
         return FloatGraph(
-            self.inputs, ordered, maps, biases, outputs, self.dt, writer, notes, self.nodes, tuple(self.edges)
+            self.inputs, ordered, maps, biases, outputs, self.dt, writer, notes, self.nodes, tuple(self.edges), file
         )
 
     def _shape_for(self, name: str) -> Shape:

@@ -10,7 +10,7 @@ import numpy as np
 from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.geometry import Pair, Shape, Window, pair
 
-from .conventions import decay_per_step, gain_of
+from .conventions import WRITERS, decay_per_step, gain_of
 from .file import FloatNode
 from .operators import Convolved, Floats, Identity, Matrix, Operator, scaled
 
@@ -27,6 +27,7 @@ class FloatNeurons:
 
     a, b: decays of u and v per step. gain: g. bias: c. threshold, start: counted from the reset voltage. fires: False
     for a leaky integrator, which is read by its voltage. through_current: the bias of its weights has to pass u.
+    at_threshold: they spike at v = threshold too.
     """
 
     shape: Shape
@@ -38,6 +39,7 @@ class FloatNeurons:
     start: Floats
     fires: bool
     through_current: bool
+    at_threshold: bool = False
 
 
 def linear_of(node: FloatNode, shape: Shape, where: str) -> tuple[Operator, Floats, Shape]:
@@ -159,6 +161,7 @@ def neurons_of(node: FloatNode, shape: Shape, dt: float, writer: str, where: str
     if fires and (theta < reset).any():
         raise NetworkError(f"{where} v_threshold: expected values from v_reset on, got values below it")
     leak = full("v_leak") if node.kind in ("LIF", "CubaLIF", "LI", "CubaLI") else reset
+    at_threshold = WRITERS[writer].firing.at_threshold
     return FloatNeurons(
-        shape, a, b, gain, b * (leak - reset), theta - reset, -reset, fires, node.kind.startswith("Cuba")
+        shape, a, b, gain, b * (leak - reset), theta - reset, -reset, fires, node.kind.startswith("Cuba"), at_threshold
     )

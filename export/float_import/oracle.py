@@ -1,14 +1,15 @@
 """A float NIR graph run node by node, as NIR defines it: what arrives at a node is added, then the node acts.
 
-This is the check on `graph.py`, `operators.py` and `run.py`. It uses neither their maps nor their timing: nested
-graphs are looked into where they stand, every linear node works on arrays with its own few lines, and a step is one
-round over the neurons. Only what a writer's numbers mean (`conventions.py`, through `neurons_of`) is shared.
+This is the check on `flatten.py`, `graph.py`, `operators.py` and `run.py`. It uses neither their graph, their maps nor
+their timing: it runs the graph as it stands in the file, nested graphs included, every linear node works on arrays with
+its own few lines, and a node asks its sources for what they send. Shared are what NIR leaves open: what a writer's
+numbers mean (`conventions.py`, through `neurons_of`), the shape of a sample, and the order of neurons in a loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from sdsnn_core.errors import NetworkError
 
+from .file import FloatFile, FloatNode
 from .graph import FloatGraph
 from .nodes import NEURONS
 from .run import float_run, framework_run, late_maps, order_of, start_steps
@@ -26,77 +28,130 @@ TIE = 1e-6  # of the threshold: closer than this, the order of additions in floa
 
 @dataclass
 class _State:
-    """Of one set of neurons: current, voltage, and what it sends, all (samples, size)."""
+    """Of one set of neurons: current, voltage, and what it sends, all (samples, size); the step it acted in last."""
 
     u: Values
     v: Values
     sends: Values
-    acted: int = -1  # the last step in which it acted
-    margin: Values = field(default_factory=lambda: np.zeros((0, 0)))
+    margin: Values
+    acted: int = -1
+    acting: bool = False
+
+
+class _Scope:
+    """A graph of the file, or one nested in it. name: '' for the whole, else 'subgraph.' before its nodes' names."""
+
+    def __init__(self, name: str, file: FloatFile, outer: _Scope | None = None, own: str = "") -> None:
+        self.name, self.nodes, self.outer, self.own = name, file.nodes, outer, own
+        self.before: dict[str, list[str]] = {}
+        for a, b in file.edges:
+            sources = self.before.setdefault(b, [])
+            if a not in sources:
+                sources.append(a)
+        self.inner = {
+            key: _Scope(f"{name}{key}.", node, self, key)
+            for key, node in file.nodes.items()
+            if isinstance(node, FloatFile)
+        }
+
+    def port(self, kind: str) -> str:
+        """Return the name of the Input or Output of a nested graph."""
+        return next(key for key, node in self.nodes.items() if isinstance(node, FloatNode) and node.kind == kind)
+
+    def each(self) -> Iterator[tuple[_Scope, str, FloatNode]]:
+        """Yield every node of this graph and of those in it."""
+        for key, node in self.nodes.items():
+            if isinstance(node, FloatNode):
+                yield self, key, node
+        for scope in self.inner.values():
+            yield from scope.each()
 
 
 class _Run:
-    """The graph in motion. order: in which neurons act within a step; later ones see the spikes of earlier ones."""
+    """The graph in motion."""
 
-    def __init__(self, graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]], order: Sequence[str]) -> None:
-        self.graph, self.order = graph, order
+    def __init__(self, graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.graph, self.root, self.t = graph, _Scope("", graph.file), 0
         self.inputs = {name: np.asarray(x, np.float64) for name, x in inputs.items()}
         self.n_samples, self.n_steps, _ = next(iter(self.inputs.values())).shape
-        self.before: dict[str, list[str]] = {name: [] for name in graph.nodes}
-        for a, b in dict.fromkeys(graph.edges):
-            self.before[b].append(a)
-        self.state = {}
-        for name, neurons in graph.neurons.items():
-            start = np.tile(neurons.start, (self.n_samples, 1))
-            self.state[name] = _State(np.zeros_like(start), start, np.zeros_like(start))
-        self.past: dict[str, list[Values]] = {name: [] for name, n in graph.nodes.items() if n.kind == "Delay"}
+        self.places = {f"{scope.name}{key}": (scope, key) for scope, key, _ in self.root.each()}
+        self.state: dict[str, _State] = {}
+        for scope, key, node in self.root.each():
+            if node.kind in NEURONS:
+                start = np.tile(graph.neurons[f"{scope.name}{key}"].start, (self.n_samples, 1))
+                self.state[f"{scope.name}{key}"] = _State(np.zeros_like(start), start, *(np.zeros_like(start),) * 2)
+        self.past: dict[str, list[Values]] = {
+            f"{scope.name}{key}": [] for scope, key, node in self.root.each() if node.kind == "Delay"
+        }
 
-    def step(self, t: int) -> None:
-        """Let all neurons act once, then note what stands in front of each Delay."""
-        for name in self.order:
-            drive = self._arriving(name, t)
-            self._act(name, drive, t)
+    def step(self) -> dict[str, Values]:
+        """Let all neurons act once and return what each Output shows, (samples, size)."""
+        for name in order_of(self.graph):
+            if name in self.state:
+                self._act(*self.places[name])
+        shown = {
+            key: self._arriving(self.root, key).reshape(self.n_samples, -1)
+            for key, node in self.root.nodes.items()
+            if isinstance(node, FloatNode) and node.kind == "Output"
+        }
+        now = {name: self._arriving(*self.places[name]).reshape(self.n_samples, -1) for name in self.past}
         for name, past in self.past.items():
-            past.append(self._arriving(name, t).reshape(self.n_samples, -1))
+            past.append(now[name])
+        self.t += 1
+        return shown
 
-    def _act(self, name: str, drive: Values, t: int) -> None:
+    def _act(self, scope: _Scope, key: str) -> None:
+        """Let neurons act in this step, unless they have; those in a loop see what the others sent last."""
+        name = f"{scope.name}{key}"
         neurons, state = self.graph.neurons[name], self.state[name]
-        flat = drive.reshape(self.n_samples, -1)
-        state.u = (1 - neurons.a) * state.u + neurons.gain * flat
+        if state.acted == self.t or state.acting:
+            return
+        state.acting = True
+        drive = self._arriving(scope, key).reshape(self.n_samples, -1)
+        state.acting, state.acted = False, self.t
+        state.u = (1 - neurons.a) * state.u + neurons.gain * drive
         state.v = (1 - neurons.b) * state.v + state.u + neurons.bias
-        state.acted = t
         if not neurons.fires:
             state.sends = state.v
             return
-        spike = state.v > neurons.threshold
         state.margin = np.abs(state.v - neurons.threshold) / np.maximum(np.abs(neurons.threshold), 1e-12)
+        spike = state.v >= neurons.threshold if neurons.at_threshold else state.v > neurons.threshold
         state.v = np.where(spike, 0.0, state.v)
         state.sends = spike.astype(np.float64)
 
-    def _arriving(self, name: str, t: int) -> Values:
+    def _arriving(self, scope: _Scope, key: str) -> Values:
         """Return the sum of what the sources of a node send, in the shape that a sample has there."""
-        parts = [self._sent(source, t) for source in self.before.get(name, [])]
+        parts = [self._sent(scope, source) for source in scope.before.get(key, [])]
+        if not parts and scope is self.root and scope.nodes[key].kind in ("Linear", "Affine"):  # type: ignore[union-attr]
+            parts = [self._sent_by_input(name) for name in self.inputs if name not in scope.nodes]  # its Input was lost
         if not parts:
-            return np.zeros((self.n_samples, self.graph.neurons[name].a.size))
+            return np.zeros((self.n_samples, self.graph.neurons[f"{scope.name}{key}"].a.size))
         total = parts[0]
         for part in parts[1:]:
             total = total + part.reshape(total.shape)
         return total
 
-    def _sent(self, name: str, t: int) -> Values:
-        """Return what a node sends now; neurons that have not acted in this step still send what they sent last."""
-        node = self.graph.nodes[name]
+    def _sent_by_input(self, name: str) -> Values:
+        return self.inputs[name][:, self.t].reshape(self.n_samples, *self.graph.inputs[name])
+
+    def _sent(self, scope: _Scope, key: str) -> Values:
+        """Return what a node sends in this step."""
+        node, name = scope.nodes[key], f"{scope.name}{key}"
+        if isinstance(node, FloatFile):
+            inner = scope.inner[key]
+            return self._arriving(inner, inner.port("Output"))
         if node.kind == "Input":
-            return self.inputs[name][:, t].reshape(self.n_samples, *self.graph.inputs[name])
-        if name in self.state and node.kind in NEURONS:
+            return self._sent_by_input(key) if scope.outer is None else self._arriving(scope.outer, scope.own)
+        if name in self.state:
+            self._act(scope, key)
             return self.state[name].sends.reshape(self.n_samples, *self.graph.neurons[name].shape)
+        x = self._arriving(scope, key)
         if node.kind == "Delay":
-            return self._delayed(name, t)
-        x = self._arriving(name, t)
+            return self._delayed(name, node, x)
         if node.kind == "Flatten":
             return x.reshape(self.n_samples, -1)
         if node.kind == "Scale":
-            return self._scaled(x, np.asarray(node["scale"], np.float64))
+            return _scaled(x, np.asarray(node["scale"], np.float64))
         if node.kind in ("Linear", "Affine"):
             product = np.einsum("oi,ni->no", np.asarray(node["weight"], np.float64), x.reshape(self.n_samples, -1))
             return np.asarray(product + np.asarray(node.get("bias", 0.0), np.float64).reshape(1, -1))
@@ -104,24 +159,24 @@ class _Run:
             return _windows(node, x)
         return x
 
-    def _delayed(self, name: str, t: int) -> Values:
-        now = self._arriving(name, t)
-        steps = np.rint(np.asarray(self.graph.nodes[name]["delay"], np.float64).reshape(-1) / self.graph.dt).astype(int)
+    def _delayed(self, name: str, node: FloatNode, now: Values) -> Values:
         flat = now.reshape(self.n_samples, -1)
+        steps = np.rint(np.asarray(node["delay"], np.float64).reshape(-1) / self.graph.dt).astype(int)
         steps = np.broadcast_to(steps, flat.shape[1:])
         history = [*self.past[name], flat]
-        rows = [history[t - d][:, i] if t >= d else np.zeros(self.n_samples) for i, d in enumerate(steps)]
+        rows = [history[self.t - d][:, i] if self.t >= d else np.zeros(self.n_samples) for i, d in enumerate(steps)]
         return np.stack(rows, axis=1).reshape(now.shape)
 
-    def _scaled(self, x: Values, factor: Values) -> Values:
-        if factor.ndim == 2 and x.ndim == 4:  # (C, L) on an image of one row
-            factor = factor[:, None, :]
-        if factor.ndim == 1 and x.ndim == 4 and factor.size == x.shape[1]:
-            factor = factor[:, None, None]
-        return x * (factor.reshape(x.shape[1:]) if factor.size == x[0].size else factor)
+
+def _scaled(x: Values, factor: Values) -> Values:
+    if factor.ndim == 2 and x.ndim == 4:  # (C, L) on an image of one row
+        factor = factor[:, None, :]
+    if factor.ndim == 1 and x.ndim == 4 and factor.size == x.shape[1]:
+        factor = factor[:, None, None]
+    return x * (factor.reshape(x.shape[1:]) if factor.size == x[0].size else factor)
 
 
-def _windows(node: Any, x: Values) -> Values:
+def _windows(node: FloatNode, x: Values) -> Values:
     """Return a convolution or pooling of x (samples, C, H, W), window by window."""
     channels = x.shape[1]
     if node.kind.endswith("Pool2d"):
@@ -161,36 +216,51 @@ def _both(values: Any, one_axis: bool, default: int) -> npt.NDArray[np.int64]:
 def refuse_misreading(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> int:
     """Compare the maps' float run with the graph run node by node; return how many (neuron, step) bins were compared.
 
-    inputs: name -> (samples, steps, size). Raises NetworkError naming the first set of neurons that differs: the file
-    would be misread, which nothing behind this point could notice.
+    Compared are the spikes of all neurons, and what every Output shows, voltages included.
+
+    Args:
+        graph: what `read_graph` returned.
+        inputs: name -> (samples, steps, size).
+
+    Raises:
+        NetworkError: naming the first node that differs: the file would be misread, which nothing behind this point
+            could notice.
     """
     if late_maps(graph):
-        mapped, late = framework_run(graph, inputs), dict.fromkeys(graph.neurons, 0)
+        (spikes, voltages), late = framework_run(graph, inputs), dict.fromkeys(graph.neurons, 0)
     else:
-        (mapped, _), late = float_run(graph, inputs), start_steps(graph)
-    run = _Run(graph, inputs, order_of(graph))
+        (spikes, voltages), late = float_run(graph, inputs), start_steps(graph)
+    run = _Run(graph, inputs)
     open_samples = np.ones(run.n_samples, bool)
     bins = 0
-    firing = [name for name in order_of(graph) if graph.neurons[name].fires and name in graph.nodes]
-    firing = [name for name in firing if graph.nodes[name].kind in NEURONS]
+    firing = [name for name in order_of(graph) if name in run.state and graph.neurons[name].fires]
     for t in range(run.n_steps):
-        run.step(t)
+        shown = run.step()
         for name in firing:
-            state = run.state[name]
             if t + late[name] >= run.n_steps:
                 continue
-            expected = state.sends
-            differs = (mapped[name][:, t + late[name]] != expected) & open_samples[:, None]
-            bins += int(open_samples.sum()) * expected.shape[1]
-            if not differs.any():
+            state, mapped = run.state[name], spikes[name][:, t + late[name]]
+            bins += int(open_samples.sum()) * mapped.shape[1]
+            differs = (mapped != state.sends) & open_samples[:, None]
+            _refuse(name, t, differs & (state.margin >= TIE), (state.sends, mapped), "spikes of neuron")
+            open_samples &= ~differs.any(axis=1)  # a tie: from here on both are right
+        for name, value in shown.items():
+            source = graph.outputs[name]
+            if t + late[source] >= run.n_steps:
                 continue
-            tied = ~differs | (state.margin < TIE)
-            if not tied.all():
-                sample, neuron = (int(i) for i in np.argwhere(~tied)[0])
-                raise NetworkError(
-                    f"node {name!r}: expected {int(expected[sample, neuron])} spikes of neuron {neuron} in step {t} as "
-                    f"NIR defines the graph, got {int(mapped[name][sample, t + late[name], neuron])} from the maps it "
-                    "was read as; this graph cannot be imported"
-                )
-            open_samples &= ~differs.any(axis=1)
+            trains = spikes if graph.neurons[source].fires else voltages
+            mapped = np.asarray(trains[source][:, t + late[source]], np.float64)
+            differs = np.abs(mapped - value) > TIE * max(1.0, float(np.abs(value).max(initial=0.0)))
+            bins += int(open_samples.sum()) * mapped.shape[1]
+            _refuse(name, t, differs & open_samples[:, None], (value, mapped), "at place")
     return bins
+
+
+def _refuse(name: str, t: int, differs: npt.NDArray[np.bool_], values: tuple[Values, Values], of: str) -> None:
+    """Raise NetworkError for the first place that differs; values: as NIR defines them, and as the maps have them."""
+    if differs.any():
+        place = tuple(int(i) for i in np.argwhere(differs)[0])
+        raise NetworkError(
+            f"node {name!r}: expected {values[0][place]:g} {of} {place[1]} in step {t} as NIR defines the graph, got "
+            f"{values[1][place]:g} from the maps it was read as; this graph cannot be imported"
+        )

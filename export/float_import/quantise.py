@@ -9,7 +9,7 @@ by its settled value as a bias, less a current that one neuron, which spikes in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -32,10 +32,11 @@ from sdsnn_core.network import (
 from sdsnn_core.nodes import legal_name
 
 from ..nir_format.dialect import smallest_form
+from .conventions import WRITERS
 from .graph import FloatGraph
 from .operators import Convolved, Identity, Matrix, matrix_of
 from .plan import IntegerDynamics, Plan, judge_of, keep_clips_that_pay, plans_of, settling_drive
-from .run import Trains, float_run, framework_run, late_maps, simulate, start_steps
+from .run import Trains, float_run, framework_run, late_maps, simulate, start_steps, writers_rates
 from .scale import (
     Arrival,
     search_scales,
@@ -55,7 +56,9 @@ class NodeReport:
     largest weight. threshold_error: largest relative error. decay_error: largest |error| of a decay (per step).
     saturated: weights, thresholds and biases that were clipped. weights, vanished: weights, and those that became 0.
     rate_float, rate: spikes per neuron and step. silenced: neurons that spiked in the float graph and no longer do.
-    differing: share of (neuron, step) bins that differ. notes: what is only approximate.
+    differing: share of (neuron, step) bins that differ. notes: what is only approximate. vanished_maps: the maps of
+    which all weights became 0. rates_as: writer -> rate in floats, as its neurons fire by default, where that is not
+    NIR's one spike and reset.
     """
 
     name: str
@@ -72,6 +75,8 @@ class NodeReport:
     differing: float
     notes: tuple[str, ...]
     weights: int = 0
+    vanished_maps: tuple[str, ...] = ()
+    rates_as: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -117,6 +122,10 @@ def quantise(
     network = Network(nodes, projections, graph.dt, provenance)
     got, _ = simulate(graph, inputs, IntegerDynamics(plans))
     wanted = _wanted(graph, inputs, trains)
+    others = writers_rates(graph, inputs)
+    for name, cost in costs.items():
+        cost["rates_as"] = {writer: rates[name] for writer, rates in others.items() if name in rates}
+        cost["notes"] += _firing_notes(cost["rates_as"], float(trains[name].mean()))
     reports = tuple(
         NodeReport(
             names[name],
@@ -132,11 +141,20 @@ def quantise(
     return Quantised(network, reports)
 
 
+def _firing_notes(rates: Mapping[str, float], own: float) -> tuple[str, ...]:
+    """Return a line for each writer whose neurons would spike more or less often by default than NIR's."""
+    return tuple(
+        f"{WRITERS[writer].firing}, the default of {writer}, is a rate of {rate:.4f} instead of {own:.4f} in floats"
+        for writer, rate in rates.items()
+        if rate != own
+    )
+
+
 def _wanted(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]], trains: Trains) -> Trains:
     """Return the float graph's spikes at a Network's steps, without the lateness of feedback over several layers."""
     if not late_maps(graph):
         return trains
-    own, start = framework_run(graph, inputs), start_steps(graph)
+    (own, _), start = framework_run(graph, inputs), start_steps(graph)
     shifted = {name: np.zeros_like(train) for name, train in own.items()}
     for name, train in own.items():
         shifted[name][:, start[name] :] = train[:, : train.shape[1] - start[name]]
@@ -160,6 +178,8 @@ def _built(
             projections[legal_name(arrival.name, {*nodes, *projections, *names.values()})] = made
             cost["saturated"] += rounded.clipped
             cost["vanished"] += rounded.vanished
+            if n_weights and rounded.vanished == n_weights:
+                cost["vanished_maps"] += (arrival.name,)
             cost["weights"] += n_weights
             cost["weight_error"] = max(cost["weight_error"], rounded.error)
         cost["notes"] += _settling(graph, name, plan, names, nodes, projections)
@@ -214,6 +234,12 @@ def _population(plan: Plan) -> tuple[CubaLif, dict[str, Any]]:
         notes.append("a negative bias needs a start above the threshold: the first steps differ")
     elif plan.start and (neurons.b >= 1).any() and (bias > 0).any():
         notes.append("with a voltage decay of 1 a bias acts before the first input")
+    for what, wanted_decay, integer in (
+        ("current", neurons.a, made.current_decay),
+        ("voltage", neurons.b, made.voltage_decay),
+    ):
+        if n_lost := int(((wanted_decay > 0) & (integer == 0)).sum()):
+            notes.append(f"{what} of {n_lost} neurons: a leak below 1/8192 per step becomes none")
     cost = {
         "scale": float(np.median(s)),
         "weight_error": 0.0,
@@ -222,6 +248,7 @@ def _population(plan: Plan) -> tuple[CubaLif, dict[str, Any]]:
         "saturated": saturated,
         "vanished": 0,
         "weights": 0,
+        "vanished_maps": (),
         "notes": notes,
     }
     return population, cost

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from sdsnn.train.data.hdf5 import open_hdf5
 from sdsnn.train.data.spike_files import read_spikes
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
-from sdsnn_core.network import Network
+from sdsnn_core.network import DELAY_MAX, Network
 
 from ..nir_format.reader import read_nir
 from ..nir_format.writer import import_nir
@@ -114,7 +114,7 @@ def import_file(
     if input_max is not None and not 1 <= input_max <= 255:
         raise NetworkError(f"input-max: expected 1 to 255, got {input_max}")
     file = read_float_file(path)
-    if writer is None or WRITERS[writer] is EULER:
+    if writer is None or WRITERS[writer].reads_as(EULER):
         try:
             return Imported(read_nir(path, dt=dt), True, "sdsnn's dialect", "", ())
         except (NetworkError, UnsupportedNode, FileError):
@@ -143,13 +143,12 @@ def _quantised(
     force: bool,
 ) -> Imported:
     graph = read_graph(file, dt, writer)
-    if calibrate is None:
-        inputs, data = _random(graph, seed, input_max or 1)
-    else:
+    inputs, data = _random(graph, seed, input_max or 1)
+    few = ORACLE_STEPS + _late(graph)
+    checked = refuse_misreading(graph, {name: x[:ORACLE_SAMPLES, :few] for name, x in inputs.items()})
+    if calibrate is not None:
         inputs, data = _given(graph, calibrate, input_max), calibrate.name
-    late = max(start_steps(graph).values(), default=0)
-    few = {name: x[:ORACLE_SAMPLES, : ORACLE_STEPS + late] for name, x in inputs.items()}
-    checked = refuse_misreading(graph, few)
+        checked += refuse_misreading(graph, {name: x[:ORACLE_SAMPLES, :few] for name, x in inputs.items()})
     result = quantise(graph, inputs, calibrate=calibrate is not None, input_max=input_max)
     problems = problems_of(graph, result, inputs)
     if problems and not force:
@@ -158,8 +157,13 @@ def _quantised(
 
 
 def _imported(graph: FloatGraph, result: Quantised, data: str, checked: int, problems: tuple[str, ...]) -> Imported:
-    notes = (*graph.notes, *((WRITERS[graph.writer].resets,) if WRITERS[graph.writer].resets else ()))
-    return Imported(result.network, False, graph.writer, data, result.reports, notes, checked, problems)
+    return Imported(result.network, False, graph.writer, data, result.reports, graph.notes, checked, problems)
+
+
+def _late(graph: FloatGraph) -> int:
+    """Return the steps after which an input can show everywhere: depth of the graph, and delays."""
+    own = sum(int(np.rint(m.delay.max(initial=0.0) / graph.dt)) for m in graph.maps.values())
+    return max(start_steps(graph).values(), default=0) + min(own, DELAY_MAX)
 
 
 def _random(graph: FloatGraph, seed: int, largest: int) -> tuple[dict[str, npt.NDArray[np.uint8]], str]:
@@ -168,7 +172,7 @@ def _random(graph: FloatGraph, seed: int, largest: int) -> tuple[dict[str, npt.N
     size = sum(math.prod(graph.shape_of(name)) for name in (*graph.inputs, *graph.neurons))
     few = max(1, min(RANDOM_SAMPLES * RANDOM_STEPS, RANDOM_BINS // size))  # steps of all samples together
     samples = max(1, min(RANDOM_SAMPLES, few // 16))
-    steps = max(16, min(RANDOM_STEPS, few // samples)) + max(start_steps(graph).values(), default=0)
+    steps = max(16, min(RANDOM_STEPS, few // samples)) + _late(graph)
     for rate in RANDOM_RATES:
         rng = np.random.default_rng(seed)
         inputs = {}

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .conventions import WRITERS, Firing
 from .graph import FloatGraph
 from .operators import Floats
 
@@ -95,15 +96,15 @@ class Dynamics(Protocol):
 
 
 class FloatDynamics:
-    """The float graph itself."""
+    """The float graph itself; its neurons do what `firing` says, one spike and NIR's reset where it is None."""
 
-    def __init__(self, graph: FloatGraph) -> None:
-        self.graph = graph
+    def __init__(self, graph: FloatGraph, firing: Firing | None = None) -> None:
+        self.graph, self.firing = graph, firing
 
-    def rest(self, name: str, n_samples: int) -> tuple[Floats, Floats]:
-        """Return current 0 and the voltage that neurons start from."""
+    def rest(self, name: str, n_samples: int) -> tuple[Floats, Floats, Floats]:
+        """Return current 0, the voltage that neurons start from, and that they have not spiked."""
         start = self.graph.neurons[name].start
-        return np.zeros((n_samples, start.size)), np.tile(start, (n_samples, 1))
+        return np.zeros((n_samples, start.size)), np.tile(start, (n_samples, 1)), np.zeros((n_samples, start.size))
 
     def apply(self, key: str, spikes: npt.NDArray[Any]) -> Floats:
         """Return the weighted sums of spikes."""
@@ -113,13 +114,22 @@ class FloatDynamics:
         """Return the biases of the linear nodes in front of neurons."""
         return self.graph.biases[name]
 
-    def step(self, name: str, state: tuple[Floats, Floats], drive: Floats) -> tuple[Any, npt.NDArray[Any], Floats]:
+    def step(self, name: str, state: Any, drive: Floats) -> tuple[Any, npt.NDArray[Any], Floats]:
         """Return one step of the recursion in `conventions.py`."""
-        neurons, (u, v) = self.graph.neurons[name], state
+        neurons, (u, v, last) = self.graph.neurons[name], state
+        firing, theta = self.firing or Firing(neurons.at_threshold), neurons.threshold
         u = (1 - neurons.a) * u + neurons.gain * drive
         v = (1 - neurons.b) * v + u + neurons.bias
-        spike = v > neurons.threshold if neurons.fires else np.zeros(v.shape, bool)
-        return (u, np.where(spike, 0.0, v)), spike, v
+        if firing.late:
+            v = v - last * theta
+        spike = np.zeros(v.shape, bool)
+        if neurons.fires:
+            spike = v >= theta if firing.at_threshold else v > theta
+        number = spike.astype(np.float64)
+        if firing.several:
+            number *= np.clip(np.divide(v, theta, out=np.ones_like(v), where=theta > 0).astype(int), 1, 255)
+        after = v if firing.late else v - number * theta if firing.subtracts else np.where(spike, 0.0, v)
+        return (u, after, number), number, v
 
 
 def late_maps(graph: FloatGraph) -> set[str]:
@@ -139,6 +149,19 @@ def float_run(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> tupl
         Delays that would be negative (feedback over several layers) are taken as 0.
     """
     return simulate(graph, inputs, FloatDynamics(graph))
+
+
+def writers_rates(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, dict[str, float]]:
+    """Return writer -> neurons -> spikes per neuron and step, as the writer's neurons fire by default.
+
+    The writers are those whose files read as this one does; those whose neurons do what NIR's do are left out.
+    """
+    convention, rates = WRITERS[graph.writer], {}
+    for name, other in WRITERS.items():
+        if other.reads_as(convention) and other.firing != Firing():
+            trains, _ = simulate(graph, inputs, FloatDynamics(graph, other.firing))
+            rates[name] = {key: float(train.mean()) for key, train in trains.items() if graph.neurons[key].fires}
+    return rates
 
 
 def simulate(
@@ -208,15 +231,20 @@ def _drive(
     return total.reshape(n_samples, n_steps, size)
 
 
-def framework_run(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> Trains:
-    """Return neurons -> (samples, steps, size) spikes in the framework's own timing: no step of transport, no delay
-    that does not fit. Slower than `float_run`, which is the same but for feedback over several layers."""
+def framework_run(
+    graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]
+) -> tuple[Trains, dict[str, npt.NDArray[Any]]]:
+    """Return spikes and voltages as `float_run` does, in the framework's own timing: no step of transport.
+
+    Slower than `float_run`, which is the same but for feedback over several layers.
+    """
     n_samples, n_steps, _ = next(iter(inputs.values())).shape
     dynamics, order = FloatDynamics(graph), order_of(graph)
     place = {name: i for i, name in enumerate(order)}
     trains: dict[str, npt.NDArray[Any]] = dict(inputs)
     for name in order:
         trains[name] = np.zeros((n_samples, n_steps, graph.neurons[name].a.size), np.uint8)
+    voltages = {name: np.zeros(trains[name].shape) for name in order}
     state = {name: dynamics.rest(name, n_samples) for name in order}
     for t in range(n_steps):
         for name in order:
@@ -230,8 +258,8 @@ def framework_run(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> 
                 for d in np.unique(steps):
                     if t >= d:
                         drive += dynamics.apply(key, trains[m.source][:, t - d] * (steps == d))
-            state[name], trains[name][:, t], _ = dynamics.step(name, state[name], drive)
-    return {name: trains[name] for name in graph.neurons}
+            state[name], trains[name][:, t], voltages[name][:, t] = dynamics.step(name, state[name], drive)
+    return {name: trains[name] for name in graph.neurons}, voltages
 
 
 def delayed(train: npt.NDArray[Any], steps: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

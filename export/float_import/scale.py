@@ -23,6 +23,7 @@ from sdsnn_core.network import BIAS_MAX, THRESHOLD_MAX
 from .nodes import FloatNeurons
 from .operators import Convolved, Floats, Identity, Matrix, Operator, matrix_of
 
+Ints = npt.NDArray[np.int64]
 LOWEST, HIGHEST, STEP = -256, 254, 2  # even weights: 8 bits with a sign, legal on a chip and in netx
 CANDIDATES: Final = 32  # scales looked at, over two octaves below the largest that clips nothing
 TRIED: Final = 5  # of them run on data, and as many that clip the largest weights
@@ -37,13 +38,13 @@ class Arrival:
     name: str
     source: str
     operator: Operator
-    delay: npt.NDArray[np.int64]
+    delay: Ints
 
 
 class Rounded(NamedTuple):
     """Integers for weights in 1/64, and how many were clipped, how many became 0, the largest error of a weight."""
 
-    weights: npt.NDArray[np.int64]
+    weights: Ints
     clipped: int
     vanished: int
     error: float
@@ -81,7 +82,7 @@ class Groups:
         self.n = neurons.shape[0] if self.by_channel else size
         self.of_neuron = np.arange(size) // (size // self.n)
 
-    def of_weights(self, operator: Operator) -> npt.NDArray[np.int64]:
+    def of_weights(self, operator: Operator) -> Ints:
         """Return the group of each stored weight, in the order of `weights_of`."""
         if isinstance(operator, Convolved):
             return np.repeat(np.arange(operator.kernel.shape[0]), operator.kernel[0].size)
@@ -135,7 +136,7 @@ def largest_scales(neurons: FloatNeurons, arrivals: list[Arrival], groups: Group
 def search_scales(
     neurons: FloatNeurons,
     arrivals: list[Arrival],
-    differing: Callable[[Floats], npt.NDArray[np.int64]] | None,
+    differing: Callable[[Floats], Ints] | None,
 ) -> tuple[Floats, Floats]:
     """Return S of each group: the best that clips nothing, and the best of all.
 
@@ -175,9 +176,7 @@ def _static_error(neurons: FloatNeurons, arrivals: list[Arrival], groups: Groups
     return total / np.maximum(count, 1)
 
 
-def integer_drive(
-    arrivals: list[Arrival], groups: Groups, scale: Floats, late: Mapping[str, npt.NDArray[Any]]
-) -> npt.NDArray[np.int64]:
+def integer_drive(arrivals: list[Arrival], groups: Groups, scale: Floats, late: Mapping[str, npt.NDArray[Any]]) -> Ints:
     """Return the sum of integer weights that reaches each neuron in each step: (samples, steps, size) int64.
 
     late: arrival -> what its source emitted, as late as it arrives, (samples, steps, size).
@@ -196,26 +195,33 @@ def integer_drive(
 class IntegerNeurons(NamedTuple):
     """Integer parameters (size,) int64 of neurons, in a Network's units; bias in state units."""
 
-    current_decay: npt.NDArray[np.int64]
-    voltage_decay: npt.NDArray[np.int64]
-    threshold: npt.NDArray[np.int64]
-    bias: npt.NDArray[np.int64]
-    start: npt.NDArray[np.int64]
+    current_decay: Ints
+    voltage_decay: Ints
+    threshold: Ints
+    bias: Ints
+    start: Ints
 
 
 def integer_neurons(neurons: FloatNeurons, constant: Floats, s: Floats, exponent: int) -> IntegerNeurons:
     """Return the integers of neurons with `s` (size,) state units per unit. constant: float drive of every step."""
-    bias = np.clip(np.rint(constant * s / 2**exponent), -BIAS_MAX, BIAS_MAX).astype(np.int64)
-    return IntegerNeurons(
-        np.rint(DECAY_UNITY * neurons.a).astype(np.int64),
-        np.rint(DECAY_UNITY * neurons.b).astype(np.int64),
-        np.clip(np.rint(neurons.threshold * s / 64), 0, THRESHOLD_MAX).astype(np.int64),
-        bias << exponent,
-        np.rint(neurons.start * s).astype(np.int64),
-    )
+    bias = np.clip(np.rint(constant * s / 2**exponent), -BIAS_MAX, BIAS_MAX).astype(np.int64) << exponent
+    start = np.rint(neurons.start * s).astype(np.int64)
+    decays = [np.rint(DECAY_UNITY * values).astype(np.int64) for values in (neurons.a, neurons.b)]
+    wanted = neurons.threshold * s / 64
+    threshold = np.rint(wanted)
+    if neurons.at_threshold:
+        threshold -= on_grid(decays[0], decays[1], bias, start) & (np.abs(wanted - threshold) < 1e-6)
+    return IntegerNeurons(decays[0], decays[1], np.clip(threshold, 0, THRESHOLD_MAX).astype(np.int64), bias, start)
 
 
-def after_bias(neurons: IntegerNeurons, steps: int) -> npt.NDArray[np.int64]:
+def on_grid(current_decay: Ints, voltage_decay: Ints, bias: Ints, start: Ints) -> npt.NDArray[np.bool_]:
+    """Return which neurons only have voltages of whole threshold units, so that v >= k is v > k - 1 there."""
+    exact = (current_decay == 0) | (current_decay == DECAY_UNITY)
+    exact &= (voltage_decay == 0) | (voltage_decay == DECAY_UNITY)
+    return np.asarray(exact & (bias % 64 == 0) & (start % 64 == 0))
+
+
+def after_bias(neurons: IntegerNeurons, steps: int) -> Ints:
     """Return the voltages (size,) after `steps` steps from the start in which a bias alone acts."""
     v = neurons.start
     for _ in range(steps):
@@ -224,7 +230,7 @@ def after_bias(neurons: IntegerNeurons, steps: int) -> npt.NDArray[np.int64]:
     return v
 
 
-def integer_spikes(neurons: IntegerNeurons, drive: npt.NDArray[np.int64], first: int) -> npt.NDArray[np.uint8]:
+def integer_spikes(neurons: IntegerNeurons, drive: Ints, first: int) -> npt.NDArray[np.uint8]:
     """Return the spikes of integer neurons from step `first` on, (samples, steps, size); the sums do not wrap here."""
     n_samples, n_steps, size = drive.shape
     spikes = np.zeros(drive.shape, np.uint8)

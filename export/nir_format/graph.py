@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sdsnn.train.data.hdf5 import DAMAGED
-from sdsnn_core.errors import FileError, one_line
+from sdsnn_core.errors import FileError, SdsnnError, one_line
 from sdsnn_core.network import Shape
 
 from .writer import import_nir
@@ -44,6 +44,8 @@ class _FileNodes(Mapping[str, Any]):
         nir = import_nir()
         try:
             return nir.dict2NIRNode(self._group[name].plain())
+        except SdsnnError:
+            raise
         except DAMAGED as error:
             raise FileError(f"node {name!r}: cannot be read ({one_line(error)})") from error
 

@@ -158,7 +158,7 @@ def _opened(path: Path, kind: str) -> Answer:
         members, sizes = _members(file, path.stat().st_size)
     except SdsnnError:
         raise
-    except DAMAGED as error:
+    except (*DAMAGED, struct.error) as error:
         raise FileError(f"damaged HDF5 file ({one_line(error)})") from error
     seconds = OPENING.cpu_s + sizes.one / READ_BYTES_PER_S
     limit_memory(OPENING.memory + 4 * sizes.one)
@@ -217,6 +217,8 @@ def _members(file: Any, file_size: int) -> tuple[dict[str, Any], _Sizes]:
         open_groups.add(address)
         found: dict[str, Any] = {}
         for name in group:
+            if not isinstance(name, str):  # h5py gives None for a name that it cannot read
+                raise FileError(f"damaged HDF5 file (group {place!r} has a member without a name)")
             item = group.get(name)
             if isinstance(item, h5py.Group):
                 found[name] = of_group(f"{place}/{name}", item)
