@@ -1,7 +1,8 @@
 """`sdsnn check`: what will not run, or would run differently, on the way to a chip.
 
 Rules look at a Network (`network.py`, `netx/limits.py`), at the datasets of a `.net` file (`netx/traps.py`), at the
-nodes of a `.nir` file (`nir_files.py`) or at the SLAYER blocks of a run (`blocks.py`). docs/traps.md describes each.
+nodes of a `.nir` file (`nir_files.py`; `floats.py` says what import would do) or at the SLAYER blocks of a run
+(`blocks.py`). docs/traps.md describes each.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Final
 from sdsnn_core.errors import FileError, SdsnnError, one_line
 from sdsnn_core.network import Network
 
+from ..nir_format.dialect import PORTABLE_DT
 from .network import CHECKS
 from .parts import check_parts
 from .rule import Finding, Rule, run_rules
@@ -22,11 +24,13 @@ INTEGERS: Final = Rule("integers", "error")
 LOWERING: Final = Rule("lowering", "error")
 
 
-def check(subject: Network | str | Path) -> list[Finding]:
+def check(subject: Network | str | Path, *, dt: float = PORTABLE_DT, writer: str | None = None) -> list[Finding]:
     """Look for every known trap on the way to a chip.
 
     Args:
-        subject: a Network, a run folder, a `.nir` or a `.net` file.
+        subject: a Network, a run folder, a `.nir` (also `.hdf5`, `.h5`) or a `.net` file.
+        dt: step in seconds of a float NIR graph, which NIR does not store.
+        writer: the tool that wrote a float NIR graph; None recognises it.
 
     Returns:
         The findings, the worst first: severity, place, what is wrong and the remedy.
@@ -41,25 +45,35 @@ def check(subject: Network | str | Path) -> list[Finding]:
         >>> [finding.rule for finding in sdsnn.check(network)]
         ['never-fires']
     """
-    checks = {".net": _check_netx_file, ".nir": _check_nir_file}
     if isinstance(subject, Network):
         findings = check_parts(CHECKS, subject)
     elif (path := Path(subject)).is_dir():
         findings = _check_run(path)
-    elif path.suffix in checks:
-        findings = checks[path.suffix](path)
+    elif path.suffix == ".net":
+        findings = _check_netx_file(path)
+    elif path.suffix in (".nir", ".hdf5", ".h5"):
+        findings = _check_nir_file(path, dt, writer)
     else:
         raise FileError(f"{path}: expected a run folder, .nir or .net, got the ending {path.suffix!r}")
     return sorted(findings, key=lambda finding: ORDER[finding.severity])
 
 
-def _check_nir_file(path: Path) -> list[Finding]:
+def _check_nir_file(path: Path, dt: float, writer: str | None) -> list[Finding]:
+    from ..float_import.file import read_float_file
     from ..float_import.read import read_nir_graph
     from ..nir_format.reader import read_nir
+    from .floats import import_findings
     from .nir_files import NIR_RULES
 
-    findings = run_rules(NIR_RULES, read_nir_graph(path))
-    return findings + _of_network(lambda: read_nir(path), INTEGERS, path, "sdsnn import FILE --dt SECONDS")
+    try:
+        findings = run_rules(NIR_RULES, read_nir_graph(path))
+    except FileError:
+        read_float_file(path)  # it says what is wrong, or reads what the nir package cannot
+        findings = []
+    of_network = _of_network(lambda: read_nir(path), INTEGERS, path, "sdsnn import FILE --dt SECONDS")
+    if any(finding.rule == INTEGERS.name for finding in of_network):
+        of_network += import_findings(path, dt, writer)
+    return findings + of_network
 
 
 def _check_netx_file(path: Path) -> list[Finding]:

@@ -16,6 +16,7 @@ import pytest
 from sdsnn.export.check.blocks import BLOCK_RULES
 from sdsnn.export.check.check import INTEGERS, LOWERING, READABLE
 from sdsnn.export.check.check import check as check_path
+from sdsnn.export.check.floats import IMPORT, REFUSED
 from sdsnn.export.check.network import CHECKS
 from sdsnn.export.check.nir_files import NIR_RULES
 from sdsnn.export.check.parts import check_parts
@@ -155,7 +156,7 @@ def test_every_rule_has_an_example_here() -> None:
 
 
 def test_every_rule_has_its_section_in_the_docs_and_no_section_is_without_a_rule() -> None:
-    rules = (*BLOCK_RULES, *NETWORK_RULES, *NETX_RULES, *NIR_RULES, INTEGERS, LOWERING, READABLE)
+    rules = (*BLOCK_RULES, *NETWORK_RULES, *NETX_RULES, *NIR_RULES, IMPORT, REFUSED, INTEGERS, LOWERING, READABLE)
     page = (Path(__file__).parents[3] / PAGE).read_text(encoding="utf-8")
     names = [rule.name for rule in rules]
     assert len(names) == len(set(names))

@@ -144,18 +144,35 @@ def test_the_worst_comes_first_and_errors_give_status_1(tmp_path: Path) -> None:
     assert written["findings"] == [finding.as_dict() for finding in found]
 
 
-def test_a_float_graph_is_told_to_import(tmp_path: Path) -> None:
+def float_file(path: Path, tau: float, weight: float) -> Path:
     one, none = np.ones(2), np.zeros(2)
     nodes = {
-        "input": nir.Input(np.array([3])), "w": nir.Affine(np.full((2, 3), 0.3), none),
-        "a": nir.LIF(one * 1e-3, one, none, one, none), "output": nir.Output(np.array([2])),
+        "input": nir.Input(np.array([3])), "w": nir.Affine(np.full((2, 3), weight), none),
+        "a": nir.LIF(one * tau, one, none, one, none), "output": nir.Output(np.array([2])),
     }  # fmt: skip
-    path = tmp_path / "float.nir"
     nir.write(path, nir.NIRGraph(nodes, [("input", "w"), ("w", "a"), ("a", "output")]))
-    found = {finding.rule: finding for finding in check_path(path)}
+    return path
+
+
+def test_a_float_graph_is_told_to_import(tmp_path: Path) -> None:
+    found = {finding.rule: finding for finding in check_path(float_file(tmp_path / "float.nir", 1e-3, 0.5))}
     assert found["integers"].severity == "error"
     assert "sdsnn import FILE --dt" in found["integers"].help
     assert found["step"].severity == "note"
+    assert found["import"].where == "node 'a'"
+    assert "read as nir; weights change by" in found["import"].what
+    assert "import-refused" not in found
+
+
+def test_what_import_would_refuse_is_an_error_of_check(tmp_path: Path) -> None:
+    path = float_file(tmp_path / "float.nir", 20, 0.5)
+    (refused,) = (finding for finding in check_path(path) if finding.rule == "import-refused")
+    assert "node 'a': r = 1 with tau = 20 and dt = 0.0001 s fits sinabs and nir" in refused.what
+    by_nir = [finding for finding in check_path(path, dt=1.0, writer="nir") if finding.rule == "import"]
+    assert [finding.where for finding in by_nir] == ["node 'a'"]
+    weak = float_file(tmp_path / "weak.nir", 20, 0.3)
+    problems = [finding.what for finding in check_path(weak, dt=1.0, writer="nir") if finding.rule == "import-refused"]
+    assert "node 'a': no neuron can reach its threshold, of which 0.9 is the most" in problems
 
 
 def test_a_net_file_that_netx_misreads_is_told_by_layer(tmp_path: Path) -> None:
