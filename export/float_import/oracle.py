@@ -35,7 +35,6 @@ class _State:
     sends: Values
     margin: Values
     acted: int = -1
-    acting: bool = False
 
 
 class _Scope:
@@ -80,6 +79,8 @@ class _Run:
             if node.kind in NEURONS:
                 start = np.tile(graph.neurons[f"{scope.name}{key}"].start, (self.n_samples, 1))
                 self.state[f"{scope.name}{key}"] = _State(np.zeros_like(start), start, *(np.zeros_like(start),) * 2)
+        self.acting = ""
+        self.upstream = {name: self._upstream(name) for name in self.state}
         self.past: dict[str, list[Values]] = {
             f"{scope.name}{key}": [] for scope, key, node in self.root.each() if node.kind == "Delay"
         }
@@ -101,14 +102,14 @@ class _Run:
         return shown
 
     def _act(self, scope: _Scope, key: str) -> None:
-        """Let neurons act in this step, unless they have; those in a loop see what the others sent last."""
+        """Let neurons act in this step, unless they have; their sources act first, but those in a loop with them."""
         name = f"{scope.name}{key}"
         neurons, state = self.graph.neurons[name], self.state[name]
-        if state.acted == self.t or state.acting:
+        if state.acted == self.t or self.acting in self.upstream[name]:
             return
-        state.acting = True
+        before, self.acting = self.acting, name
         drive = self._arriving(scope, key).reshape(self.n_samples, -1)
-        state.acting, state.acted = False, self.t
+        self.acting, state.acted = before, self.t
         state.u = (1 - neurons.a) * state.u + neurons.gain * drive
         state.v = (1 - neurons.b) * state.v + state.u + neurons.bias
         if not neurons.fires:
@@ -118,6 +119,31 @@ class _Run:
         spike = state.v >= neurons.threshold if neurons.at_threshold else state.v > neurons.threshold
         state.v = np.where(spike, 0.0, state.v)
         state.sends = spike.astype(np.float64)
+
+    def _upstream(self, name: str) -> set[str]:
+        """Return the neurons from which a way leads to these."""
+        found: set[str] = set()
+        seen: set[str] = set()
+        stack = self._before(*self.places[name])
+        while stack:
+            scope, key = stack.pop()
+            if (full := f"{scope.name}{key}") in seen:
+                continue
+            seen.add(full)
+            if full in self.state:
+                found.add(full)
+            stack += self._before(scope, key)
+        return found
+
+    def _before(self, scope: _Scope, key: str) -> list[tuple[_Scope, str]]:
+        """Return what a node hands on: its sources, for a nested graph or its Input what is on the other side."""
+        if key in scope.inner:
+            inner = scope.inner[key]
+            return [(inner, inner.port("Output"))]
+        node = scope.nodes[key]
+        if scope.outer is not None and isinstance(node, FloatNode) and node.kind == "Input":
+            scope, key = scope.outer, scope.own
+        return [(scope, source) for source in scope.before.get(key, [])]
 
     def _arriving(self, scope: _Scope, key: str) -> Values:
         """Return the sum of what the sources of a node send, in the shape that a sample has there."""
@@ -256,7 +282,9 @@ def refuse_misreading(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]])
     return bins
 
 
-def _refuse(name: str, t: int, differs: npt.NDArray[np.bool_], values: tuple[Values, Values], of: str) -> None:
+def _refuse(
+    name: str, t: int, differs: npt.NDArray[np.bool_], values: tuple[Values, npt.NDArray[Any]], of: str
+) -> None:
     """Raise NetworkError for the first place that differs; values: as NIR defines them, and as the maps have them."""
     if differs.any():
         place = tuple(int(i) for i in np.argwhere(differs)[0])

@@ -91,18 +91,47 @@ def is_one_to_one(synapses: Synapses, size: int) -> bool:
 def spatial_nodes(network: Network) -> frozenset[str]:
     """Return the names of the nodes that keep their (C, H, W) shape in NIR.
 
-    A population keeps it if only convolutions (`kernel_of`) from such nodes arrive there: NIR has no node that turns a
-    vector back into an image.
+    A population keeps it if only convolutions (`kernel_of`) from such nodes arrive there. Where a convolution starts or
+    ends, synapses may arrive too: from a column (N, 1, 1), or one-to-one from an image. NIR has no node for dense
+    synapses between two images.
     """
     spatial = {name for name, node in network.nodes.items() if not isinstance(node, Output) and len(node.shape) == 3}
     kernels = {name for name, p in network.projections.items() if kernel_of(network, p) is not None}
+    ends = {end for p in network.projections.values() if isinstance(p, Convolution) for end in (p.source, p.target)}
+
+    def arrives(target: str, name: str, projection: Projection) -> bool:
+        if projection.source in spatial:
+            return name in kernels or (target in ends and is_scale(network, projection))
+        return target in ends and isinstance(projection, Synapses)
+
     while True:
-        kept = {
-            name for name in spatial if all(key in kernels and p.source in spatial for key, p in network.incoming(name))
-        }
+        kept = {name for name in spatial if all(arrives(name, key, p) for key, p in network.incoming(name))}
         if kept == spatial:
             return frozenset(spatial)
         spatial = kept
+
+
+def is_scale(network: Network, projection: Projection) -> bool:
+    """Return whether a projection is one weight for each place of an image, to the same place of another image."""
+    shape = network.shape_of(projection.source)
+    return (
+        isinstance(projection, Synapses)
+        and shape == network.shape_of(projection.target)
+        and is_one_to_one(projection, math.prod(shape))
+    )
+
+
+def unfolding(matrix: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
+    """Return a matrix (neurons of an image, N) as the kernel that leads a column (N, 1, 1) to the image.
+
+    Padded by its size less one on every side, the column meets each tap of the kernel in one place of the image.
+    """
+    return np.ascontiguousarray(matrix.reshape(*shape, -1).transpose(0, 3, 1, 2)[:, :, ::-1, ::-1])
+
+
+def unfolded(kernel: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the matrix of a kernel that `unfolding` made."""
+    return kernel[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, kernel.shape[1])
 
 
 def nir_shapes(network: Network) -> dict[str, Shape]:

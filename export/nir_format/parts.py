@@ -19,6 +19,7 @@ from .dialect import (
     in_form,
     population_integers,
     smallest_form,
+    unfolded,
     weight_integers,
     weight_mantissas,
 )
@@ -53,6 +54,8 @@ Part = tuple[str | None, str]  # delay node, weight node
 def _matrix(node: Any, n_post: int, n_pre: int, where: str) -> Weights:
     """Return the weights of an Affine, Linear or full-size Conv2d node."""
     weight = np.asarray(node.weight)
+    if weight.ndim == 4 and weight.shape[1] == n_pre and weight.shape[2:] != (1, 1):  # from a column to an image
+        weight = unfolded(weight)
     if weight.shape[0] != n_post or weight.size != n_post * n_pre:
         raise NetworkError(f"{where} weight: expected {n_post} x {n_pre} entries, got shape {weight.shape}")
     matrix = weight.reshape(n_post, n_pre)

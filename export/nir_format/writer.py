@@ -7,6 +7,7 @@ memory at a time.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -49,8 +50,11 @@ from .dialect import (
     nir_shapes,
     population_floats,
     spatial_nodes,
+    unfolding,
 )
 
+LOG: Final = logging.getLogger("sdsnn")
+LARGE: Final = 2**28  # bytes of dense weights from which their size is said before they are written
 SCALE_FROM: Final = 2**24  # entries; a larger matrix of one-to-one synapses is written as a Scale node
 NODES: Rules[Callable[[Any, Any, Shape, float], Any]] = Rules("NIR writer: node")
 HINTS: Rules[Callable[[Any], dict[str, Any]]] = Rules("NIR writer: metadata")
@@ -84,6 +88,7 @@ class _Plan:
         self.spatial = spatial_nodes(network)
         self.taken = {*network.nodes, *network.projections}
         self.parts: dict[str, list[_Part]] = {}
+        self.n_bytes: dict[str, int] = {}  # of the dense weights of each projection
         for name, projection in network.projections.items():
             self.parts[name] = self._split(name, projection, max_bytes)
 
@@ -97,7 +102,9 @@ class _Plan:
         return projection.synapses(self.network.shape_of(projection.source))
 
     def is_scale(self, synapses: Synapses) -> bool:
-        """Return whether large one-to-one synapses are written as a Scale node."""
+        """Return whether one-to-one synapses are written as a Scale node: large ones, and those between images."""
+        if {synapses.source, synapses.target} <= self.spatial:
+            return True  # `spatial_nodes` leaves no others there
         shape = self.shapes[synapses.source]
         size = int(np.prod(shape))
         same = shape == self.shapes[synapses.target]
@@ -114,7 +121,7 @@ class _Plan:
         n_pre, n_post = self.network.size_of(projection.source), self.network.size_of(projection.target)
         if (kernel := self.kernel(projection)) is not None:
             per_channel = kernel.delay.reshape(-1, 1, 1) if kernel.delay.ndim else kernel.delay
-            check_size(name, kernel.kernel.size * kernel.groups, max_bytes)
+            self._count(name, kernel.kernel.size * kernel.groups, max_bytes)
             return [self._part(name, np.broadcast_to(per_channel, shape), None)]
         synapses = self.synapses(projection)
         per_pre = np.zeros(n_pre, np.int64)
@@ -124,15 +131,20 @@ class _Plan:
             per_pre[synapses.pre] = synapses.delay
         delay = np.broadcast_to(synapses.delay, synapses.weight.shape)
         if (per_pre[synapses.pre] == delay).all():
-            check_size(name, n_pre if self.is_scale(synapses) else n_pre * n_post, max_bytes)
+            self._count(name, n_pre if self.is_scale(synapses) else n_pre * n_post, max_bytes)
             return [self._part(name, per_pre.reshape(shape), None)]
         # Delays per synapse: one matrix for every delay that occurs, since NIR delays signals and not synapses.
         steps = np.unique(delay).tolist()
-        check_size(name, n_pre * n_post * len(steps), max_bytes)
+        self._count(name, n_pre * n_post * len(steps), max_bytes)
         return [
             self._part(name if i == 0 else self._fresh(f"{name}.{d}"), np.full(shape, d), delay == d)
             for i, d in enumerate(steps)
         ]
+
+    def _count(self, name: str, n_entries: int, max_bytes: int) -> None:
+        """Note the size of a projection's weights, float32. Raises NetworkError where it is too large."""
+        check_size(name, n_entries, max_bytes)
+        self.n_bytes[name] = 4 * n_entries
 
     def _part(self, node: str, delay: npt.NDArray[np.integer[Any]], only: npt.NDArray[np.bool_] | None) -> _Part:
         if not delay.any():
@@ -233,6 +245,10 @@ def _weight_node(nir: Any, plan: _Plan, projection: Projection, part: _Part, fir
     metadata: dict[str, Any] = {}
     if isinstance(projection, Convolution) and first:
         metadata = {METADATA_KEY: {"kernel": np.array(projection.kernel), "delay": np.array(projection.delay, ndmin=1)}}
+    target = plan.shapes[projection.target]
+    if projection.target in plan.spatial:
+        window = Window(padding=(target[1] - 1, target[2] - 1))
+        return _conv2d(nir, source, unfolding(matrix, target), window, metadata)
     if len(source) == 1:
         return nir.Affine(weight=matrix, bias=np.zeros(n_post, np.float32), metadata=metadata)
     return _conv2d(nir, source, matrix.reshape(n_post, *source), Window(), metadata)
@@ -312,6 +328,12 @@ def write_nir(network: Network, path: str | Path, *, dt: float = PORTABLE_DT, ma
 
     nir = import_nir()
     plan = _Plan(network, max_bytes)
+    if (total := sum(plan.n_bytes.values())) > LARGE:
+        largest = max(plan.n_bytes, key=plan.n_bytes.__getitem__)
+        LOG.warning(
+            f"{path}: {total / 1e9:.2g} GB of weights before compression, {plan.n_bytes[largest] / 1e9:.2g} GB of them "
+            f"for projection {largest!r}: NIR has no sparse weights"
+        )
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.create_dataset("version", data=nir.version, dtype=h5py.string_dtype())
         graph = file.create_group("node")

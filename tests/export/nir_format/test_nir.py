@@ -205,7 +205,7 @@ def test_an_edited_matrix_of_a_convolution_is_not_overruled_by_its_kernel():
     nodes = {"in": Input((1, 3, 3)), "p": Population((1, 3, 3), 4096, 4096, 9), "out": Output("p")}
     projections = {
         "k": Convolution("in", "p", np.ones((1, 1, 3, 3), int), padding=(1, 1)),
-        "r": Synapses.from_dense("p", "p", np.eye(9, dtype=int)),
+        "r": Synapses.from_dense("p", "p", np.eye(9, k=1, dtype=int)),
     }
     network = Network(nodes, projections)
     graph = to_nir(network)
