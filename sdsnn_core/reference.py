@@ -18,6 +18,7 @@ from scipy import sparse
 
 from .activity import Activity, event_dtype, prepare_inputs
 from .network import Network, Synapses
+from .neurons.resets import check_resets, depths, resets_at, zeroed
 from .neurons.steps import STEPS
 
 
@@ -55,6 +56,8 @@ def run(
     *,
     record: Collection[str] | None = None,
     record_state: Collection[str] = (),
+    reset_every: int = 0,
+    reset_offset: int = 1,
 ) -> Activity:
     """Simulate a network, all samples from the initial state.
 
@@ -65,6 +68,10 @@ def run(
         n_steps: Steps to simulate, default those of `spikes`; fewer cut the input, more pad it with silence.
         record: Nodes whose spikes to keep, default all.
         record_state: Populations whose current and voltage to keep, in state units.
+        reset_every: Steps between two resets of all neurons within a sample; 0: none. States go to 0, what is on its
+            way stays (netx's reset_interval).
+        reset_offset: The neurons of layer k (from 0) are reset at the start of the steps reset_offset + k, then every
+            `reset_every` steps. 1 is right where input begins at step 0: it reaches layer k at step 1 + k.
 
     Returns:
         The counts and synaptic events of every node and projection, and what was recorded.
@@ -95,7 +102,12 @@ def run(
     events = {name: np.zeros((n_samples, length), np.int64) for name in wires}
     currents = {name: np.zeros(emitted[name].shape, np.int32) for name in record_state}
     voltages = {name: np.zeros(emitted[name].shape, np.int32) for name in record_state}
+    check_resets(reset_every)
+    depth = depths(network)
     for t in range(length):
+        for name, node in network.populations.items():
+            if resets_at(t, depth[name], reset_every, reset_offset):
+                neurons[name] = STEPS.for_(node)(zeroed(node), n_samples)
         arriving = {name: np.zeros((2, *state.current.shape), np.int64) for name, state in neurons.items()}
         for name, p in network.projections.items():
             arriving[p.target][int(wires[name].imaginary)] += wires[name].arrive()

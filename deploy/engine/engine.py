@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sdsnn_core.activity import Activity, event_dtype, prepare_inputs
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network, Shape
+from sdsnn_core.neurons.resets import check_resets
 
 from . import tables as tb
 from .inputs import gather
@@ -104,6 +105,8 @@ class Engine:
         memory_limit: int | None = None,
         bin_width: float | None = None,
         sensor_shape: Shape | None = None,
+        reset_every: int = 0,
+        reset_offset: int = 1,
     ) -> Activity:
         """Simulate all samples from the initial state, bit for bit as `sdsnn_core.reference.run` does.
 
@@ -118,6 +121,7 @@ class Engine:
             memory_limit: bytes that input, results and buffers may take; default 4 GiB.
             bin_width: duration of a step in the events' unit of time.
             sensor_shape: (channels, height, width) of the events' sensor, where the input is flat.
+            reset_every, reset_offset: as of `reference.run`.
 
         Returns:
             The Activity: counts (samples, size) int64, spikes_per_step and events (samples, steps) int64, spikes
@@ -128,6 +132,7 @@ class Engine:
         """
         keep, states, counts = self._wanted(record, record_state)
         arrays, samples, given, steps = gather(self.network, spikes, n_steps, bin_width, sensor_shape)
+        check_resets(reset_every)
         threads = min(samples, default_threads() if n_threads is None else n_threads)
         if threads < 1:
             raise NetworkError(f"n_threads: expected 1 or more, got {n_threads}")
@@ -142,13 +147,12 @@ class Engine:
                 "(memory_limit, --memory)"
             )
         out = self.workspace.results(samples, steps, keep, states, counts)
-        fault = self._execute(out, self._laid_out(arrays), given, samples, threads)
+        fault = self._execute(out, self.laid_out(arrays), given, samples, threads, (reset_every, reset_offset))
         if fault >= 0:
-            prepare_inputs(self.network, arrays, steps)
-            raise AssertionError(f"input {self.workspace.names[fault]} was refused without reason")
+            self.explain(arrays, steps, fault)
         return self.workspace.activity(out, keep, states, counts)
 
-    def _laid_out(self, arrays: Mapping[str, npt.NDArray[Any]]) -> tb.Given:
+    def laid_out(self, arrays: Mapping[str, npt.NDArray[Any]]) -> tb.Given:
         """Lay the bins of all inputs end to end, those of one kind; a single input is shared, not copied."""
         start = np.zeros(len(self.workspace.names), np.int64)
         pools: dict[bool, list[npt.NDArray[Any]]] = {False: [], True: []}
@@ -162,7 +166,14 @@ class Engine:
         )
         return tb.Given(start, tb.constant(x, np.uint8), tb.constant(wide, np.int32))
 
-    def _execute(self, out: tb.Out, inputs: tb.Given, given: int, samples: int, threads: int) -> int:
+    def explain(self, arrays: Mapping[str, npt.NDArray[Any]], steps: int, fault: int) -> NoReturn:
+        """Raise the error of the input `fault`, whose values the compiled code refused."""
+        prepare_inputs(self.network, arrays, steps)
+        raise AssertionError(f"input {self.workspace.names[fault]} was refused without reason")
+
+    def _execute(
+        self, out: tb.Out, inputs: tb.Given, given: int, samples: int, threads: int, resets: tuple[int, int]
+    ) -> int:
         """Run all samples; return -1, or the index of an input whose values are out of range."""
         from .running import run_samples
 
@@ -183,7 +194,7 @@ class Engine:
                         low = next(portions, None)
                     if low is None:
                         break
-                    window = (given, low, min(low + portion, samples), block, 0, 0)
+                    window = (given, low, min(low + portion, samples), block, 0, *resets)
                     fault = run_samples(*entry[1:], out, inputs, window)
                     if fault >= 0:
                         faults.append(int(fault))

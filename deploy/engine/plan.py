@@ -25,6 +25,7 @@ from sdsnn_core.network import (
     SigmaDelta,
     Synapses,
 )
+from sdsnn_core.neurons.resets import depths
 from sdsnn_core.rules import Rules
 
 from . import geometry
@@ -79,6 +80,7 @@ class Builder:
         self.pools |= {"post16": _Pool(np.uint16), "post32": _Pool(np.uint32), "delay": _Pool(np.uint8)}
         self.nodes = np.full((len(self.names), tb.N_COLUMNS), -1, np.int64)
         self.ring = self.extra = 0
+        self.depths = depths(network)
         # Convolutions add vectors over output channels, so their targets are held with channels last.
         self.last = {p.target for p in network.projections.values() if isinstance(p, Convolution)}
         self.places: dict[str, Ints] = {}  # internal place of every neuron of those, by C order
@@ -121,6 +123,7 @@ class Builder:
         node[tb.N_SIZE] = self.network.size_of(name)
         node[tb.N_PAD] = -(-node[tb.N_SIZE] // tb.ALIGN) * tb.ALIGN
         node[tb.N_GRADED] = node[tb.N_FLAGS] = 0
+        node[tb.N_PHASE] = self.depths.get(name, 0)
         node[tb.N_WIDE] = int(event_dtype(item) is np.int32)
         NODES.for_(item)(self, node, name, item)
 

@@ -75,7 +75,7 @@ def _reset(node: Any, work: Any) -> None:
 @compiled
 def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, window: Any) -> Any:
     """Run the samples of a window, a block of steps of every component at a time; return -1, or the input at fault."""
-    x_steps, low, high, block, begun, interval = window
+    x_steps, low, high, block, begun, interval, offset = window
     n_nodes, n_components = plans.nodes.shape[0], plans.component.size - 1
     n_neurons, n_ring = works.current.size, works.ring.size
     _, n_samples, n_steps = outs.per_step.shape
@@ -116,7 +116,7 @@ def run_samples(plans: Any, works: Any, outs: Any, inputs: Any, window: Any) -> 
                     for member in range(from_member, to_member):
                         index = plan.members[member]
                         node = moved(plan.nodes, index * tb.N_COLUMNS)
-                        if interval > 0 and (begun + t) % interval == node[tb.N_PHASE]:
+                        if interval > 0 and (begun + t - offset - node[tb.N_PHASE]) % interval == 0:
                             _reset(node, work)
                         at = node[tb.N_RING] + (begun + t) % node[tb.N_SLOTS] * node[tb.N_PAD]
                         if node[tb.N_MODEL] == tb.CUBA:

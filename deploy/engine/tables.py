@@ -37,7 +37,7 @@ N_SCALE = 18  # what arrives is multiplied by 2**N_SCALE
 N_LOW_BITS = 19  # bits that a message leaves out
 N_WIDE = 20  # 1 if what it emits is recorded in 32 bits; an input's is then in Given.wide
 N_MIN = 21  # smallest value an input allows
-N_PHASE = 22  # step of an interval at which its states are reset
+N_PHASE = 22  # steps after the first populations at which its states are reset, where a run resets them
 N_COLUMNS = 23
 
 # Kernels, and what N_FLAGS means to them.

@@ -57,7 +57,7 @@ def sampled(name: str) -> type:
     """Return Lava's model of a process, restarted with every sample, which writes to memory-mapped files.
 
     The process parameters must hold n_steps, record ({"spikes" | "current" | "voltage": file}) and may hold start (the
-    voltage before the first step), reset_interval and reset_phase (see `sdsnn_core.reference`).
+    voltage before the first step), and restarts: (interval, phase) of its resets within a sample, interval 0 for none.
     """
     current, voltage, others = STATES[name]
 
@@ -80,8 +80,8 @@ def sampled(name: str) -> type:
             sample, step = divmod(int(self.time_step) - 1, self.proc_params["n_steps"])
             if step == 0:
                 self._restart(self.proc_params.get("start", 0))
-            interval = self.proc_params.get("reset_interval", 0)
-            if interval and step % interval == self.proc_params["reset_phase"]:
+            interval, phase = self.proc_params["restarts"]
+            if interval and step % interval == phase:
                 self._restart(0)
             super().run_spk()
             record = self.proc_params["record"]

@@ -30,6 +30,7 @@ from sdsnn_core.network import (
     Projection,
     Synapses,
 )
+from sdsnn_core.neurons.resets import depths
 from sdsnn_core.rules import Rules
 
 from .neurons import NEURONS, STATES, process, sampled
@@ -133,6 +134,7 @@ def build(
     inputs: Mapping[str, npt.NDArray[np.uint8]],
     record: Mapping[str, Mapping[str, Path]],
     storage: Storage = "auto",
+    resets: tuple[int, int] = (0, 0),
 ) -> Any:
     """Make and connect the processes that run all samples one after the other, each from the initial state.
 
@@ -144,12 +146,14 @@ def build(
     n_steps = next(iter(inputs.values())).shape[1]
     RESTART["n_steps"] = n_steps
     processes: dict[str, Any] = {}
+    depth = depths(network)
     for name, train in inputs.items():
         if any(True for _ in network.outgoing(name)):
             processes[name] = RingBuffer(data=train.reshape(-1, train.shape[-1]).T.astype(np.int32))
     for name, population in network.populations.items():
         processes[name] = NEURONS.for_(population)(population)
-        add_parameters(processes[name], population, n_steps, record[name])
+        phase = (resets[1] + depth[name]) % max(1, resets[0])
+        add_parameters(processes[name], population, n_steps, record[name], (resets[0], phase))
     connect(network, processes, storage)
     return processes[next(iter(network.populations))]
 
@@ -166,9 +170,12 @@ def run_steps(process: Any, n_steps: int) -> None:
         process.stop()
 
 
-def add_parameters(neurons: Any, population: Population, n_steps: int, record: Mapping[str, Path]) -> None:
+def add_parameters(
+    neurons: Any, population: Population, n_steps: int, record: Mapping[str, Path], resets: tuple[int, int] = (0, 0)
+) -> None:
     """Give a process of neurons what `neurons.sampled` needs; images of netx are (W, H, C)."""
     parameters = neurons.proc_params
+    parameters["restarts"] = resets
     parameters["n_steps"] = n_steps
     parameters["record"] = {kind: str(path) for kind, path in record.items()}
     if isinstance(population, CubaLif):

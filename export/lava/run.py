@@ -13,6 +13,7 @@ from sdsnn_core.errors import NetworkError
 from sdsnn_core.lava.child import run_in_child
 from sdsnn_core.lava.compat import ensure_lava
 from sdsnn_core.network import Network
+from sdsnn_core.neurons.resets import check_resets
 
 from .neurons import refuse_neurons
 from .processes import Storage, build, run_steps
@@ -32,15 +33,24 @@ def run_lava(network: Network, spikes: Spikes, n_steps: int | None = None, **opt
 
 
 def run_lava_many(
-    jobs: Sequence[tuple[Network, Spikes]], n_steps: int | None = None, *, storage: Storage = "auto", **options: Any
+    jobs: Sequence[tuple[Network, Spikes]],
+    n_steps: int | None = None,
+    *,
+    storage: Storage = "auto",
+    reset_every: int = 0,
+    reset_offset: int = 1,
+    **options: Any,
 ) -> list[Activity]:
     """Simulate several networks, each with its own input, in one child process, since starting Lava takes seconds.
 
-    storage: 'dense' or 'sparse' processes for synapses, or by size and density. options: those of `run_jobs`.
+    storage: 'dense' or 'sparse' processes for synapses, or by size and density. reset_every, reset_offset:
+    as of `reference.run`. options: those of `run_jobs`.
     """
+    check_resets(reset_every)
     for network, _ in jobs:
         refuse_neurons(network)
-    return run_jobs("sdsnn.export.lava.run:simulate", jobs, {"storage": storage}, n_steps, **options)
+    payload = {"storage": storage, "resets": (reset_every, reset_offset)}
+    return run_jobs("sdsnn.export.lava.run:simulate", jobs, payload, n_steps, **options)
 
 
 def run_jobs(
@@ -74,7 +84,7 @@ def simulate(payload: Mapping[str, Any]) -> dict[str, Any]:
     ensure_lava()
     for network, inputs, record in payload["jobs"]:
         n_samples, n_steps, _ = next(iter(inputs.values())).shape
-        run_steps(build(network, inputs, record, payload["storage"]), n_samples * n_steps)
+        run_steps(build(network, inputs, record, payload["storage"], payload["resets"]), n_samples * n_steps)
     return {}
 
 

@@ -7,6 +7,7 @@ take seconds. One test runs unmodified processes under the real runtime (in a pr
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -131,6 +132,32 @@ def test_lif_at_the_edges_of_its_registers(lava):
         theirs.run_spk()
         np.testing.assert_array_equal(ours.current[0], theirs.u)
         np.testing.assert_array_equal(ours.voltage[0], theirs.v)
+
+
+@pytest.mark.parametrize(("interval", "offset"), [(4, 1), (7, 3)])
+def test_resets_are_those_of_lif_reset(lava, interval, offset):
+    """netx gives layer k LIFReset with an offset of reset_offset + 1 + k, in steps counted from 1."""
+    rng = np.random.default_rng(interval)
+    population = replace(random_neurons(rng, 3), threshold=200, initial_voltage=5)
+    sums = rng.integers(-50, 200, (20, 3))
+    sums[0] = 0  # what is sent in a step arrives in the next one
+    # Weights of 1 and counts of up to 255 bring the same sums one step later.
+    nodes = {"in": Input((6,), 255), "p": population, "out": Output("p")}
+    matrix = np.concatenate([np.eye(3, dtype=int), -np.eye(3, dtype=int)], axis=1)
+    network = Network(nodes, {"w": Synapses.from_dense("in", "p", matrix)})
+    spikes = np.concatenate([np.maximum(sums, 0), np.maximum(-sums, 0)], axis=1)[1:]
+    model = lava.lif.PyLifResetModelBitAcc({"reset_interval": interval, "reset_offset": offset + 1})
+    stock = lava_neurons(lava, population)
+    for name in ("a_in", "s_out", "u", "v", "du", "dv", "vth", "bias_mant", "bias_exp"):
+        setattr(model, name, getattr(stock, name))
+    expected = []
+    for step, arriving in enumerate(sums):
+        model.time_step = step + 1
+        model.a_in.send(arriving.astype(np.int32))
+        model.run_spk()
+        expected.append(model.s_out.value)
+    got = reference.run(network, spikes, 20, reset_every=interval, reset_offset=offset)
+    np.testing.assert_array_equal(got.spikes["p"][0], np.array(expected))
 
 
 def lava_wires(lava, kind, synapses, n_pre, n_post, graded):

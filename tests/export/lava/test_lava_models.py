@@ -39,8 +39,8 @@ def test_random_networks_of_all_models(n_networks: int) -> None:
     for (network, spikes), names, got in zip(jobs, states, run_lava_many(jobs), strict=True):
         assert_same_activity(got, reference.run(network, spikes, record_state=names))
     ((network, spikes), names) = jobs[0], states[0]
-    got = run_lava(network, spikes, record_state=names)
-    assert_same_activity(got, reference.run(network, spikes, record_state=names), states=True)
+    options = {"record_state": names, "reset_every": 5, "reset_offset": 2}
+    assert_same_activity(run_lava(network, spikes, **options), reference.run(network, spikes, **options), states=True)
 
 
 def test_several_thresholds_are_refused_before_lava_starts() -> None:
