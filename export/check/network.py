@@ -22,7 +22,7 @@ from sdsnn_core.network import (
 from sdsnn_core.reachability import drive
 from sdsnn_core.rules import Rules
 
-from ..netx.limits import NETX_LIMITS
+from ..netx.limits import NETX_LIMITS, graded_input
 from ..nir_format.dialect import kernel_of
 from .parts import Part
 from .rule import Rule, Traps
@@ -72,6 +72,11 @@ def bias_delay(part: Part) -> Traps:
             if projection.delay.any():
                 what = f"delays behind {part.name!r}, which has a bias: SLAYER and a chip part in the first steps"
                 yield f"projection {name!r}", what, "delay=False, or no norm"
+
+
+def counted_input(part: Part) -> Traps:
+    """netx casts events to bool by default; what drives neurons of an input layer are no events."""
+    return iter(()) if "input_weight" in part.network.provenance else graded_input(part)
 
 
 def _read_by(part: Part) -> set[str]:
@@ -135,7 +140,7 @@ def sparse_flag(part: Part) -> Traps:
 CHECKS: Final[Rules[tuple[Rule, ...]]] = Rules(
     "check: node or projection",
     {
-        Input: NETX_LIMITS[Input],
+        Input: (Rule("graded-input", "warning", counted_input),),
         Output: NETX_LIMITS[Output],
         CubaLif: (
             *NETX_LIMITS[CubaLif],

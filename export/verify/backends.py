@@ -68,7 +68,7 @@ class Backends(NamedTuple):
 
 
 class NetxFile(NamedTuple):
-    """A `.net` file that was written: its path and who must load it; or why there is none."""
+    """A `.net` file: its path and who must load it, None for nobody; reason: why there is no file or no loader."""
 
     path: Path | None
     loader: Loader | None
@@ -88,18 +88,31 @@ def write_netx_file(network: Network, path: Path) -> NetxFile:
     return NetxFile(None, None, reasons[-1])
 
 
-def backends_for(nir_file: Path, netx: NetxFile, *, lava: bool, extra: Mapping[str, Backend] | None = None) -> Backends:
+def backends_for(
+    nir_file: Path | None,
+    netx: NetxFile,
+    *,
+    lava: bool,
+    extra: Mapping[str, Backend] | None = None,
+    why_no_nir: str = "no file",
+) -> Backends:
     """Return the back ends of export and verify: files read back, `extra`, and with `lava` what runs in Lava.
 
-    nir_file: holds the network. netx: what `write_netx_file` returned. lava: False leaves Lava and lava-dl's netx out.
+    nir_file: holds the network; None where it could not be written, for the reason `why_no_nir`. netx: what
+    `write_netx_file` returned. lava: False leaves Lava and lava-dl's netx out.
     """
-    run: dict[str, Backend] = {"nir": file_backend(nir_file)}
-    in_lava: dict[str, Backend] = {"lava": run_lava}
+    reason = netx.reason or "no file"
+    run: dict[str, Backend] = {}
     skipped: dict[str, str] = {}
-    if netx.path is None:
-        skipped["netx"] = netx.reason or "no file"
+    in_lava: dict[str, Backend] = {"lava": run_lava}
+    for name, path, why in (("nir", nir_file, why_no_nir), ("netx file", netx.path, reason)):
+        if path is None:
+            skipped[name] = why
+        else:
+            run[name] = file_backend(path)
+    if netx.path is None or netx.loader is None:
+        skipped["netx"] = reason
     else:
-        run["netx file"] = file_backend(netx.path)
         in_lava = {"netx": netx_backend(netx.path), **in_lava}
     if lava and lava_available():
         run |= in_lava

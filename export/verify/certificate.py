@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sdsnn_core import reference
 from sdsnn_core.activity import Activity, first_difference, prepare_inputs
 from sdsnn_core.backend import Backend
-from sdsnn_core.errors import SdsnnError, one_line
+from sdsnn_core.errors import MissingDependency, SdsnnError, UnsupportedNode, one_line
 from sdsnn_core.files import installed
 from sdsnn_core.network import NEVER_FIRES, CubaLif, Network
 
@@ -99,13 +99,19 @@ def verify(
 ) -> Certificate:
     """Run `network` on the reference and on every back end, and compare every bin of every population.
 
-    A back end that raises an SdsnnError is listed as failed; the certificate is then not verified. A back end may
-    leave out populations that never fire. traces: folder for `mismatch-<back end>.nir-data`, the traces around a first
-    mismatch. skipped: back ends that cannot run this network, with the reason.
+    A back end that cannot run the network (UnsupportedNode) or is not installed is listed as skipped, with the reason.
+    One that raises another SdsnnError is listed as failed; the certificate is then not verified. A back end may leave
+    out populations that never fire. traces: folder for `mismatch-<back end>.nir-data`, the traces around a first
+    mismatch. skipped: back ends known to take no part, with the reason.
     """
     inputs, n_samples, n_steps = prepare_inputs(network, spikes)
     truth = reference.run(network, inputs, record=list(network.populations))
-    comparisons = tuple(_compare(name, run, network, inputs, truth, traces) for name, run in backends.items())
+    comparisons, left_out = [], dict(skipped or {})
+    for name, run in backends.items():
+        try:
+            comparisons.append(_compare(name, run, network, inputs, truth, traces))
+        except (UnsupportedNode, MissingDependency) as error:
+            left_out[name] = one_line(error)
     sha = hashlib.sha256()
     for name, train in inputs.items():
         sha.update(f"{name} {train.shape}".encode())
@@ -114,7 +120,7 @@ def verify(
     versions = {"python": platform.python_version(), **installed(packages)}
     made = datetime.now(timezone.utc).isoformat(timespec="seconds")
     digests = network.digest(), sha.hexdigest()
-    return Certificate(*digests, n_samples, n_steps, comparisons, versions, made, dict(skipped or {}))
+    return Certificate(*digests, n_samples, n_steps, tuple(comparisons), versions, made, left_out)
 
 
 def _compare(
@@ -123,6 +129,8 @@ def _compare(
     started = time.perf_counter()
     try:
         got = run(network, inputs, record=list(network.populations)).spikes
+    except (UnsupportedNode, MissingDependency):
+        raise
     except SdsnnError as error:
         return Comparison(name, 0, 0, None, time.perf_counter() - started, failed=one_line(error))
     seconds = time.perf_counter() - started

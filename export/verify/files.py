@@ -11,7 +11,7 @@ from sdsnn.train.data.spike_files import read_spikes
 from sdsnn_core.activity import prepare_inputs, random_spikes
 from sdsnn_core.backend import Backend
 from sdsnn_core.compaction import compact
-from sdsnn_core.errors import NetworkError
+from sdsnn_core.errors import NetworkError, UnsupportedNode, one_line
 from sdsnn_core.files import write_json
 from sdsnn_core.network import Network
 
@@ -60,8 +60,12 @@ def verify_file(
         inputs = random_spikes(np.random.default_rng(seed), network, n_samples, n_steps)
     slayer = {} if run is None else {"slayer": _slayer_backend(run, network, inputs)}
     with tempfile.TemporaryDirectory() as folder:
-        nir_file = write_nir(network, Path(folder) / "network.nir")
-        chosen = backends_for(nir_file, _netx_file(path, network, Path(folder)), lava=lava, extra=extra)
+        netx, nir_file, why_no_nir = _netx_file(path, network, Path(folder)), None, ""
+        try:
+            nir_file = write_nir(network, Path(folder) / "network.nir")
+        except (NetworkError, UnsupportedNode) as error:
+            why_no_nir = one_line(error)
+        chosen = backends_for(nir_file, netx, lava=lava, extra=extra, why_no_nir=why_no_nir)
         certificate = verify(network, inputs, {**slayer, **chosen.run}, traces=path.parent, skipped=chosen.skipped)
     return certificate, write_certificate(certificate, path.parent, random=data is None)
 
@@ -96,7 +100,7 @@ def _netx_file(path: Path, network: Network, folder: Path) -> NetxFile:
     if path.suffix != ".net":
         return write_netx_file(network, folder / "network.net")
     if "input_weight" in network.provenance:
-        return NetxFile(None, None, "its first layer has neurons, whose bias is the input; this back end has no way in")
+        return NetxFile(path, None, "its first layer has neurons, whose bias is the input; this back end has no way in")
     return NetxFile(path, "sdsnn", None)
 
 

@@ -11,16 +11,20 @@ import pytest
 from networks import assert_same_network, random_network
 
 from sdsnn.export.netx.reader import read_netx
+from sdsnn.export.netx.writer import write_netx
 from sdsnn.export.nir_format.reader import read_nir
+from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.export.pipeline import export_run
+from sdsnn.export.verify import files
 from sdsnn.export.verify.backends import file_backend, recorded
 from sdsnn.export.verify.certificate import verify
+from sdsnn.export.verify.files import verify_file
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.train import train
 from sdsnn_core import reference
 from sdsnn_core.activity import Activity, random_spikes
-from sdsnn_core.errors import BackendError
+from sdsnn_core.errors import BackendError, NetworkError, UnsupportedNode
 from sdsnn_core.network import Input, Network, Output, Population, Synapses
 
 SMALL = [
@@ -101,6 +105,44 @@ def test_a_file_that_says_something_else_is_not_verified(tmp_path: Path) -> None
     certificate = verify(network(80), np.ones((1, 9, 1)), {"nir": file_backend(path)})
     assert not certificate.verified
     assert certificate.mismatches > 0
+
+
+def test_back_ends_that_cannot_run_a_network_are_skipped_by_name_and_the_others_run(tmp_path: Path) -> None:
+    """Two sources of one population: no chain for netx. A back end that has no rule for a node steps aside."""
+    nodes = {"input": Input((2,)), "a": Population((2,), 4096, 410, 20), "b": Population((2,), 4096, 410, 20)}
+    eye = np.eye(2, dtype=int) * 60
+    ends = {"wa": ("input", "a"), "wb": ("input", "b"), "ab": ("a", "b")}
+    projections = {name: Synapses.from_dense(*pair, eye) for name, pair in ends.items()}
+    path = write_nir(Network({**nodes, "output": Output("b")}, projections), tmp_path / "n.nir")
+
+    def refuses(network: Network, spikes: object, **options: object) -> Activity:
+        raise UnsupportedNode("node 'b': expected one source, got two")
+
+    certificate, written = verify_file(path, lava=False, extra={"other": refuses})
+    assert certificate.verified
+    assert [c.backend for c in certificate.comparisons] == ["nir"]
+    assert certificate.skipped["other"] == "node 'b': expected one source, got two"
+    assert certificate.skipped["netx file"].startswith("node 'input': expected one chain from one input to one output")
+    assert set(certificate.skipped) == {"netx file", "netx", "lava", "other"}
+    assert json.loads(written.read_text())["skipped"] == dict(certificate.skipped)
+
+
+def test_verify_goes_on_where_a_format_has_no_place_for_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_nir(network: Network, path: Path) -> Path:
+        raise NetworkError("projection 'w': expected up to 8 bytes (max_bytes), got 9")
+
+    network = Network(
+        {"input": Input((1,)), "a": Population((1,), 4096, 410, 20), "output": Output("a")},
+        {"w": Synapses("input", "a", [0], [0], [60])},
+    )
+    path = write_netx(network, tmp_path / "n.net")
+    monkeypatch.setattr(files, "write_nir", no_nir)
+    certificate, _ = verify_file(path, lava=False)
+    assert certificate.verified
+    assert [c.backend for c in certificate.comparisons] == ["netx file"]
+    assert certificate.skipped["nir"] == "projection 'w': expected up to 8 bytes (max_bytes), got 9"
 
 
 def test_a_back_end_that_fails_or_records_too_little_is_not_verified() -> None:
