@@ -9,6 +9,11 @@ from .rule import Rule, Traps, each
 _each = each(lambda blocks: ((f"block {i} ({type(block).__name__})", block) for i, block in enumerate(blocks)))
 
 
+def _is_cuba(block: Any) -> bool:
+    """Return whether the block has CUBA neurons: rules about their step concern no others."""
+    return isinstance(getattr(block, "neuron", None), import_slayer().neuron.cuba.Neuron)
+
+
 def _keeps_state(block: Any) -> bool:
     """Return whether the block is of a kind that sets persistent_state itself."""
     base = import_slayer().block.base
@@ -71,7 +76,7 @@ def tie(where: str, block: Any) -> Traps:
     """In float32 SLAYER's epsilon vanishes beside a threshold of 64 and more; its CUDA kernel drops it always."""
     neuron = getattr(block, "neuron", None)
     epsilon = getattr(neuron, "threshold_eps", None)
-    if neuron is None or epsilon is None or getattr(neuron, "_threshold", None) in (None, -1):
+    if not _is_cuba(block) or epsilon is None or getattr(neuron, "_threshold", None) in (None, -1):
         return
     if neuron.v_th_mant >= 64 * neuron.w_scale and epsilon < 1 / neuron.s_scale:
         yield where, f"threshold {float(neuron.threshold):g} fires on a tie", "neuron.threshold_eps = 1 / s_scale"
@@ -86,23 +91,25 @@ def norms(where: str, block: Any) -> Traps:
 
 def graded(where: str, block: Any) -> Traps:
     """Graded spikes are cast to bool by netx."""
-    if getattr(getattr(block, "neuron", None), "graded_spike", False):
+    if _is_cuba(block) and block.neuron.graded_spike:
         yield where, "graded spikes, which netx casts to 0 and 1", "graded_spike=False"
 
 
 def shift(where: str, block: Any) -> Traps:
     """delay_shift=False has no counterpart on a chip, where a layer costs a step."""
-    if getattr(block, "neuron", None) is not None and getattr(block, "delay_shift", True) is False:
+    if _is_cuba(block) and getattr(block, "delay_shift", True) is False:
         yield where, "delay_shift=False: a chip takes one step for every layer", "leave delay_shift=True"
 
 
 def kinds(where: str, block: Any) -> Traps:
     """Blocks that have no rule on the way to a chip."""
-    from sdsnn.train.slayer.lowering import lowered_kinds, why_not
+    from sdsnn.train.slayer.lowering import kind_of, lowered_kinds, why_not
 
     known = lowered_kinds()
-    if type(block) not in known:
-        yield where, why_not(block), f"use cuba blocks: {', '.join(sorted(kind.__name__ for kind in known))}"
+    if kind_of(block) not in known:
+        base = next((kind.__name__ for kind in type(block).__mro__[1:] if kind in known), None)
+        others = f"use cuba blocks: {', '.join(sorted({kind.__name__ for kind in known}))}"
+        yield where, why_not(block), f"use SLAYER's own {base}, or its forward pass" if base else others
 
 
 BLOCK_RULES: Final = (

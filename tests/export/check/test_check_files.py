@@ -96,6 +96,29 @@ def test_rules_on_blocks(name: str) -> None:
     assert rule.findings(clean) == []
 
 
+@needs_slayer
+def test_a_subclass_is_what_it_inherits_from_or_is_refused_with_that() -> None:
+    slayer = import_slayer()
+    from lava.lib.dl.bootstrap.block import cuba as bootstrap
+
+    class Sized(slayer.block.cuba.Dense):  # type: ignore[misc, name-defined]
+        def __init__(self, size: int) -> None:
+            super().__init__(NEURON, 6, size)
+
+    (rule,) = (rule for rule in BLOCK_RULES if rule.name == "block-kind")
+    assert rule.findings([Sized(4)]) == []
+    (finding,) = rule.findings([bootstrap.Input(NEURON)])
+    assert "a subclass of SLAYER's Input with a forward pass of its own" in finding.what
+    assert finding.help == "use SLAYER's own Input, or its forward pass"
+
+
+@needs_slayer
+def test_rules_of_cuba_neurons_leave_other_neurons_alone() -> None:
+    sigma_delta = import_slayer().block.sigma_delta.Dense({"threshold": 64.0, "activation": torch.relu}, 6, 4)
+    names = {rule.name for rule in BLOCK_RULES if rule.findings([sigma_delta])}
+    assert not names & {"tie", "graded", "norm", "delay-shift", "recurrent-state"}
+
+
 def test_every_rule_on_blocks_has_an_example_here() -> None:
     assert set(BLOCKS) == {rule.name for rule in BLOCK_RULES}
 

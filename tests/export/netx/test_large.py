@@ -13,7 +13,7 @@ from sdsnn.export.files import read_network
 from sdsnn.export.nir_format.reader import read_nir
 from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.export.verify.files import verify_file
-from sdsnn_core.network import Convolution
+from sdsnn_core.network import Convolution, Synapses
 
 
 def test_a_file_of_pilotnets_size_is_read_checked_and_written_without_expanding_a_convolution(
@@ -21,8 +21,11 @@ def test_a_file_of_pilotnets_size_is_read_checked_and_written_without_expanding_
 ) -> None:
     path = write_pilotnet(tmp_path / "pilotnet.net")
 
-    def expanded(self: Convolution, shape: tuple[int, ...]) -> None:
-        raise AssertionError(f"{self.source} -> {self.target} was expanded")
+    synapses = Convolution.synapses
+
+    def expanded(self: Convolution, shape: tuple[int, ...]) -> Synapses:
+        assert self.kernel.shape[2:] == (1, 1), f"{self.source} -> {self.target} was expanded"
+        return synapses(self, shape)  # the one-to-one input projection
 
     monkeypatch.setattr(Convolution, "synapses", expanded)
     network = read_network(path)
