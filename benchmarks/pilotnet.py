@@ -17,7 +17,7 @@ COMMANDS = (
     ("check", "{file}"),
     ("import", "{file}", "--output", "{folder}/pilotnet.nir"),
     ("place", "{file}"),
-    ("verify", "{file}", "--random", "2", "--steps", "16"),
+    ("verify", "{file}"),
 )
 
 

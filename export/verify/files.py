@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -21,13 +22,16 @@ from ..resolution import resolution_of, with_resolution
 from .backends import NetxFile, backends_for, recorded, write_netx_file
 from .certificate import Certificate, verify
 
+RANDOM_SAMPLES: Final = 8
+RANDOM_BINS: Final = 2**23  # of all neurons, samples and steps; Lava takes 13 s for 2**22 of a convolutional network
+
 
 def verify_file(
     path: Path,
     *,
     run: Path | None = None,
     data: Path | None = None,
-    n_samples: int = 8,
+    n_samples: int | None = None,
     n_steps: int = 32,
     seed: int = 0,
     lava: bool = True,
@@ -39,7 +43,7 @@ def verify_file(
         path: a .nir or .net file.
         run: the run folder it was exported from; its SLAYER model is compared too.
         data: file of spikes (samples, steps, ...); otherwise random ones are drawn.
-        n_samples: random samples to draw.
+        n_samples: random samples to draw; None for 8, fewer where a large network would make more than 2**23 bins.
         n_steps: steps of each.
         seed: of the drawing.
         lava: run Lava's processes and lava-dl's netx too.
@@ -57,6 +61,9 @@ def verify_file(
         spikes, _ = read_spikes(data)
         inputs, _, _ = prepare_inputs(network, spikes)
     else:
+        if n_samples is None:
+            bins = n_steps * sum(population.size for population in network.populations.values())
+            n_samples = max(1, min(RANDOM_SAMPLES, RANDOM_BINS // bins))
         inputs = random_spikes(np.random.default_rng(seed), network, n_samples, n_steps)
     slayer = {} if run is None else {"slayer": _slayer_backend(run, network, inputs)}
     with tempfile.TemporaryDirectory() as folder:

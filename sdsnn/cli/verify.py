@@ -19,7 +19,10 @@ def verify(
     data: Annotated[
         Path | None, typer.Option("--data", help="Spikes to run: .npy or .npz (samples, steps, ...).")
     ] = None,
-    random: Annotated[int, typer.Option("--random", min=1, help="Without --data: number of random samples.")] = 8,
+    random: Annotated[
+        int | None,
+        typer.Option("--random", min=1, help="Without --data: number of random samples. Default: 8, fewer if large."),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of a random sample.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random samples.")] = 0,
     lava: Annotated[bool, typer.Option(help="Run Lava's fixed-point processes too.")] = True,

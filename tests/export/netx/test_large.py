@@ -41,7 +41,8 @@ def test_a_file_of_pilotnets_size_is_read_checked_and_written_without_expanding_
 
 def test_verify_runs_what_can_and_says_why_netx_cannot(tmp_path: Path) -> None:
     path = write_pilotnet(tmp_path / "small.net", (1, 61, 61))
-    certificate, _ = verify_file(path, n_samples=1, n_steps=10, lava=False)
+    certificate, _ = verify_file(path, n_steps=150, lava=False)
     assert certificate.verified
+    assert certificate.n_samples == 1, "of 8 for small networks"
     assert [comparison.backend for comparison in certificate.comparisons] == ["nir", "netx file"]
     assert certificate.skipped["netx"].startswith("its first layer has neurons, whose bias is the input")
