@@ -120,11 +120,17 @@ def _read_cuba(group: Any, where: str, shape: Shape, hint: Mapping[str, Any] | N
     return CubaLif(shape, **stored, bias_exp=exponent)
 
 
+def stateless(shape: Shape, bias: Any = 0, bias_exp: int = BIAS_EXP) -> CubaLif:
+    """Return neurons that never fire, whose voltage is what arrives in a step, and the bias."""
+    forgets = np.array(DECAY_UNITY)
+    return CubaLif(shape, forgets, forgets, np.array(NEVER_FIRES), np.asarray(bias), bias_exp)
+
+
 def _read_sum(group: Any, where: str, shape: Shape, hint: Mapping[str, Any] | None, start: Any) -> CubaLif:
     """Return what a layer without neurons is for SLAYER: its voltage is the weighted sum of a step."""
     bias = spread(integers(group, "bias", where), shape, f"{where} bias") << BIAS_EXP if "bias" in group else 0
     values, exponent = bias_mantissas(np.asarray(bias, np.int64), f"{where} bias in state units", BIAS_EXP)
-    return CubaLif(shape, DECAY_UNITY, DECAY_UNITY, NEVER_FIRES, smallest_form(values), exponent)
+    return stateless(shape, smallest_form(values), exponent)
 
 
 def _values(group: Any, key: str, where: str, shape: Shape, form: tuple[int, ...] | None) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ import numpy as np
 from sdsnn_core.arithmetic import before_decay
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.geometry import pair
-from sdsnn_core.network import DECAY_UNITY, MESSAGE_MAX, NEVER_FIRES, Network, Node, Projection, Shape
+from sdsnn_core.network import DECAY_UNITY, MESSAGE_MAX, Network, Node, Projection, Shape
 from sdsnn_core.neurons.models import CubaLif, Delta, Sigma, SigmaDelta
 from sdsnn_core.nodes import Input, Output
 from sdsnn_core.projections import Convolution, Synapses
@@ -37,7 +37,7 @@ from .fields import (
     text,
 )
 from .format import BIAS_EXP, METADATA, METADATA_VERSION
-from .neurons import NO_NEURONS, READERS
+from .neurons import NO_NEURONS, READERS, stateless
 from .traps import NETX_RULES
 
 _NO_DELAY: Final = np.zeros((), np.int64)
@@ -168,7 +168,7 @@ class _Reader:
         self.projections[f"{self.before}-vote"] = Synapses(
             self.before, "vote", every, every // (size // n_groups), np.ones(size, np.int16)
         )
-        self.nodes["vote"] = CubaLif((n_groups,), DECAY_UNITY, DECAY_UNITY, NEVER_FIRES)
+        self.nodes["vote"] = stateless((n_groups,))
         self.before, self.shape = "vote", (n_groups,)
 
     def _layer(self, group: Any, kind: str, where: str, index: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from networks import assert_same_network
 from pilotnet import write_pilotnet
 
-from sdsnn.export.check.check import check_path
+from sdsnn.export.check.check import check
 from sdsnn.export.files import read_network
 from sdsnn.export.nir_format.reader import read_nir
 from sdsnn.export.nir_format.writer import write_nir
@@ -31,7 +31,7 @@ def test_a_file_of_pilotnets_size_is_read_checked_and_written_without_expanding_
     network = read_network(path)
     assert network.size_of("input") == 39_600
     assert sum(type(p) is Convolution for p in network.projections.values()) == 5
-    rules = [finding.rule for finding in check_path(path)]
+    rules = [finding.rule for finding in check(path)]
     assert "readable" not in rules
     assert not {"sparse-flag", "graded-input"} & set(rules), "the input neurons are no matrix, and netx drives them"
     written = write_nir(network, tmp_path / "pilotnet.nir")
