@@ -17,7 +17,7 @@ import typer
 import sdsnn
 from sdsnn_core.errors import SdsnnError, one_line
 
-from . import check, compare, demo, doctor, export, import_, place, report, simulate, sweep, train, verify
+from . import check, compact, compare, demo, doctor, export, import_, place, report, simulate, sweep, train, verify
 
 INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
 # Name -> (function, two examples).
@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], tuple[str, str]]] = {
         import_.import_,
         ("import theirs.nir --dt 1e-4", "import theirs.nir --dt 1e-4 --calibrate data.npz -o ours.nir"),
     ),
+    "compact": (compact.compact, ("compact theirs.net", "compact network.nir -o small.nir")),
     "verify": (
         verify.verify,
         ("verify runs/mine/network.nir --run runs/mine", "verify theirs.net --random 16 --steps 64 --no-lava"),
