@@ -3,6 +3,7 @@
 # make test       the test suite, except the tests that take minutes
 # make test-slow  the tests that take minutes
 # make fuzz       N random networks through every back end (N=1000, SEED=0)
+# make fuzz-files  N damaged files of each kind, or of KIND=events, nir, net, checkpoint, config
 # make pythons    install and run the demo on every supported Python of this machine, in fresh clones (10 to 30 minutes)
 # make lint       formatting, linting, types
 # make check      lint and test
@@ -19,7 +20,7 @@ BIN := .venv/bin
 # The matrices are small: one thread per process is faster, and other processes keep their cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: .venv demo test test-slow fuzz lint ide docs smoke format check lock pythons clean
+.PHONY: .venv demo test test-slow fuzz fuzz-files lint ide docs smoke format check lock pythons clean
 
 .venv: $(STAMP)
 

@@ -160,6 +160,13 @@ def _time_first(spikes: npt.NDArray[Any], convention: Convention) -> npt.NDArray
     return np.moveaxis(spikes, -1, 1) if convention.axes == "time-last" and spikes.ndim > 2 else spikes
 
 
+def _checked(path: Path, array: npt.NDArray[Any], convention: Convention) -> npt.NDArray[Any]:
+    """Return spikes (samples, steps, *shape). Raises FileError for another array."""
+    if array.ndim < 3 or array.dtype.kind not in "biuf":
+        raise FileError(f"data {path}: expected (samples, steps, *shape) or events, got {array.dtype} {array.shape}")
+    return _time_first(array, convention)
+
+
 def _npy(path: Path, convention: Convention) -> Samples:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -167,10 +174,7 @@ def _npy(path: Path, convention: Convention) -> Samples:
         raise FileError(f"data {path}: not an .npy file of plain arrays ({one_line(error)})") from None
     if array.dtype.names is not None or (array.ndim == 2 and array.shape[1] == 4):
         return Samples([read_recording(path, convention)], 1, counted=True)
-    if array.ndim < 3:
-        raise FileError(f"data {path}: expected (samples, steps, *shape) or events, got {array.dtype} {array.shape}")
-    array = _time_first(array, convention)
-    return Samples(array, len(array))
+    return Samples(_checked(path, array, convention), len(array))
 
 
 def _archive(path: Path, convention: Convention) -> Samples:
@@ -183,13 +187,14 @@ def _archive(path: Path, convention: Convention) -> Samples:
             return Samples(member, len(member), labels_of(path, load_arrays(path, key), len(member)))
     content = load_arrays(path)
     if isinstance(content, np.ndarray):
-        array = _time_first(content, convention)
-        return Samples(array, len(array)) if array.ndim > 2 else Samples([read_recording(path, convention)], 1)
+        if content.ndim < 3:
+            return Samples([read_recording(path, convention)], 1, counted=True)
+        return Samples(_checked(path, content, convention), len(content))
     if columns_of(content):
         return Samples([read_recording(path, convention)], 1, counted=True)
     key = next((key for key in SPIKES if key in content), None)
     if key is not None:
-        spikes = _time_first(content.pop(key), convention)
+        spikes = _checked(path, content.pop(key), convention)
         return Samples(spikes, len(spikes), labels_of(path, content, len(spikes)))
     if "events" in content:
         return _events(path, content, convention)

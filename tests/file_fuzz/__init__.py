@@ -1,0 +1,1 @@
+"""Damaged files of every kind that sdsnn reads, each read in a process of its own: `make fuzz-files`."""
