@@ -19,6 +19,8 @@ else:
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
+LONGEST = 100  # characters of a value that an error repeats
+
 
 class Section(BaseModel):
     """A table of a TOML file; unknown keys are mistakes."""
@@ -49,7 +51,7 @@ def toml_tables(text: str, where: str) -> dict[str, Any]:
     """Return the parsed text. Raises FileError naming `where` if it is not TOML."""
     try:
         tables: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:  # the latter: brackets in brackets in brackets
         raise FileError(f"{where}: is not valid TOML ({error})") from None
     return tables
 
@@ -58,7 +60,7 @@ def toml_value(text: str) -> Any:
     """Return a value written as TOML; a bare word is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 
@@ -76,11 +78,15 @@ def _problem(item: Any, model: type[BaseModel]) -> str:
         return str(item["ctx"]["error"])
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key; expected one of {', '.join(_known(model, item['loc'][:-1]))}"
-    message = (
+    message: str = (
         item["msg"].replace("Input should be", "expected").replace("expected greater", "expected a number greater")
     )
     got = item["input"]
-    return message if isinstance(got, dict | list) else f"{message}, got {json.dumps(got, default=str)}"
+    if isinstance(got, dict | list):
+        return message
+    text = json.dumps(got, default=str)
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return f"{message}, got {shown}"
 
 
 def _known(kind: Any, location: Sequence[Any]) -> list[str]:

@@ -113,7 +113,7 @@ class SpikeRecorder:
         """Write one sample after another; their rows follow each other in the file."""
         shape = self._shapes[name]
         count = file.seek(0, 2) // ROW.itemsize
-        rows = np.memmap(file, np.int32, "r", shape=(count, 3)) if count else np.zeros((0, 3), np.int32)  # type: ignore[call-overload]
+        rows = np.memmap(file, np.int32, "r", shape=(count, 3)) if count else np.zeros((0, 3), np.int32)
         ends = np.searchsorted(rows[:, 0], np.arange(self._samples + 1))
         with _member(archive, f"spikes.{name}", (self._samples, self._steps, *shape), "|u1") as member:
             for start, end in itertools.pairwise(ends):

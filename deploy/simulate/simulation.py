@@ -264,5 +264,5 @@ class _Reading:
         if sample.dtype.kind in "biuf" and sample.size:
             self.summary.add(sample, limit=self._options.n_steps)
             if self._options.cut and sample.max() > self._max_value:
-                return np.minimum(sample, self._max_value)
+                return np.asarray(np.minimum(sample, self._max_value))
         return sample

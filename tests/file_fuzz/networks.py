@@ -42,7 +42,7 @@ def read_nir_file(path: Path) -> None:
     try:
         read_network(path)
     except SdsnnError:
-        import_file(path, 1e-3, input_max=1)
+        import_file(path, 1e-3, writer="nir", input_max=1)
 
 
 def net_seeds(folder: Path) -> list[Path]:

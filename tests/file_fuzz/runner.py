@@ -27,7 +27,7 @@ import numpy as np
 from .damage import mutated
 from .kinds import KINDS, Kind
 
-LIMIT_S, MEMORY, LONGEST_LINE = 15.0, 2 * 2**30, 2000
+LIMIT_S, MEMORY, LONGEST_LINE = 15.0, 2 * 2**30, 5000
 
 
 @final

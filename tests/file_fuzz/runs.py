@@ -13,9 +13,7 @@ from .damage import Rng, damaged
 
 def checkpoint_seeds(folder: Path) -> list[Path]:
     """Train a tiny network for an epoch; the files are its checkpoint with and without the checksum before it."""
-    from sdsnn.train.run.config import load_config
-    from sdsnn.train.run.run_folder import RunFolder
-    from sdsnn.train.run.trainer import train
+    import sdsnn
 
     settings = [
         "data.n_steps=3",
@@ -24,9 +22,8 @@ def checkpoint_seeds(folder: Path) -> list[Path]:
         "optimiser.batch_size=512",
         "data.workers=0",
     ]
-    run = RunFolder.create(folder / "run", load_config("digits", settings))
-    train(load_config("digits", settings), run)
-    raw = run.best_file.read_bytes()
+    sdsnn.train("digits", folder / "run", settings=settings)
+    raw = (folder / "run" / "best.pt").read_bytes()
     (folder / "best.pt").write_bytes(raw)
     (folder / "plain.pt").write_bytes(raw.split(b"\n", 1)[1])
     return [folder / "best.pt", folder / "plain.pt"]

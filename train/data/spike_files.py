@@ -148,8 +148,8 @@ def labels_of(path: Path, arrays: dict[str, npt.NDArray[Any]], count: int) -> np
     if labels.ndim == 2:
         if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
             raise FileError(f"data {path}: {key}: expected one 1 in each row of one-hot labels, got other rows")
-        return np.argmax(labels, axis=1)
-    whole = labels.astype(np.int64)
+        return np.asarray(np.argmax(labels, axis=1), np.int64)
+    whole: npt.NDArray[np.int64] = labels.astype(np.int64)
     if labels.dtype.kind == "b" or not np.array_equal(whole, labels):
         raise FileError(f"data {path}: {key}: expected integers ({count},), got {labels.dtype} {labels.shape}")
     return whole

@@ -53,7 +53,9 @@ class Summary:
         self.recordings += 1
         if recording.dtype.names is None:
             self.steps = max(self.steps, min(len(recording), limit or len(recording)))
-            self.largest_bin = max(self.largest_bin, int(recording.max(initial=0)))
+            largest = recording.max(initial=0)
+            if np.isfinite(largest):  # others are refused where bins are used
+                self.largest_bin = max(self.largest_bin, int(largest))
             return
         self._add_times(recording["t"], from_first, limit)
 

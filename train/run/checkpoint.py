@@ -68,7 +68,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         raise FileError(f"checkpoint {path}: corrupt or not a checkpoint ({one_line(error)[:120]})") from None
-    if not isinstance(state, dict) or state.get("format") != 1:
+    if not isinstance(state, dict) or not isinstance(state.get("format"), int) or state["format"] != 1:
         raise FileError(f"checkpoint {path}: not a checkpoint of sdsnn (format 1)")
     return state
 
@@ -81,8 +81,10 @@ class Restorable(Protocol):
 
 
 def check_config(state: dict[str, Any], config: RunConfig) -> None:
-    """Raise ConfigError if a checkpoint was made with another configuration."""
-    saved, ours = deciding(parse_toml(state["config"])), deciding(config)
+    """Raise ConfigError if a checkpoint was made with another configuration, FileError if it has none."""
+    if not isinstance(text := state.get("config"), str):
+        raise FileError("checkpoint: expected the configuration of its run, got none")
+    saved, ours = deciding(parse_toml(text)), deciding(config)
     if saved != ours:
         pairs = zip(saved.to_toml().splitlines(), ours.to_toml().splitlines(), strict=False)
         changed = next((f"{a!r} against {b!r}" for a, b in pairs if a != b), "its length")
@@ -94,8 +96,17 @@ def restore(state: dict[str, Any], **parts: Restorable) -> None:
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise FileError(f"checkpoint: does not fit the network of its configuration ({one_line(error)})") from None
+
+
+def best_of(state: dict[str, Any]) -> tuple[int, float]:
+    """Return the epoch that validation chose and its score there. Raises FileError where a checkpoint has none."""
+    try:
+        best = state["best"]
+        return int(best["epoch"]), float(best["score"][1])
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
+        raise FileError("checkpoint: expected the epoch that validation chose, got none") from None
 
 
 def load_newest(path: Path) -> dict[str, Any]:

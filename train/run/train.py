@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, final
 from sdsnn_core.files import write_json, write_text
 
 from ..slayer.evaluate import Evaluation
-from .checkpoint import check_config, load_checkpoint, load_newest, previous, save_checkpoint
+from .checkpoint import best_of, check_config, load_checkpoint, load_newest, previous, save_checkpoint
 from .config import RunConfig
 from .logs import Logs
 from .parts.build import check_lowering, group_of, trainer_for
@@ -134,10 +134,10 @@ def _train(
     trainer.load_state(state)
     test = trainer.evaluate(trainer.data.test)
     trainer.model.to("cpu")  # where lowering and export take it
-    epoch = int(state["best"]["epoch"])
+    epoch, score = best_of(state)
     group.from_rank_0(lambda: record_test(folder, epoch, SplitFigures.of(test)))
     initial = group.from_rank_0(lambda: folder.read_json(folder.init_file))
-    validation = trainer.task.signed(float(state["best"]["score"][1]))
+    validation = trainer.task.signed(score)
     return TrainResult(trainer, folder, epoch, validation, test, None if initial is None else Initial(**initial))
 
 

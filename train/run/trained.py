@@ -17,7 +17,7 @@ from ..development.masks import attach_masks
 from ..slayer.evaluate import Evaluation, evaluate
 from ..slayer.lowering import STEP_S
 from ..slayer.tracing import blocks_of
-from .checkpoint import check_config, load_checkpoint, restore
+from .checkpoint import best_of, check_config, load_checkpoint, restore
 from .config import RunConfig
 from .parts.build import build_network, loss_of, task_of
 from .run_folder import RunFolder
@@ -115,7 +115,8 @@ def load_trained(folder: RunFolder) -> TrainedModel:
     check_config(state, config)
     restore(state, model=model)
     test = folder.read_json(folder.test_file)
-    epoch, dt_s = int(state["best"]["epoch"]), STEP_S if samples.step_s is None else samples.step_s
+    epoch, accuracy = best_of(state)
+    dt_s = STEP_S if samples.step_s is None else samples.step_s
     return TrainedModel(
         folder.path.name,
         config,
@@ -124,7 +125,7 @@ def load_trained(folder: RunFolder) -> TrainedModel:
         samples.input_max,
         dt_s,
         epoch,
-        validation_accuracy=float(state["best"]["score"][1]) if task.main == "accuracy" else None,
+        validation_accuracy=accuracy if task.main == "accuracy" else None,
         test=SplitFigures(**test) if test is not None and test.pop("epoch") == epoch else None,
         task=task,
     )

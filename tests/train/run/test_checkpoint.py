@@ -13,7 +13,16 @@ import pytest
 import torch
 
 from sdsnn.train.run import checkpoint
-from sdsnn.train.run.checkpoint import load_checkpoint, load_newest, previous, save_checkpoint
+from sdsnn.train.run.checkpoint import (
+    best_of,
+    check_config,
+    load_checkpoint,
+    load_newest,
+    previous,
+    restore,
+    save_checkpoint,
+)
+from sdsnn.train.run.config import RunConfig
 from sdsnn_core.errors import FileError
 
 
@@ -145,3 +154,21 @@ def test_training_on_a_disk_that_fills_up_ends_in_one_line_and_goes_on_later(tmp
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize("value", [None, "2", torch.zeros(0), torch.zeros(3, 2), [1], {}, 2])
+def test_entries_of_another_kind_are_one_line(value: object, tmp_path: Path) -> None:
+    """What `make fuzz-files KIND=checkpoint` found, with a right checksum."""
+    save_checkpoint(tmp_path / "c.pt", {"format": value})
+    with pytest.raises(FileError, match="not a checkpoint of sdsnn"):
+        load_checkpoint(tmp_path / "c.pt")
+    with pytest.raises(FileError, match="expected the configuration of its run, got none"):
+        check_config({"config": None if isinstance(value, str) else value}, RunConfig())
+    for best in (value, {"epoch": value}, {"epoch": 1, "score": value}, {"epoch": 1, "score": [0.5]}):
+        if not isinstance(value, int):
+            with pytest.raises(FileError, match="expected the epoch that validation chose, got none"):
+                best_of({"best": best})
+    model = torch.nn.Linear(2, 3)
+    for state in ({}, {"model": value}, {"model": {**model.state_dict(), "weight": value}}):
+        with pytest.raises(FileError, match="does not fit the network of its configuration"):
+            restore(state, model=model)

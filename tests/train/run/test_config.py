@@ -61,6 +61,7 @@ def test_a_value_is_not_a_table() -> None:
     [
         (None, "no such file; give a TOML file or one of .*digits"),
         (b"[data\n", "is not valid TOML"),
+        (b"seed = " + b"[" * 5000, "is not valid TOML"),
         (b"\xff\xfe", "is not a text file in UTF-8"),
     ],
 )
@@ -79,3 +80,8 @@ def test_unknown_recipe_names_the_shipped_ones() -> None:
 
 def test_defaults_are_a_valid_configuration() -> None:
     assert parse_config({}) == RunConfig()
+
+
+def test_a_long_value_is_not_repeated_as_a_whole(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'seed: expected a valid integer, .*, got "x{99}\.\.\.$'):
+        load_config("digits", [f'seed="{"x" * 5000}"'])

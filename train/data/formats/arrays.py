@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -80,10 +81,13 @@ def _check(file: IO[bytes], size: int, limit: int) -> int:
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return (shape, whether it is in column order, dtype) of an .npy stream, and leave it at the first value."""
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    version = np.lib.format.read_magic(file)
-    if version not in readers:
-        raise FormatError(f"expected version 1.0 or 2.0 of the .npy format, got {version[0]}.{version[1]}")
-    return readers[version](file)
+    try:
+        version = np.lib.format.read_magic(file)
+        if version in readers:
+            return readers[version](file)
+    except Exception as error:  # of numpy, of Python's tokenizer that it uses, of zipfile
+        raise FormatError(f"expected the header of an array ({one_line(error)})") from None
+    raise FormatError(f"expected version 1.0 or 2.0 of the .npy format, got {version[0]}.{version[1]}")
 
 
 def _within(declared: int, limit: int) -> None:
@@ -121,7 +125,12 @@ def _pt(path: Path, limit: int) -> npt.NDArray[Any] | Arrays:
     return arrays if isinstance(content, dict) else arrays[""]
 
 
-READERS: Final = {".npy": _npy, ".npz": _npz, ".mat": _mat, ".pt": _pt}
+READERS: Final[Mapping[str, Callable[[Path, int], npt.NDArray[Any] | Arrays]]] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    ".mat": _mat,
+    ".pt": _pt,
+}
 KINDS: Final = {
     ".npy": "an .npy file of plain arrays",
     ".npz": "an .npz file of plain arrays",

@@ -6,7 +6,10 @@ pixel; bytes that no event can begin with prolong that time.
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
+import numpy.typing as npt
 
 from .events import Bytes, Events, FormatError, as_events
 
@@ -41,12 +44,12 @@ def read_es(raw: Bytes) -> Events:
     return events[byte[:, 0] & 1 == 0] if low == 2 else events
 
 
-def _starts(is_pause: Bytes) -> Events:
+def _starts(is_pause: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Return where the events begin: each at the first byte behind the one before that is no pause."""
     size = len(is_pause)
     index = np.where(is_pause, size, np.arange(size))
     following = np.minimum.accumulate(index[::-1])[::-1] if size else index
-    ahead = memoryview(np.concatenate([following, np.full(EVENT, size)]).astype(np.int64))
+    ahead = array("q", np.concatenate([following, np.full(EVENT, size)]).astype(np.int64).tobytes())
     starts, at = [], ahead[0]
     while at < size:
         starts.append(at)
