@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from networks import assert_same_activity
+from typer.testing import CliRunner
 
+from sdsnn.cli.app import app
 from sdsnn.export.check.check import check
 from sdsnn.export.files import read_network
 from sdsnn.export.netx.reader import read_netx
@@ -277,3 +280,31 @@ def test_a_bootstrap_file_gives_the_sums_of_its_blocks(bias: float, tmp_path: Pa
     np.testing.assert_array_equal(activity.voltage["layer1"][:, 1:], np.moveaxis(4096 * trains[3].numpy(), -1, 1))
     assert network.outputs["output"].signal == "voltage"
     assert "old-dialect" in {finding.rule for finding in check(tmp_path / "a.net")}
+
+
+# The commands
+
+
+def test_import_and_simulate_take_the_readout_as_an_option(tmp_path: Path) -> None:
+    def run(*arguments: Any) -> str:
+        answer = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert answer.exit_code == 0, answer.output
+        return answer.output
+
+    path = mlgenn(tmp_path / "a.net", threshold=60_000, scale=60)
+    train = spikes(6)
+    np.savez(tmp_path / "data.npz", spikes=train, labels=np.zeros(6, int))
+    assert "if the result is a voltage, use --readout voltage" in run(
+        "simulate", path, tmp_path / "data.npz", "--quiet"
+    )
+    printed = run("simulate", path, tmp_path / "data.npz", "--quiet", "--readout", "voltage", "--json")
+    network = read_network(path, readout="voltage")
+    classes = decode(network, reference.run(network, train, record_state=["layer1"]))
+    assert json.loads(printed.splitlines()[-1])["accuracy"] == (classes == 0).mean()
+    run("import", path, "--readout", "voltage", "-o", tmp_path / "b.nir")
+    assert read_network(tmp_path / "b.nir").digest() == network.digest()
+    # The threshold that stays out of reach is kept, the others go where no voltage is.
+    assert set(np.unique(network.populations["layer1"].threshold)) <= {60_000, NEVER_FIRES}
+    never = mlgenn(tmp_path / "c.net", threshold=2**18 - 1)
+    run("import", never, "--readout-threshold", 2**16, "-o", tmp_path / "d.net")
+    assert (read_network(tmp_path / "d.net").populations["layer1"].threshold == 2**16).all()
