@@ -65,7 +65,12 @@ KERNELS.of(Convolution)(lambda network, projection: projection)
 @KERNELS.of(Synapses)
 def _one_by_one(network: Network, projection: Synapses) -> Convolution | None:
     shape = network.shape_of(projection.source)
-    if len(shape) != 3 or network.shape_of(projection.target) != shape or projection.source == projection.target:
+    if (
+        projection.imaginary
+        or len(shape) != 3
+        or network.shape_of(projection.target) != shape
+        or projection.source == projection.target
+    ):
         return None
     if not is_one_to_one(projection, math.prod(shape)):
         return None

@@ -9,6 +9,7 @@ from sdsnn_core.errors import NetworkError, UnsupportedNode
 from sdsnn_core.network import Input, Network, Node, Output, Projection, Shape
 from sdsnn_core.nodes import legal_name
 
+from .extension import EXTENSIONS
 from .graph import WEIGHTS, Graph, nir_shape
 from .parts import Form, bias_of, convolution_of, population_of, synapses_of, window_of
 
@@ -18,7 +19,9 @@ Chain = tuple[str, str | None, str, str]  # source, delay node, weight node, tar
 def floats_alone(graph: Graph, dt: float) -> Network:
     """Return the Network that the floats of a graph stand for with a step of `dt` seconds, metadata or not."""
     names: dict[str, str] = {}
-    for name in graph.kinds:
+    for name, kind in graph.kinds.items():
+        if kind in EXTENSIONS:
+            raise UnsupportedNode(f"node {name!r}: {kind} has no floats of NIR; read it with its metadata")
         names[name] = legal_name(name, names.values())
     shapes = {name: nir_shape(graph, name) for name, kind in graph.kinds.items() if kind in ("Input", "CubaLIF")}
     extra = {name: np.zeros(int(np.prod(shape)), np.int64) for name, shape in shapes.items()}

@@ -10,9 +10,10 @@ from sdsnn.train.data.hdf5 import DAMAGED
 from sdsnn_core.errors import FileError, SdsnnError, one_line
 from sdsnn_core.network import Shape
 
+from .extension import EXTENSIONS, node_of
 from .writer import import_nir
 
-KNOWN = ("Input", "Output", "Affine", "Linear", "Conv2d", "Scale", "CubaLIF", "Delay")
+KNOWN = ("Input", "Output", "Affine", "Linear", "Conv2d", "Scale", "CubaLIF", "Delay", *EXTENSIONS)
 WEIGHTS = ("Affine", "Linear", "Conv2d", "Scale")
 
 
@@ -43,7 +44,10 @@ class _FileNodes(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         nir = import_nir()
         try:
-            return nir.dict2NIRNode(self._group[name].plain())
+            values = self._group[name].plain()
+            if values.get("type") in EXTENSIONS:
+                return node_of(nir, values["type"], values)
+            return nir.dict2NIRNode(values)
         except SdsnnError:
             raise
         except DAMAGED as error:
@@ -80,5 +84,7 @@ def open_graph(file: Any) -> Graph:
 def nir_shape(graph: Graph, name: str) -> Shape:
     """Return the shape that an Input or CubaLIF node has in the file."""
     node = graph.nodes[name]
+    if graph.kinds[name] in EXTENSIONS:
+        return tuple(int(size) for size in np.asarray(node.shape))
     shape = node.input_type["input"] if graph.kinds[name] == "Input" else np.shape(node.v_threshold)
     return tuple(int(size) for size in shape)

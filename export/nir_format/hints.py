@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from sdsnn_core.errors import FileError, NetworkError, SdsnnError, one_line
 from sdsnn_core.network import Convolution, Input, Network, Node, Output, Projection
 
 from .dialect import METADATA_KEY, METADATA_VERSION
+from .extension import EXTENSIONS, extension_population
 from .graph import Graph, nir_shape, text_of
 from .parts import Form, bias_of, convolution_of, population_of, synapses_of
 
@@ -55,7 +56,9 @@ def _from_hints(graph: Graph, hints: Mapping[str, Any]) -> Network:
         if int(np.prod(there)) != sizes[name]:
             raise NetworkError(f"node {name!r}: got shape {there}, the metadata allow {shape}")
         if entry["kind"] == "Input":
-            nodes[name] = Input(shape, entry["max_value"])
+            nodes[name] = Input(shape, entry["max_value"], entry.get("min_value", 0))
+        elif graph.kinds[name] in EXTENSIONS:
+            nodes[name] = cast("Node", extension_population(graph.nodes[name], graph.kinds[name], shape))
         else:
             nodes[name] = population_of(graph.nodes[name], shape, dt, f"node {name!r}", extra[name], entry)
     return Network(nodes, projections, hints["dt_s"], hints["provenance"])
@@ -100,6 +103,8 @@ def _projection_from_hints(
         return synapses if one_delay else replace(synapses, delay=np.broadcast_to(synapses.delay, synapses.pre.shape))
     sizes = (int(np.prod(source_shape)), int(np.prod(target_shape)))
     synapses = synapses_of(graph, (source, target), parts, sizes, dt, form)
+    if entry.get("imaginary"):
+        synapses = replace(synapses, imaginary=True)
     if is_synapses:
         return synapses
     # A convolution that had to be written as a matrix: it is one still if the matrix is the one it stands for.

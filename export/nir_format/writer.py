@@ -21,21 +21,16 @@ from sdsnn_core.errors import MissingDependency
 from sdsnn_core.files import atomic_path
 from sdsnn_core.geometry import Window
 from sdsnn_core.network import (
-    AdaptiveLif,
     Convolution,
     CubaLif,
-    Delta,
     Input,
     Network,
     Output,
     Projection,
-    Resonator,
     Shape,
-    Sigma,
-    SigmaDelta,
     Synapses,
 )
-from sdsnn_core.rules import Rules, refused
+from sdsnn_core.rules import Rules
 
 from .dialect import (
     MAX_BYTES,
@@ -52,6 +47,7 @@ from .dialect import (
     spatial_nodes,
     unfolding,
 )
+from .extension import EXTENSIONS, extension_hints, extension_node
 
 LOG: Final = logging.getLogger("sdsnn")
 LARGE: Final = 2**28  # bytes of dense weights from which their size is said before they are written
@@ -196,7 +192,8 @@ def _output_hints(node: Output) -> dict[str, Any]:
 
 @HINTS.of(Input)
 def _input_hints(node: Input) -> dict[str, Any]:
-    return {"kind": "Input", "shape": node.shape, "max_value": node.max_value}
+    signed = {"min_value": node.min_value} if node.min_value else {}
+    return {"kind": "Input", "shape": node.shape, "max_value": node.max_value, **signed}
 
 
 @HINTS.of(CubaLif)
@@ -210,10 +207,13 @@ def _convolution_hints(projection: Convolution) -> dict[str, Any]:
     return {key: getattr(projection, key) for key in ("stride", "padding", "dilation", "groups")}
 
 
-HINTS.of(Synapses)(lambda projection: {})
-for _kind in (AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma):
-    HINTS.of(_kind)(refused(f"NIR: no node for {_kind.__name__} neurons"))
-    NODES.of(_kind)(refused(f"NIR: no node for {_kind.__name__} neurons"))
+@HINTS.of(Synapses)
+def _synapses_hints(projection: Synapses) -> dict[str, Any]:
+    return {"imaginary": True} if projection.imaginary else {}
+
+
+HINTS.of(*EXTENSIONS.values())(extension_hints)
+NODES.of(*EXTENSIONS.values())(extension_node)
 
 
 def _ungrouped(convolution: Convolution) -> npt.NDArray[np.int16]:
