@@ -7,6 +7,8 @@ depend on the cores, so they need a placement.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,9 +53,7 @@ def count(network: Network, activity: Activity, placement: Placement | None = No
         spikes=spikes,
         population_spikes=sum(spikes[name] for name in network.populations),
     )
-    if placement is None:
-        return counts
-    return Counts(**{**vars(counts), **_placed(network, activity, placement, active)})
+    return counts if placement is None else replace(counts, **_placed(network, activity, placement, active))
 
 
 def _check(network: Network, activity: Activity) -> None:
@@ -91,7 +91,7 @@ def _placed(
     activity: Activity,
     placement: Placement,
     active: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return the fields of Counts that need a placement."""
     samples, n = activity.n_samples, placement.n_cores
     per_step = samples * activity.n_steps
@@ -135,6 +135,7 @@ def _placed(
     for name, (_, high) in active.items():
         awake += np.bincount(placement.core_of[name], high, n)
         neurons += np.bincount(placement.core_of[name], minlength=n)
+    busiest = None if worst is None else float(worst.max(axis=2).mean())
     return {
         "zeros_by_kind": zeros,
         "packets": packets / samples,
@@ -142,11 +143,5 @@ def _placed(
         "packets_between_chips": between / samples,
         "hops_east_west": east_west / samples,
         "hops_north_south": north_south / samples,
-        "load": CoreLoad(
-            events / per_step,
-            awake / per_step,
-            neurons,
-            packets_in / per_step,
-            None if worst is None else float(worst.max(axis=2).mean()),
-        ),
+        "load": CoreLoad(events / per_step, awake / per_step, neurons, packets_in / per_step, busiest),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -16,70 +16,64 @@ PICO, NANO = 1e-12, 1e-9
 
 def price_counts(counts: Counts, prices: PriceList, chip: str = "loihi2") -> Priced:
     """Price counts by one list. A quantity the list or the counts lack makes its term unpriced."""
-    unpriced = dict(prices.unpriced)
-    rows: list[Row] = []
-    terms = prices.terms
-    events = [(kind, "synaptic events", Span(n, n)) for kind, n in counts.events_by_kind.items()]
+    events = [("synaptic events", kind, Span(n, n)) for kind, n in counts.events_by_kind.items()]
     # Nothing public says whether a chip spends an event on a zero that a dense list stores: none, or all.
-    events += [(kind, "stored zeros crossed", Span(0.0, n)) for kind, n in counts.zeros_by_kind.items()]
-    for kind, label, amount in events:
-        if (each := _event_price(kind, prices)) is not None:
-            rows.append(_row("synaptic_event", f"{label} ({kind})", amount, each, prices))
-    if "neuron_update_active" in terms:
-        active = counts.total_active
-        idle = Span(counts.total_updates - active.high, counts.total_updates - active.low)
-        rows.append(_row("neuron_update_active", "neuron updates, active", active, None, prices))
-        rows.append(_row("neuron_update_inactive", "neuron updates, inactive", idle, None, prices))
-    measured = {
-        "spike_sent": ("spikes made", counts.population_spikes),
-        "packet": ("packets", counts.packets),
-        "hop_east_west": ("hops east-west", counts.hops_east_west),
-        "hop_north_south": ("hops north-south", counts.hops_north_south),
-        "barrier": ("barriers", float(counts.n_steps)),
-    }
-    for quantity, (label, number) in measured.items():
-        if quantity in terms and number is None:
+    events += [("stored zeros crossed", kind, Span(0.0, n)) for kind, n in counts.zeros_by_kind.items()]
+    active, updates = counts.total_active, counts.total_updates
+    others: list[tuple[str, str, Span | None]] = [
+        ("neuron_update_active", "neuron updates, active", active),
+        ("neuron_update_inactive", "neuron updates, inactive", Span(updates - active.high, updates - active.low)),
+        ("spike_sent", "spikes made", Span(counts.population_spikes, counts.population_spikes)),
+        ("packet", "packets", _exactly(counts.packets)),
+        ("hop_east_west", "hops east-west", _exactly(counts.hops_east_west)),
+        ("hop_north_south", "hops north-south", _exactly(counts.hops_north_south)),
+        ("barrier", "barriers", Span(counts.n_steps, counts.n_steps)),
+    ]
+    pj = {quantity: term.pj for quantity, term in prices.terms.items()}
+    note = prices.terms["synaptic_event"].note if "synaptic_event" in pj else ""
+    rows = [
+        _row("synaptic_event", f"{label} ({kind})", amount, each, note)
+        for label, kind, amount in events
+        if (each := _event_price(kind, pj)) is not None
+    ]
+    unpriced = dict(prices.unpriced)
+    for quantity, label, number in others:
+        if quantity in pj and number is None:
             unpriced[QUANTITIES[quantity]] = "needs a placement: the cores that a spike goes to"
-        elif quantity in terms and number is not None:
-            rows.append(_row(quantity, label, Span(number, number), None, prices))
+        elif quantity in pj and number is not None:
+            rows.append(_row(quantity, label, number, Span(pj[quantity], pj[quantity]), prices.terms[quantity].note))
     covered = {row.term for row in rows} | set(unpriced) | set(prices.included)
     unpriced |= {term: "no price in this list" for term in TERMS if term not in covered}
     total = sum((row.joules for row in rows), Span(0.0, 0.0))
-    if "neuron_update_active" in terms and not counts.total_active.exact:
+    if "neuron_update_active" in pj and not active.exact:
         # An update that is not active is inactive: the ends of the two rows do not add up independently.
-        a, i = terms["neuron_update_active"].pj, terms["neuron_update_inactive"].pj
         rest = sum((r.joules for r in rows if r.term != "neuron_update"), Span(0.0, 0.0))
         ends = sorted(
-            (n * a + (counts.total_updates - n) * i) * PICO for n in (counts.total_active.low, counts.total_active.high)
+            (n * pj["neuron_update_active"] + (updates - n) * pj["neuron_update_inactive"]) * PICO
+            for n in (active.low, active.high)
         )
-        total = rest + Span(ends[0], ends[1])
+        total = rest + Span(*ends)
     ordered = {term: unpriced[term] for term in TERMS if term in unpriced}
     return Priced(prices, tuple(rows), total, ordered, dict(prices.included), _wording(prices, chip))
 
 
-def _event_price(kind: str, prices: PriceList) -> Span | None:
-    terms = prices.terms
-    one = terms.get("synaptic_event")
-    if kind == "graded" and "synaptic_event_graded" in terms:
-        one = terms["synaptic_event_graded"]
+def _exactly(number: float | None) -> Span | None:
+    return None if number is None else Span(number, number)
+
+
+def _event_price(kind: str, pj: Mapping[str, float]) -> Span | None:
+    """Return picojoules of one synaptic event; a range where no placement chose between dense and sparse storage."""
+    graded = pj.get("synaptic_event_graded") if kind == "graded" else None
+    one = graded if graded is not None else pj.get("synaptic_event", pj.get(f"synaptic_event_{kind}"))
     if one is not None:
-        return Span(one.pj, one.pj)
-    variants = {k: terms.get(f"synaptic_event_{k}") for k in ("dense", "sparse", "convolution")}
-    known = {k: p.pj for k, p in variants.items() if p is not None}
-    if not known:
-        return None
-    if kind in known:
-        return Span(known[kind], known[kind])
-    # Without a placement nobody decided between dense and sparse storage, so both ends stand.
-    ends = [known["dense"], known["sparse"]]
-    return Span(min(ends), max(ends))
+        return Span(one, one)
+    ends = [pj[name] for name in ("synaptic_event_dense", "synaptic_event_sparse") if name in pj]
+    return Span(min(ends), max(ends)) if ends else None
 
 
-def _row(quantity: str, label: str, amount: Span, each: Span | None, prices: PriceList) -> Row:
-    known = prices.terms.get(quantity)
-    each = each or Span(prices.terms[quantity].pj, prices.terms[quantity].pj)
+def _row(quantity: str, label: str, amount: Span, each: Span, note: str) -> Row:
     joules = Span(amount.low * each.low * PICO, amount.high * each.high * PICO)
-    return Row(QUANTITIES[quantity], label, amount, each, joules, known.note if known else "")
+    return Row(QUANTITIES[quantity], label, amount, each, joules, note)
 
 
 def _wording(prices: PriceList, chip: str) -> str:
@@ -101,14 +95,9 @@ def step_time(counts: Counts, prices: PriceList) -> StepTime:
     if load.worst_events is not None:
         # The busiest core may change from step to step; its events alone are another lower bound.
         core = max(core, load.worst_events * times.synaptic_event * NANO)
-    return StepTime(
-        prices.name,
-        core,
-        Span(core + times.barrier_min * NANO, core + times.barrier_max * NANO),
-        busiest,
-        float(each.mean()),
-        load.worst_events is not None,
-    )
+    span = Span(core + times.barrier_min * NANO, core + times.barrier_max * NANO)
+    per_step = load.worst_events is not None
+    return StepTime(prices.name, busiest, core, float(each.mean()), span, "lower bound", per_step)
 
 
 def static_share(
@@ -119,7 +108,7 @@ def static_share(
     if power is None:
         return
     watts = power.value * placement.n_chips
-    runs = [(f"as fast as {t.name} allows", step_time(counts, t).span_s) for t in lists if t.times_ns]
+    runs = [(f"as fast as {t.name} allows", step_time(counts, t).step_s) for t in lists if t.times_ns]
     runs.append((f"in real time, {dt_s * 1e3:g} ms steps", Span(dt_s, dt_s)))
     for title, span in runs:
-        yield StaticShare(title, span, watts, span.times(watts * counts.n_steps), power.citation)
+        yield StaticShare(title, watts, span, span.times(watts * counts.n_steps), power.citation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .prices import PriceList
 from .types import Counts, Span, format_joules
@@ -57,28 +57,30 @@ class Baseline:
 class StepTime:
     """Mean time of one step by one list's times, seconds.
 
-    core_s: what the busiest core needs, its events and updates one after the other. span_s: with the least and the
-    greatest barrier time added. busiest: its number. mean_core_s: the mean over cores, so that their ratio shows how
-    uneven the work is. per_step: whether the busiest core was taken step by step (spikes recorded) or on the mean.
+    busiest_core_s: what the busiest core needs, its events and updates one after the other. mean_core_s: the mean over
+    cores; their ratio shows how uneven the work is. step_s: with the least and the greatest barrier time added.
+    busiest_core_per_step: whether the busiest core was taken step by step (spikes recorded) or on the mean.
     """
 
-    list_name: str
-    core_s: float
-    span_s: Span
-    busiest: int
+    list: str
+    busiest_core: int
+    busiest_core_s: float
     mean_core_s: float
-    per_step: bool
+    step_s: Span
+    bound: str
+    busiest_core_per_step: bool
 
 
 @dataclass(frozen=True)
 class StaticShare:
     """Static energy of one inference, joules, at one step time; shown beside the totals and not added to them."""
 
-    title: str
-    step_s: Span
+    at: str
     watts: float
+    step_s: Span
     joules: Span
     source: str
+    in_total: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ class EnergyReport:
     step_times: tuple[StepTime, ...] = ()
     static: tuple[StaticShare, ...] = ()
     placed: bool = False
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = ()
 
     def by_list(self, name: str) -> Priced:
         """Return the pricing by the list called `name`."""

@@ -22,29 +22,8 @@ def energy_to_json(report: EnergyReport) -> dict[str, Any]:
         "counts": counts_to_json(report.counts),
         "price_lists": [_priced_to_json(item) for item in report.priced],
         "baselines": [asdict(item) for item in report.baselines],
-        "step_time": [
-            {
-                "list": item.list_name,
-                "busiest_core": item.busiest,
-                "busiest_core_s": item.core_s,
-                "mean_core_s": item.mean_core_s,
-                "step_s": asdict(item.span_s),
-                "bound": "lower bound",
-                "busiest_core_per_step": item.per_step,
-            }
-            for item in report.step_times
-        ],
-        "static": [
-            {
-                "at": item.title,
-                "watts": item.watts,
-                "step_s": asdict(item.step_s),
-                "joules": asdict(item.joules),
-                "source": item.source,
-                "in_total": False,
-            }
-            for item in report.static
-        ],
+        "step_time": [asdict(item) for item in report.step_times],
+        "static": [asdict(item) for item in report.static],
         "notes": list(report.notes),
     }
 
@@ -63,8 +42,11 @@ def counts_to_json(counts: Counts) -> dict[str, Any]:
         "active_updates": asdict(counts.total_active),
         "active_updates_by_population": {name: asdict(s) for name, s in counts.active.items()},
         "spikes": dict(counts.spikes),
-        **{key: getattr(counts, key) for key in ("packets", "packets_from_input", "packets_between_chips")},
-        **{key: getattr(counts, key) for key in ("hops_east_west", "hops_north_south")},
+        "packets": counts.packets,
+        "packets_from_input": counts.packets_from_input,
+        "packets_between_chips": counts.packets_between_chips,
+        "hops_east_west": counts.hops_east_west,
+        "hops_north_south": counts.hops_north_south,
         "per_core": None
         if load is None
         else {
@@ -109,11 +91,11 @@ def energy_lines(report: EnergyReport) -> list[str]:
         shown = ", ".join(f"{name} {format_joules(span)}" for name, span in base.joules.items())
         lines.append(f"{base.title}: {base.operations:,.0f} operations; {shown} ({base.assumption})")
     for time in report.step_times:
-        span = f"{time.span_s.low * 1e6:.3g} to {time.span_s.high * 1e6:.3g} us"
-        lines.append(f"step time by {time.list_name}: at least {span}, bound by core {time.busiest}")
+        span = f"{time.step_s.low * 1e6:.3g} to {time.step_s.high * 1e6:.3g} us"
+        lines.append(f"step time by {time.list}: at least {span}, bound by core {time.busiest_core}")
     for share in report.static:
         lines.append(
-            f"static power {share.watts:.3g} W {share.title}: {format_joules(share.joules)} per inference, "
+            f"static power {share.watts:.3g} W {share.at}: {format_joules(share.joules)} per inference, "
             f"not in the totals ({share.source})"
         )
     return [*lines, *(f"note: {note}" for note in report.notes)]

@@ -33,10 +33,8 @@ class Span:
 
 def format_joules(amount: Span) -> str:
     """Return joules with a fitting prefix; a range as 'low to high'."""
-    scale, unit = 1e-12, "pJ"
-    for size, name in ((1e-12, "pJ"), (1e-9, "nJ"), (1e-6, "uJ"), (1e-3, "mJ"), (1.0, "J")):
-        if amount.high >= size:
-            scale, unit = size, name
+    sizes = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ"), (1e-9, "nJ"))
+    scale, unit = next((size for size in sizes if amount.high >= size[0]), (1e-12, "pJ"))
     low, high = f"{amount.low / scale:.3g}", f"{amount.high / scale:.3g}"
     return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 

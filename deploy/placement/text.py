@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .chip import RESOURCES
 from .explain import MANY, PlacementReport
 from .types import Placement
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 FORMAT = 1
 
@@ -89,54 +85,51 @@ def _unpruned(unpruned: Placement | str | None) -> dict[str, Any] | None:
     }
 
 
+class Table(NamedTuple):
+    """A table of text. left: the column that is aligned to the left."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    left: int = 0
+
+
 def placement_tables(report: PlacementReport, *, max_cores: int = 24) -> list[Table]:
-    """Return rich tables: limits, populations, cores (the first `max_cores`)."""
+    """Return tables of limits, populations, and cores (the first `max_cores`)."""
     placement = report.placement
     if placement is None:
         return []
-    limits = _table(
-        f"{report.chip.title}: use per core", ("resource", "limit", "mean", "highest", "on core", "lower bound")
-    )
+    limits = []
     for name, use in placement.use.items():
-        limit = placement.limits[name]
-        limits.add_row(
-            RESOURCES[name],
-            "none published" if limit is None else f"{limit:,}",
-            f"{use.mean():,.0f}",
-            f"{int(use.max()):,}" + (f" ({use.max() / limit:.0%})" if limit else ""),
-            str(int(use.argmax())),
-            str(placement.bounds.get(name, "")),
-        )
-    nodes = _table("populations", ("population", "neurons", "cores", "synapses in", "sparse lists", "memory (KiB)"))
+        limit, highest = placement.limits[name], f"{int(use.max()):,}"
+        shown = ("none published", highest) if limit is None else (f"{limit:,}", f"{highest} ({use.max() / limit:.0%})")
+        numbers = (shown[0], f"{use.mean():,.0f}", shown[1], str(int(use.argmax())))
+        limits.append((RESOURCES[name], *numbers, str(placement.bounds.get(name, ""))))
+    nodes = []
     for name, core_of in placement.core_of.items():
         tables = [placement.axons[key] for key, _ in report.network.incoming(name)]
-        synapses, bits, in_sparse = (
-            sum(int(getattr(t, key).sum()) for t in tables) for key in ("synapses", "bits", "sparse")
-        )
-        axons = sum(map(len, tables))
-        share, pieces = f"{in_sparse / axons:.0%}" if axons else "-", str(placement.pieces[name])
-        nodes.add_row(name, f"{core_of.size:,}", pieces, f"{synapses:,}", share, f"{bits / 8192:,.1f}")
-    shown = min(max_cores, placement.n_cores)
-    headings = ("core", "chip", "populations", "neurons", "input axons", "output axons", "memory")
-    cores = _table(f"cores (first {shown} of {placement.n_cores})", headings, left=2)
+        axons, in_sparse = sum(map(len, tables)), sum(int(t.sparse.sum()) for t in tables)
+        synapses, bits = (sum(int(getattr(t, key).sum()) for t in tables) for key in ("synapses", "bits"))
+        share = f"{in_sparse / axons:.0%}" if axons else "-"
+        counts = (f"{core_of.size:,}", str(placement.pieces[name]), f"{synapses:,}")
+        nodes.append((name, *counts, share, f"{bits / 8192:,.1f}"))
+    cores = []
     room = placement.limits["synapse_bits"]
-    for core in range(shown):
+    chips, *_ = placement.mesh.place(np.arange(placement.n_cores))
+    for core in range(min(max_cores, placement.n_cores)):
         used = {name: int(amount[core]) for name, amount in placement.use.items()}
         memory = f"{used['synapse_bits'] / room:.1%}" if room else f"{used['synapse_bits']:,} bit"
         names = ", ".join(name for name, core_of in placement.core_of.items() if (core_of == core).any())
-        counts = (f"{used[key]:,}" for key in ("neurons", "input_axons", "output_axons"))
-        cores.add_row(str(core), str(int(placement.mesh.place(core)[0])), names, *counts, memory)
-    return [limits, nodes, cores]
-
-
-def _table(title: str, headings: Sequence[str], left: int = 0) -> Table:
-    """Return a rich table without rows; column `left` is aligned to the left."""
-    from rich.table import Table
-
-    table = Table(title=title)
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if i == left else "right")
-    return table
+        counts = (f"{used['neurons']:,}", f"{used['input_axons']:,}", f"{used['output_axons']:,}")
+        cores.append((str(core), str(chips[core]), names, *counts, memory))
+    of_limits = ("resource", "limit", "mean", "highest", "on core", "lower bound")
+    of_nodes = ("population", "neurons", "cores", "synapses in", "sparse lists", "memory (KiB)")
+    of_cores = ("core", "chip", "populations", "neurons", "input axons", "output axons", "memory")
+    return [
+        Table(f"{report.chip.title}: use per core", of_limits, limits),
+        Table("populations", of_nodes, nodes),
+        Table(f"cores (first {len(cores)} of {placement.n_cores})", of_cores, cores, left=2),
+    ]
 
 
 def placement_lines(report: PlacementReport) -> list[str]:

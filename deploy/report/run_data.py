@@ -86,6 +86,7 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
         absent["network.nir"] = "not recorded; `sdsnn export` writes it"
     export = _of_network(folder / "export.json", network, absent)
     activity, confusion, silent = _simulated(folder, network, config, samples, absent)
+    hashed = [folder / name for name in HASHED]
     return RunData(
         path=folder,
         config=config,
@@ -99,7 +100,7 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
         confusion=confusion,
         silent=silent,
         measured=_of_network(folder / "measured.json", network, {}),
-        hashes={name: _sha256(folder / name) for name in HASHED if (folder / name).is_file()},
+        hashes={path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in hashed if path.is_file()},
         absent=absent,
     )
 
@@ -195,11 +196,3 @@ def _history(path: Path, absent: dict[str, str]) -> list[dict[str, Any]]:
             raise FileError(f"{path} line {number}: expected a JSON object, got a {type(line).__name__}")
         lines.append(line)
     return lines
-
-
-def _sha256(path: Path) -> str:
-    sha = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .output import console
+from .output import print_table
 
 
 def compare(
@@ -21,8 +21,6 @@ def compare(
 
     Marks the runs that no other run beats in both accuracy and energy.
     """
-    from rich.table import Table
-
     from sdsnn.deploy.energy.prices import price_list_names
     from sdsnn.deploy.report.compare import compare_html, compare_rows, compare_to_json, read_lines
     from sdsnn_core.errors import ConfigError
@@ -37,13 +35,7 @@ def compare(
     if as_json:
         typer.echo(json.dumps(compare_to_json(lines, prices)))
         return
-    headings, *rows = compare_rows(lines, prices)
     # One row per quantity and one column per run: names and numbers stay whole in a narrow terminal.
-    table = Table(
-        "", title="runs; * no other run on the same data is more accurate for less energy", title_justify="left"
-    )
-    for row in rows:
-        table.add_column(row[0], justify="right")
-    for i, heading in enumerate(headings[1:], 1):
-        table.add_row(heading, *(row[i] for row in rows))
-    console().print(table)
+    headings, *rows = zip(*compare_rows(lines, prices), strict=True)
+    title = "runs; * no other run on the same data is more accurate for less energy"
+    print_table(["", *headings[1:]], rows, title=title)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import console, describe
+from .output import console, describe, print_table
 
 if TYPE_CHECKING:
     from ..demo import Demo
@@ -47,27 +47,20 @@ def demo(
 
 def print_demo(result: Demo) -> None:
     """Print the result of the demo as a table, from the report's numbers."""
-    from rich.table import Table
-
     summary = result.report.data["summary"]
-    table = Table(title="sdsnn demo: handwritten digits", title_justify="left")
-    table.add_column("")
-    table.add_column("in SLAYER", justify="right")
-    table.add_column("exported", justify="right")
-    table.add_row("test accuracy", f"{summary['test_accuracy_before_export']:.2%}", f"{summary['test_accuracy']:.2%}")
-    for name, (before, after) in result.exported.compaction.units.items():
-        table.add_row(f"units in {name}", f"{before:,}", f"{after:,}")
-    synapses = f"{summary['synapses_kept']:,} ({-summary['connection_sparsity']:.1%})"
-    table.add_row("synapses", f"{summary['synapses_dense']:,}", synapses)
-    table.add_row("spikes per inference", "", f"{summary['spikes_per_inference']:.1f}")
-    table.add_row(
-        "synaptic operations per inference",
-        f"{summary['synaptic_operations_dense']:,.0f}",
-        f"{summary['synaptic_operations_per_inference']:,.0f}",
-    )
-    table.add_row(f"cores of {result.report.data['placement']['chip']}", "", f"{summary['cores']}")
+    dense, kept = summary["synapses_dense"], summary["synapses_kept"]
+    operations = summary["synaptic_operations_dense"], summary["synaptic_operations_per_inference"]
+    units = result.exported.compaction.units.items()
+    rows = [
+        ("test accuracy", f"{summary['test_accuracy_before_export']:.2%}", f"{summary['test_accuracy']:.2%}"),
+        *((f"units in {name}", f"{before:,}", f"{after:,}") for name, (before, after) in units),
+        ("synapses", f"{dense:,}", f"{kept:,} ({-summary['connection_sparsity']:.1%})"),
+        ("spikes per inference", "", f"{summary['spikes_per_inference']:.1f}"),
+        ("synaptic operations per inference", *(f"{number:,.0f}" for number in operations)),
+        (f"cores of {result.report.data['placement']['chip']}", "", summary["cores"]),
+    ]
+    print_table(["", "in SLAYER", "exported"], rows, title="sdsnn demo: handwritten digits")
     out = console()
-    out.print(table)
     out.print("Same spikes as the reference simulator, bin for bin:")
     for comparison in result.exported.certificate.comparisons:
         out.print(f"  {comparison.backend:8} {describe(comparison)}")

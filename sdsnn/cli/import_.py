@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .output import console
+from .output import print_table
 
 if TYPE_CHECKING:
     from sdsnn.export.float_import.read import Imported
@@ -69,26 +69,19 @@ def import_(
 
 def print_import(imported: Imported) -> None:
     """Print the quantisation error of every node."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-
     if imported.exact:
         typer.echo("every value is an integer: nothing was rounded")
         return
-    columns = (
-        "node", "size", "max weight error", "max threshold error", "clipped", "rounded to 0", "rate", "float rate",
-        "silenced",
-    )  # fmt: skip
+    headings = ("node", "size", "max weight error", "max threshold error", "clipped", "rounded to 0")
+    rows = (
+        (
+            *(node.name, node.neurons, f"{node.weight_error:.2%}", f"{node.threshold_error:.2%}"),
+            *(node.saturated, node.vanished, f"{node.rate:.4f}", f"{node.rate_float:.4f}", node.silenced),
+        )
+        for node in imported.reports
+    )
     title = f"written by: {imported.writer}; rates on {imported.data}"
-    table = Table(*columns, box=SIMPLE, pad_edge=False, title=title, title_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for node in imported.reports:
-        table.add_row(
-            node.name, str(node.neurons), f"{node.weight_error:.2%}", f"{node.threshold_error:.2%}",
-            str(node.saturated), str(node.vanished), f"{node.rate:.4f}", f"{node.rate_float:.4f}", str(node.silenced),
-        )  # fmt: skip
-    console().print(table)
+    print_table((*headings, "rate", "float rate", "silenced"), rows, title=title)
     typer.echo(f"reading compared with the graph run node by node: {imported.checked} bins, 0 differ")
     for line in (*imported.notes, *(f"problem: {problem}" for problem in imported.problems)):
         typer.echo(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -21,6 +22,20 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else UNLIMITED)
+
+
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, left: Sequence[int] = (0,)
+) -> None:
+    """Print a table. left: columns that are aligned to the left; all others hold numbers."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if i in left else "right")
+    for row in rows:
+        table.add_row(*map(str, row))
+    console().print(table)
 
 
 def print_certificate(certificate: Certificate) -> None:

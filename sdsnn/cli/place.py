@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .output import console
+from .output import console, print_table
 
 
 def place(
@@ -56,7 +57,7 @@ def place(
         typer.echo(json.dumps(placement_to_json(report)))
     else:
         for table in placement_tables(report):
-            console().print(table)
+            print_table(table.headings, table.rows, title=table.title, left=(table.left,))
         for line in placement_lines(report)[1 if report.refusal else 0 :]:
             console().print(line, markup=False)
     if report.refusal is not None:
@@ -67,14 +68,7 @@ def unpruned_units(options: list[str]) -> dict[str, int]:
     """Read NODE=UNITS options. Raises ConfigError with every problem."""
     from sdsnn_core.errors import ConfigError
 
-    units: dict[str, int] = {}
-    problems = []
-    for option in options:
-        name, _, number = option.partition("=")
-        if not name or not number.isdigit() or int(number) < 1:
-            problems.append(f"--unpruned: expected NODE=UNITS with at least 1 unit, got {option}")
-        else:
-            units[name] = int(number)
-    if problems:
-        raise ConfigError(problems)
-    return units
+    wrong = [option for option in options if not re.fullmatch(r"[^=]+=0*[1-9][0-9]*", option)]
+    if wrong:
+        raise ConfigError([f"--unpruned: expected NODE=UNITS with at least 1 unit, got {option}" for option in wrong])
+    return {name: int(number) for name, _, number in (option.partition("=") for option in options)}

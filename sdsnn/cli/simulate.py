@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .output import console
+from .output import console, print_table
 
 if TYPE_CHECKING:
     from sdsnn.deploy.simulate.simulation import Simulation
@@ -132,8 +132,6 @@ def _sensor(text: str | None) -> Shape | None:
 
 def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> None:
     """Print the tables."""
-    from rich.table import Table
-
     out = console()
     sensor = next(iter(network.inputs.values())).shape
     out.print(f"data: {result.read.line(classes, sensor)}")
@@ -147,28 +145,23 @@ def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> No
         if result.silent == result.n_samples:
             out.print("if the result is a voltage, use --readout voltage")
     out.print("per inference:")
-    activity = Table()
-    for column in ("layer", "neurons", "spikes", "rate", "synaptic events into it"):
-        activity.add_column(column, justify="left" if column == "layer" else "right")
     per_sample = result.steps / result.n_samples
+    rows = []
     for name, spikes in result.spikes.items():
         size = network.size_of(name)
         arriving = sum(result.events[key] for key, _ in network.incoming(name))
         events = "" if name in network.inputs else f"{arriving:,.1f}"
-        activity.add_row(name, f"{size:,}", f"{spikes:,.1f}", f"{spikes / (size * per_sample):.2%}", events)
+        rows.append((name, f"{size:,}", f"{spikes:,.1f}", f"{spikes / (size * per_sample):.2%}", events))
     neurons = sum(network.size_of(name) for name in network.populations)
     spiking = sum(result.spikes[name] for name in network.populations)
-    rate = f"{spiking / (neurons * per_sample):.2%}"
-    activity.add_section()
-    activity.add_row("all populations", f"{neurons:,}", f"{spiking:,.1f}", rate, f"{sum(result.events.values()):,.1f}")
-    out.print(activity)
+    rate, events = f"{spiking / (neurons * per_sample):.2%}", f"{sum(result.events.values()):,.1f}"
+    rows.append(("all populations", f"{neurons:,}", f"{spiking:,.1f}", rate, events))
+    print_table(("layer", "neurons", "spikes", "rate", "synaptic events into it"), rows)
     if result.confusion is not None and len(result.confusion) <= WIDEST:
         names = [classes[i] if i < len(classes) else str(i) for i in range(len(result.confusion))]
         out.print("confusion: true class by row, prediction by column")
-        confusion = Table("", *names)
-        for name, row in zip(names, result.confusion, strict=True):
-            confusion.add_row(name, *(str(n) if n else "." for n in row))
-        out.print(confusion)
+        rows = [(name, *(n or "." for n in row)) for name, row in zip(names, result.confusion.tolist(), strict=True)]
+        print_table(["", *names], rows, left=range(len(names) + 1))
     numbers = result.to_json()
     speed = ", ".join(
         f"{_readable(numbers[f'{what}_per_second'])} {unit}/s"
