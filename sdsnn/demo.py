@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import NamedTuple
 
 from sdsnn.deploy.report.report import Report, make_report, write_report
 from sdsnn.export.pipeline import Exported, export_run
@@ -20,9 +20,7 @@ from sdsnn_core.lava.compat import lava_available
 VERIFY_SAMPLES = 64  # Lava takes a tenth of a second for each
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Demo:
+class Demo(NamedTuple):
     """What the demo made. seconds: from start to end."""
 
     folder: Path
@@ -30,24 +28,11 @@ class Demo:
     report: Report
     seconds: float
 
-    @property
-    def files(self) -> list[str]:
-        """Paths of the main files."""
-        names = "report.html report.json network.nir certificate.json history.jsonl config.toml best.pt"
-        return [str(self.folder / name) for name in names.split()]
-
-    def numbers(self) -> dict[str, Any]:
-        """Return the report's headline numbers, where they lie and how long they took."""
-        return {**self.report.data["summary"], "run": str(self.folder), "seconds": self.seconds}
-
 
 def free_folder(base: Path) -> Path:
     """Return `base`, or the first of base-2, base-3, ... that is not there yet."""
-    candidate, number = base, 1
-    while candidate.exists():
-        number += 1
-        candidate = base.with_name(f"{base.name}-{number}")
-    return candidate
+    candidates = (base.with_name(f"{base.name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([base], candidates) if not path.exists())
 
 
 def run_demo(
@@ -55,17 +40,17 @@ def run_demo(
     *,
     seed: int,
     overrides: list[str],
-    bars: Bars,
+    quiet: bool = False,
     stage: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> Demo:
     """Train on digits, export, verify, simulate the test split, place and price it; write the report.
 
-    bars: show the training. stage: called with what is being done next; the work happens inside its context.
+    quiet: no progress bars. stage: called with what is being done next; the work happens inside its context.
     """
     started = time.perf_counter()
     config = load_config("digits", [f"seed={seed}", *overrides])
     folder = RunFolder.create(folder_path, config)
-    with bars:
+    with Bars(config.optimiser.epochs, quiet=quiet) as bars:
         train(config, folder, progress=bars)
     with stage("exporting, and comparing SLAYER, the file read back and Lava with the reference"):
         exported = export_run(folder, verify_samples=VERIFY_SAMPLES, lava=lava_available())

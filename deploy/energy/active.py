@@ -8,6 +8,9 @@ in, and an Activity that recorded them gives the exact number; otherwise only bo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -33,24 +36,29 @@ def active_updates(
     if any(p.source not in activity.spikes for p in incoming):
         low = np.where(biased, everything, activity.counts[population].sum(axis=0))
         return low.astype(np.int64), np.full(node.size, everything, np.int64)
-    wires = [_Replay(network, p) for p in incoming]
+    parts = [part for p in incoming for part in _by_delay(network, p)]
     rate = node.per_neuron("current_decay")
     total = np.zeros(node.size, np.int64)
     size = max(1, _CHUNK // (activity.n_steps * node.size))
     for start in range(0, activity.n_samples, size):
-        part = slice(start, start + size)
+        chunk = slice(start, start + size)
         n = min(size, activity.n_samples - start)
         arriving = np.zeros((n, activity.n_steps, node.size), np.int64)
         awake = np.zeros(arriving.shape, np.bool_)
-        for p, wire in zip(incoming, wires, strict=True):
-            wire.add(activity.spikes[p.source][part], arriving, awake)
+        for source, delay, weight, one in parts:
+            later = slice(1 + delay, None)  # the steps in which these synapses deliver
+            steps = max(0, activity.n_steps - 1 - delay)
+            spikes = activity.spikes[source][chunk, :steps].reshape(n * steps, weight.shape[0])
+            values = sparse.csr_matrix(spikes.astype(np.int64))
+            arriving[:, later] += (values @ weight).toarray().reshape(n, steps, node.size)
+            awake[:, later] |= (values @ one).toarray().reshape(n, steps, node.size) != 0
         current = np.zeros((n, node.size), np.int64)
         for t in range(activity.n_steps):
             current = int32(wrap_current(int32(decay(current, rate) + int32(arriving[:, t] << 6))))
             awake[:, t] |= current != 0
         if population in activity.spikes:
             # A neuron can spike by its voltage alone, long after its current has decayed.
-            awake |= activity.spikes[population][part] != 0
+            awake |= activity.spikes[population][chunk] != 0
         total += awake.sum(axis=(0, 1))
     low = np.where(biased, everything, total)
     # With u = 0, no event and no bias the voltage only decays, so it crosses the threshold only from its start value.
@@ -59,33 +67,16 @@ def active_updates(
     return low, np.minimum(low + activity.counts[population].sum(axis=0), everything)
 
 
-class _Replay:
-    """One projection as sparse matrices per delay, to compute what arrived in each step."""
-
-    def __init__(self, network: Network, projection: Projection) -> None:
-        synapses = projection.synapses(network.shape_of(projection.source))
-        shape = (network.size_of(projection.source), network.size_of(projection.target))
-        delay = np.broadcast_to(synapses.delay, synapses.weight.shape)
-        self.weight_exp = synapses.weight_exp
-        self.by_delay = {}
-        for d in np.unique(delay).tolist():
-            chosen = delay == d
-            where = (synapses.pre[chosen], synapses.post[chosen])
-            weight = synapses.weight[chosen].astype(np.int64)
-            self.by_delay[d] = (
-                sparse.csr_matrix((weight, where), shape=shape),
-                sparse.csr_matrix((np.ones_like(weight), where), shape=shape),
-            )
-
-    def add(self, spikes: npt.NDArray[np.uint8], arriving: npt.NDArray[np.int64], awake: npt.NDArray[np.bool_]) -> None:
-        """Add what `spikes` (n, steps, n_pre) bring to `arriving` and `awake` (n, steps, n_post), in place."""
-        n, steps, n_pre = spikes.shape
-        values = sparse.csr_matrix(spikes.reshape(n * steps, n_pre).astype(np.int64))
-        for d, (weight, one) in self.by_delay.items():
-            kept = steps - 1 - d
-            if kept <= 0:
-                continue
-            sums = (values @ weight).toarray().reshape(n, steps, -1) << self.weight_exp
-            hits = (values @ one).toarray().reshape(n, steps, -1) != 0
-            arriving[:, 1 + d :] += sums[:, :kept]
-            awake[:, 1 + d :] |= hits[:, :kept]
+def _by_delay(network: Network, p: Projection) -> Iterator[tuple[str, int, Any, Any]]:
+    """Yield (source, delay, weights, ones) of the synapses of each delay, as sparse (source, target) matrices."""
+    synapses = p.synapses(network.shape_of(p.source))
+    delays = np.broadcast_to(synapses.delay, synapses.weight.shape)
+    for delay in np.unique(delays).tolist():
+        chosen = delays == delay
+        weight = synapses.weight[chosen].astype(np.int64) << synapses.weight_exp
+        where, shape = (
+            (synapses.pre[chosen], synapses.post[chosen]),
+            (network.size_of(p.source), network.size_of(p.target)),
+        )
+        matrices = (sparse.csr_matrix((values, where), shape=shape) for values in (weight, np.ones_like(weight)))
+        yield (p.source, delay, *matrices)

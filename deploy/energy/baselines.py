@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from sdsnn_core.activity import Activity
@@ -73,11 +74,10 @@ def baselines(
 def _same_spikes(network: Network, activity: Activity, counts: Counts, dense: DenseShapes) -> Counts:
     """Return counts of the same spikes on full matrices, which are stored dense."""
     events = dense_events(network, activity, dense)
-    by_kind: dict[str, float] = {}
+    by_kind: defaultdict[str, float] = defaultdict(float)
     for name, amount in events.items():
-        kind = dense_kind(network, network.projections[name])
-        by_kind[kind] = by_kind.get(kind, 0.0) + amount
+        by_kind[dense_kind(network, network.projections[name])] += amount
     removed = sum(dense.size_of(network, name) - p.size for name, p in network.populations.items())
     updates = {**counts.updates, "removed units": float(removed * activity.n_steps)}
     of_spikes = counts.spikes, counts.population_spikes
-    return Counts(counts.n_steps, counts.n_samples, events, by_kind, counts.active, updates, *of_spikes)
+    return Counts(counts.n_steps, counts.n_samples, events, dict(by_kind), counts.active, updates, *of_spikes)

@@ -6,6 +6,7 @@ depend on the cores, so they need a placement.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -34,36 +35,32 @@ def count(network: Network, activity: Activity, placement: Placement | None = No
 
     Raises NetworkError if the activity lacks a node or projection of the network or differs in size.
     """
-    _check(network, activity)
+    for name in (*network.inputs, *network.populations):
+        expected = (activity.n_samples, network.size_of(name))
+        got = activity.counts[name].shape if name in activity.counts else "none"
+        if got != expected:
+            raise NetworkError(f"activity of node {name!r}: expected counts of shape {expected}, got {got}")
+    if missing := [name for name in network.projections if name not in activity.events]:
+        raise NetworkError(f"activity: expected synaptic events of projection {missing[0]!r}, got none")
     samples = activity.n_samples
     events = {name: float(activity.events[name].sum()) / samples for name in network.projections}
     active = {name: active_updates(network, activity, name) for name in network.populations}
     spikes = {name: float(activity.counts[name].sum()) / samples for name in (*network.inputs, *network.populations)}
-    by_kind: dict[str, float] = {}
+    by_kind: defaultdict[str, float] = defaultdict(float)
     for name, projection in network.projections.items():
         for kind, amount in _kinds_of_events(network, activity, name, projection, placement).items():
-            by_kind[kind] = by_kind.get(kind, 0.0) + amount
+            by_kind[kind] += amount
     counts = Counts(
         n_steps=activity.n_steps,
         n_samples=samples,
         events=events,
-        events_by_kind=by_kind,
+        events_by_kind=dict(by_kind),
         active={n: Span(float(low.sum()) / samples, float(high.sum()) / samples) for n, (low, high) in active.items()},
         updates={n: float(p.size) * activity.n_steps for n, p in network.populations.items()},
         spikes=spikes,
         population_spikes=sum(spikes[name] for name in network.populations),
     )
     return counts if placement is None else replace(counts, **_placed(network, activity, placement, active))
-
-
-def _check(network: Network, activity: Activity) -> None:
-    for name in (*network.inputs, *network.populations):
-        expected = (activity.n_samples, network.size_of(name))
-        if name not in activity.counts or activity.counts[name].shape != expected:
-            got = activity.counts[name].shape if name in activity.counts else "none"
-            raise NetworkError(f"activity of node {name!r}: expected counts of shape {expected}, got {got}")
-    if missing := [name for name in network.projections if name not in activity.events]:
-        raise NetworkError(f"activity: expected synaptic events of projection {missing[0]!r}, got none")
 
 
 def _kinds_of_events(
@@ -98,21 +95,17 @@ def _placed(
     events, packets_in = np.zeros(n), np.zeros(n)
     packets = from_input = between = east_west = north_south = 0.0
     worst = np.zeros((samples, activity.n_steps, n)) if samples * activity.n_steps * n <= _CHUNK else None
-    zeros: dict[str, float] = {}
-    pairs: dict[tuple[str, bool], list[npt.NDArray[np.int64]]] = {}
+    zeros: defaultdict[str, float] = defaultdict(float)
+    pairs: defaultdict[tuple[str, bool], list[npt.NDArray[np.int64]]] = defaultdict(list)
     for name, projection in network.projections.items():
         table = placement.axons[name]
         count = activity.counts[projection.source].sum(axis=0)
         events += np.bincount(table.core, count[table.source] * table.synapses, n)
-        kind = dense_kind(network, projection)
-        crossed = float((count[table.source] * (table.stored - table.synapses)).sum()) / samples
-        if crossed:
-            zeros[kind] = zeros.get(kind, 0.0) + crossed
-        pairs.setdefault((projection.source, table.convolution), []).append(table.source * n + table.core)
+        if crossed := float((count[table.source] * (table.stored - table.synapses)).sum()):
+            zeros[dense_kind(network, projection)] += crossed / samples
+        pairs[projection.source, table.convolution].append(table.source * n + table.core)
         if worst is not None and projection.source in activity.spikes:
-            fan = sparse.csr_matrix(
-                (table.synapses, (table.source, table.core)), shape=(network.size_of(projection.source), n)
-            )
+            fan = sparse.csr_matrix((table.synapses, (table.source, table.core)), shape=(count.size, n))
             fired = (activity.spikes[projection.source] != 0).reshape(per_step, -1)
             worst += (sparse.csr_matrix(fired.astype(np.int64)) @ fan).toarray().reshape(worst.shape)
         else:
@@ -137,7 +130,7 @@ def _placed(
         neurons += np.bincount(placement.core_of[name], minlength=n)
     busiest = None if worst is None else float(worst.max(axis=2).mean())
     return {
-        "zeros_by_kind": zeros,
+        "zeros_by_kind": dict(zeros),
         "packets": packets / samples,
         "packets_from_input": from_input / samples,
         "packets_between_chips": between / samples,

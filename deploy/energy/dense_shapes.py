@@ -64,13 +64,9 @@ class DenseShapes:
             raise NetworkError(f"export.json: expected shapes before pruning, got {error!r}") from None
         return cls(shapes, kernels)
 
-    def shape_of(self, network: Network, name: str) -> Shape:
-        """Return the shape that node `name` had."""
-        return self.shapes.get(name, network.shape_of(name))
-
     def size_of(self, network: Network, name: str) -> int:
         """Return the units that node `name` had."""
-        return math.prod(self.shape_of(network, name))
+        return math.prod(self.shapes.get(name, network.shape_of(name)))
 
     def fan_out(self, network: Network, name: str) -> npt.NDArray[np.int64]:
         """Return (size,) int64 synapses that leave each remaining unit of the source where no weight is absent."""

@@ -119,9 +119,8 @@ class PriceList(Section):
 
 def price_list_names() -> list[str]:
     """Return the names of the lists that come with the package, in the order in which reports show them."""
-    names = shipped_names("prices")
-    first = [name for name in ("davies2018", "sanafe2025", "horowitz45nm", "kerasspiking") if name in names]
-    return [*first, *(name for name in names if name not in first)]
+    first = ("davies2018", "sanafe2025", "horowitz45nm", "kerasspiking")
+    return sorted(shipped_names("prices"), key=lambda name: (first.index(name) if name in first else len(first), name))
 
 
 def load_price_list(name: str | Path) -> PriceList:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .prices import TERMS
 from .result import EnergyReport, Priced
-from .types import Counts, Span, format_joules
+from .types import Counts, format_joules
 
 
 def energy_to_json(report: EnergyReport) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def energy_lines(report: EnergyReport) -> list[str]:
         lines.append(f"{item.prices.title}{use}: {format_joules(item.total)}, {item.label}, {item.wording}")
         lines.append(f"  source: {item.prices.citation}")
         lines += [
-            f"  {row.quantity}: {_number(row.count)} x {_number(row.pj_each)} pJ = {format_joules(row.joules)}"
+            f"  {row.quantity}: {row.count:,.6g} x {row.pj_each:,.6g} pJ = {format_joules(row.joules)}"
             for row in item.rows
         ]
         lines += [f"  included: {TERMS[term]}: {why}" for term, why in item.included.items()]
@@ -91,16 +91,11 @@ def energy_lines(report: EnergyReport) -> list[str]:
         shown = ", ".join(f"{name} {format_joules(span)}" for name, span in base.joules.items())
         lines.append(f"{base.title}: {base.operations:,.0f} operations; {shown} ({base.assumption})")
     for time in report.step_times:
-        span = f"{time.step_s.low * 1e6:.3g} to {time.step_s.high * 1e6:.3g} us"
-        lines.append(f"step time by {time.list}: at least {span}, bound by core {time.busiest_core}")
+        span = time.step_s.times(1e6)
+        lines.append(f"step time by {time.list}: at least {span:.3g} us, bound by core {time.busiest_core}")
     for share in report.static:
         lines.append(
             f"static power {share.watts:.3g} W {share.at}: {format_joules(share.joules)} per inference, "
             f"not in the totals ({share.source})"
         )
     return [*lines, *(f"note: {note}" for note in report.notes)]
-
-
-def _number(span: Span) -> str:
-    low, high = f"{span.low:,.6g}", f"{span.high:,.6g}"
-    return low if low == high else f"{low} to {high}"

@@ -26,6 +26,11 @@ class Span:
     def __add__(self, other: Span) -> Span:
         return Span(self.low + other.low, self.high + other.high)
 
+    def __format__(self, spec: str) -> str:
+        """Return one number, or two with 'to' between them."""
+        low, high = format(self.low, spec), format(self.high, spec)
+        return low if low == high else f"{low} to {high}"
+
     def times(self, factor: float) -> Span:
         """Scaled by a factor of at least 0."""
         return Span(self.low * factor, self.high * factor)
@@ -35,8 +40,7 @@ def format_joules(amount: Span) -> str:
     """Return joules with a fitting prefix; a range as 'low to high'."""
     sizes = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ"), (1e-9, "nJ"))
     scale, unit = next((size for size in sizes if amount.high >= size[0]), (1e-12, "pJ"))
-    low, high = f"{amount.low / scale:.3g}", f"{amount.high / scale:.3g}"
-    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+    return f"{Span(amount.low / scale, amount.high / scale):.3g} {unit}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ box and the same for columns. Pixels with the same relative list share one store
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice, pairwise, product, starmap
 from typing import Any
@@ -57,7 +58,7 @@ def boxes(shape: Shape, size: tuple[int, int, int]) -> Iterator[Box]:
 Pattern = tuple[tuple[int, int], ...]  # (target relative to the first target, kernel place) along one axis
 
 
-def _reach(taps: Ints, size: int, first: int, last: int) -> tuple[Ints, list[Pattern]]:
+def _reach(taps: Ints, size: int, first: int, last: int) -> tuple[Ints, tuple[Pattern, ...]]:
     """Return (size,) index of the pattern of each place (-1: none) at targets first..last-1, and the patterns."""
     index = np.full(size, -1, np.int64)
     patterns: dict[Pattern, int] = {}
@@ -68,7 +69,16 @@ def _reach(taps: Ints, size: int, first: int, last: int) -> tuple[Ints, list[Pat
         base = pairs[0][0]
         key = tuple((target - base, k) for target, k in pairs)
         index[place] = patterns.setdefault(key, len(patterns))
-    return index, list(patterns)
+    return index, tuple(patterns)
+
+
+def _targets(patterns: Sequence[Pattern], size: int) -> Ints:
+    """Return (patterns + 1, size) the target of each kernel place, -1 where there is none; the last row has none."""
+    targets = np.full((len(patterns) + 1, size), -1, np.int64)
+    for row, pattern in zip(targets, patterns, strict=False):
+        for target, k in pattern:
+            row[k] = target
+    return targets
 
 
 class BoxCounter:
@@ -79,8 +89,11 @@ class BoxCounter:
     def __init__(self, convolution: Convolution, source_shape: Shape, layout: SynapseFormat) -> None:
         self.convolution, self.source_shape, self.layout = convolution, source_shape, layout
         self.form = list_format(convolution, layout)
-        self.present = convolution.kernel != 0
-        self.taps = convolution.taps(source_shape)
+        self.present = (convolution.kernel != 0).astype(np.float32)
+        self.reach = [
+            functools.lru_cache(maxsize=4096)(functools.partial(_reach, taps, size))
+            for taps, size in zip(convolution.taps(source_shape), source_shape[1:], strict=True)
+        ]
         self.known: dict[tuple[Any, ...], tuple[Ints, Ints]] = {}
 
     def lists(self, box: Box) -> Lists:
@@ -88,50 +101,48 @@ class BoxCounter:
 
         Where the chip does not share lists (layout.shared_convolution false), each axon stores its own.
         """
-        _, height, width = self.source_shape
-        row_of, rows = _reach(self.taps[0], height, *box.rows)
-        column_of, columns = _reach(self.taps[1], width, *box.columns)
-        key = (box.channels, box.shape, tuple(rows), tuple(columns))
+        row, rows = self.reach[0](*box.rows)
+        column, columns = self.reach[1](*box.columns)
+        key = (box.channels, box.shape, rows, columns)
         if key not in self.known:
             self.known[key] = self._count(box, rows, columns)
         n, span = self.known[key]
-        if n.size:
-            row, column = np.maximum(row_of, 0), np.maximum(column_of, 0)
-            pattern = np.arange(n.size).reshape(n.shape)[:, row[:, None], column[None, :]]
-            valid = (row_of >= 0)[:, None] & (column_of >= 0)[None, :] & (n.reshape(-1)[pattern] > 0)
-            source = np.flatnonzero(valid.reshape(-1))
-            pattern = pattern.reshape(-1)[source]
-        else:
-            source = pattern = np.zeros(0, np.int64)
-        n, span = n.reshape(-1), span.reshape(-1)
-        if not self.layout.shared_convolution:
-            own = np.arange(source.size)
-            return Lists(source, own, n[pattern], n[pattern], span[pattern], self.form, True)
-        kept, renumbered = np.unique(pattern, return_inverse=True)
-        return Lists(source, renumbered, n[pattern], n[kept], span[kept], self.form, True)
+        present = n > 0
+        needed = present[:, row][:, :, column]
 
-    def _count(self, box: Box, rows: list[Pattern], columns: list[Pattern]) -> tuple[Ints, Ints]:
-        """Return (c_in, rows, columns) synapses of each list, and its span in the box."""
+        def of_axons(values: Ints) -> Ints:
+            return values[:, row][:, :, column][needed]
+
+        if not self.layout.shared_convolution:
+            return Lists(needed.reshape(-1), of_axons(n), of_axons(span), self.form, True)
+        number = (np.cumsum(present) - 1).reshape(n.shape)
+        return Lists(needed.reshape(-1), n[present], span[present], self.form, True, lambda: of_axons(number))
+
+    def _count(self, box: Box, rows: Sequence[Pattern], columns: Sequence[Pattern]) -> tuple[Ints, Ints]:
+        """Return (c_in, rows + 1, columns + 1) synapses of each list, none in the last ones, and spans in the box."""
         c = self.convolution
         per_group_out, per_group_in = c.kernel.shape[0] // c.groups, c.kernel.shape[1]
-        _, box_rows, box_columns = box.shape
-        n = np.zeros((self.source_shape[0], len(rows), len(columns)), np.int64)
+        _, height, width = box.shape
+        y, x = _targets(rows, c.kernel.shape[2]), _targets(columns, c.kernel.shape[3])
+        at = y[:, None, :, None] * width + x[:, None, :]  # (rows + 1, columns + 1, kh, kw) target within its channel
+        lands = (y >= 0)[:, None, :, None] & (x >= 0)[:, None, :]
+        n = np.zeros((self.source_shape[0], len(y), len(x)), np.int64)
         span = np.zeros_like(n)
         out = np.arange(*box.channels)
         for group in np.unique(out // per_group_out).tolist():
             mine = np.flatnonzero(out // per_group_out == group)
-            channels = slice(group * per_group_in, (group + 1) * per_group_in)
+            sources = slice(group * per_group_in, (group + 1) * per_group_in)
             part = self.present[out[mine]]  # (out, c_in / groups, kh, kw)
-            for i, row in enumerate(rows):
-                dy, ky = np.array(row).T
-                for j, column in enumerate(columns):
-                    dx, kx = np.array(column).T
-                    hit = part[:, :, ky[:, None], kx[None, :]]
-                    at = ((mine[:, None, None] * box_rows + dy[:, None]) * box_columns + dx)[:, None]
-                    n[channels, i, j] = hit.sum(axis=(0, 2, 3))
-                    last = np.where(hit, at, -1).max(axis=(0, 2, 3))
-                    first = np.where(hit, at, np.iinfo(np.int64).max).min(axis=(0, 2, 3))
-                    span[channels, i, j] = np.where(last >= 0, last - first + 1, 0)
+            hits = (y >= 0).astype(np.float32) @ part @ (x >= 0).T.astype(np.float32)
+            n[sources] = hits.sum(axis=0, dtype=np.float64)
+            # The first and the last target lie in the first and the last channel that the list reaches.
+            first, last = (hits > 0).argmax(axis=0), len(part) - 1 - (hits[::-1] > 0).argmax(axis=0)
+            from_first, from_last = (
+                (part[channel, np.arange(per_group_in)[:, None, None]] > 0) & lands for channel in (first, last)
+            )
+            begin = np.where(from_first, at, height * width).min(axis=(3, 4)) + mine[first] * height * width
+            end = np.where(from_last, at, -1).max(axis=(3, 4)) + mine[last] * height * width
+            span[sources] = np.where(n[sources] > 0, end - begin + 1, 0)
         return n, span
 
 

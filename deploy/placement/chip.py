@@ -6,7 +6,7 @@ Every number carries its source, year and grade; a user's own file works the sam
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -177,22 +177,19 @@ def load_chip(name: str | Path) -> Chip:
 
 def whole_chip_amounts(network: Network) -> dict[str, int]:
     """Return the need of a network for each limit of a whole chip (see chip.WHOLE_CHIP)."""
-    fan_out: dict[str, Any] = {}
-    synapses = kernel = 0
+    fan_out = {name: np.zeros(network.size_of(name), np.int64) for name in (*network.inputs, *network.populations)}
     for name, p in network.projections.items():
-        wires = network.synapses(name)
-        synapses += int(wires.weight.size)
-        each = np.bincount(wires.pre, minlength=network.size_of(p.source))
-        fan_out[p.source] = fan_out.get(p.source, 0) + each
-        if isinstance(p, Convolution):
-            kernel = max(kernel, *p.kernel.shape[2:])
+        fan_out[p.source] += np.bincount(network.synapses(name).pre, minlength=network.size_of(p.source))
+    kernel = max(
+        (max(p.kernel.shape[2:]) for p in network.projections.values() if isinstance(p, Convolution)), default=0
+    )
     nodes: list[Input | Population] = [*network.inputs.values(), *network.populations.values()]
     return {
         "neurons": sum(p.size for p in network.populations.values()),
-        "synapses": synapses,
+        "synapses": sum(int(each.sum()) for each in fan_out.values()),
         "inputs": sum(p.size for p in network.inputs.values()),
         "outputs": sum(network.size_of(name) for name in network.outputs),
-        "fan_out": max((int(each.max()) for each in fan_out.values()), default=0),
+        "fan_out": max(int(each.max()) for each in fan_out.values()),
         "layers": len(network.populations),
         "kernel_size": kernel,
         "channels": max(node.shape[0] for node in nodes if len(node.shape) == 3) if kernel else 0,

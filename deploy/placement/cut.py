@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise, takewhile
 from typing import Any
@@ -13,11 +14,12 @@ from sdsnn_core.rules import Rules
 
 from .boxes import Box, BoxCounter, box_sizes, boxes, interval
 from .chip import Chip, SynapseFormat
-from .cost import DoesNotFit, Piece, core_use, excess, neuron_limit
+from .cost import DoesNotFit, Piece
 from .synapse_lists import Incoming, Lists, index_width
-from .types import Ints
+from .types import Bools, Ints
 
 _PATIENCE = 8  # guesses at the longest run before it is halved for
+_KEPT = 32  # boxes kept: while the end of a stretch is sought, its first box stays
 _TINY = 64  # a piece that shares a core has at least this part of the neurons that a core takes
 
 
@@ -55,45 +57,72 @@ class Cutter:
         self.boxed = {
             name: any(self.counters[key].boxed for key, _ in network.incoming(name)) for name in network.populations
         }
-        self.slots: dict[str, Ints] = {}
-        self.forget()
+        self.slots = self.no_slots()
+        self.box = functools.lru_cache(maxsize=_KEPT)(self._box)
 
-    def forget(self) -> None:
-        """Take every output axon as unknown again."""
-        self.slots = {name: np.zeros(p.size, np.int64) for name, p in self.network.populations.items()}
+    def no_slots(self) -> dict[str, Ints]:
+        """Return zero output axons for every neuron: population -> (size,)."""
+        return {name: np.zeros(p.size, np.int64) for name, p in self.network.populations.items()}
 
     def most(self, population: str) -> int:
         """Return the neurons of `population` that one core could take if nothing but neurons counted."""
         return min(self.chip.neurons(0), self.network.size_of(population))
 
-    def fits(self, pieces: Sequence[Piece]) -> bool:
-        """True if one core takes all of `pieces`."""
+    def fits(self, pieces: Sequence[Piece], shares: Mapping[str, float] | None = None) -> bool:
+        """True if one core takes all of `pieces`. shares: their excess, where it is known."""
         if index_width(sum(p.neurons.size for p in pieces), self.layout) is None and len(pieces) > 1:
             return False
-        return max(self.excess(pieces).values()) <= 1
+        return max((shares or self.excess(pieces)).values()) <= 1
 
     def excess(self, pieces: Sequence[Piece]) -> dict[str, float]:
-        """Return use divided by limit, output axons as they were the last time."""
-        shares = excess(pieces, self.sources, self.chip)
-        if limit := self.chip.limit("output_axons"):
-            shares["output_axons"] = self.outgoing(pieces) / limit
-        return shares
+        """Return use divided by limit of each limited resource, for `pieces` on one core."""
+        use = self.use(pieces).items()
+        return {name: amount / limit for name, amount in use if (limit := self.limit(name, pieces)) is not None}
 
-    def outgoing(self, pieces: Sequence[Piece]) -> int:
-        """Return output axons of `pieces`, as they were the last time."""
-        return sum(int(self.slots[piece.population][piece.neurons].sum()) for piece in pieces)
+    def limit(self, resource: str, pieces: Sequence[Piece]) -> int | None:
+        """Return the limit of a core that holds `pieces`: long delays leave room for fewer neurons."""
+        if resource == "neurons":
+            return self.chip.neurons(max((piece.max_delay for piece in pieces), default=0))
+        return self.chip.limit(resource)
 
     def use(self, pieces: Sequence[Piece]) -> dict[str, int]:
-        """Return what `pieces` on one core use of each resource."""
-        return {**core_use(pieces, self.sources, self.chip), "output_axons": self.outgoing(pieces)}
+        """Return what `pieces` on one core use of each resource, output axons as they were the last time."""
+        neurons = sum(piece.neurons.size for piece in pieces)
+        memory, formats = 0, set()
+        for lists in (lists for piece in pieces for lists in piece.lists.values()):
+            bits, is_sparse = lists.bits(neurons, self.layout)
+            memory += int(bits.sum())
+            kinds = {True} if is_sparse.all() else {False, True} if is_sparse.any() else {False}
+            formats |= {(lists.form.synapse_bits, lists.form.signs, kind) for kind in kinds if is_sparse.size}
+        return {
+            "neurons": neurons,
+            "input_axons": sum(int(np.count_nonzero(mask)) for mask in self.axons(pieces).values()),
+            "synapse_bits": memory,
+            "neuron_configs": len(frozenset().union(*(piece.configs for piece in pieces))),
+            "threshold_configs": len(frozenset().union(*(piece.thresholds for piece in pieces))),
+            "synapse_formats": len(formats),
+            "output_axons": sum(int(self.slots[piece.population][piece.neurons].sum()) for piece in pieces),
+        }
+
+    def axons(self, pieces: Sequence[Piece]) -> dict[tuple[str, bool], Bools]:
+        """Return (source node, through a convolution) -> (size,) whether each neuron needs an axon on their core.
+
+        An axon serves every list of one source neuron in the core, since the format is chosen per block; a
+        convolution's axons are apart, since they carry a base address.
+        """
+        needed: dict[tuple[str, bool], Bools] = {}
+        for name, lists in ((name, lists) for piece in pieces for name, lists in piece.lists.items()):
+            key = self.sources[name], lists.convolution
+            needed[key] = lists.needed | needed[key] if key in needed else lists.needed
+        return needed
 
     def refuse(self, piece: Piece) -> DoesNotFit:
         """Return the error of a piece that cannot be made smaller: the limit that it breaks most."""
         shares = self.excess([piece])
         resource = max(shares, key=lambda key: shares[key])
-        limit = neuron_limit([piece], self.chip) if resource == "neurons" else self.chip.limit(resource)
+        limit, amount = self.limit(resource, [piece]), self.use([piece])[resource]
         assert limit is not None
-        amount, hint = self.use([piece])[resource], "a single neuron needs as much"
+        hint = "a single neuron needs as much"
         return DoesNotFit(piece.population, resource, amount, limit, self.chip.title, hint)
 
     # The longest piece that still fits.
@@ -116,7 +145,7 @@ class Cutter:
             ratio = max(
                 (amount - base.get(name, 0.0)) / max(1 - base.get(name, 0.0), 1e-9) for name, amount in shares.items()
             )
-            if self.fits(together):
+            if self.fits(together, shares):
                 low, kept = n, pieces
                 n = max(int(n / max(ratio, 1e-9)), n + step)
                 step *= 2
@@ -189,7 +218,7 @@ class Cutter:
 
     # Populations that a convolution feeds: boxes.
 
-    def box(self, population: str, box: Box) -> Piece:
+    def _box(self, population: str, box: Box) -> Piece:
         """Return the neurons of a box as a piece."""
         neurons = box.neurons(self.network.populations[population].shape)
         lists: dict[str, Lists] = {}

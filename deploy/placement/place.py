@@ -8,6 +8,7 @@ Output axons depend on where the targets went, so a cut is repeated with smaller
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from sdsnn_core.network import Network
 
 from .bound import lower_bounds
 from .chip import RESOURCES, Chip, load_chip
-from .cost import Cores, DoesNotFit, Piece, axon_sources, core_use, distinct, neuron_limit
+from .cost import Cores, DoesNotFit, Piece
 from .cut import Cutter
 from .tight_bound import tight_bounds
 from .types import CONVOLUTION_SLOTS, AxonTable, Ints, Mesh, Placement
@@ -93,7 +94,7 @@ def place(network: Network, chip: str | Chip = "loihi2", *, tight_bound: bool = 
 def legal(cutter: Cutter, way: Callable[[Cutter], Cores]) -> Layout:
     """Cut and pack in one way until output axons are within their limit too. Raises DoesNotFit."""
     limit = cutter.chip.limit("output_axons")
-    cutter.forget()
+    cutter.slots = cutter.no_slots()
     for _ in range(_ROUNDS):
         cores = way(cutter)
         core_of = _numbered(cutter, ((core, piece) for core, pieces in enumerate(cores) for piece in pieces))
@@ -117,12 +118,11 @@ def ways(network: Network) -> Iterator[Callable[[Cutter], Cores]]:
     yield first_fit
     if sum(p.size for p in network.populations.values()) > _LARGE:
         return
-    populations = list(network.populations)
-    orders = [populations, populations[::-1]] if len(populations) > 1 else [populations]
+    populations = tuple(network.populations)
     shaped = any(len(p.shape) == 3 for p in network.populations.values())
-    for by_place in (False, True) if shaped else (False,):
-        for order in orders:
-            yield functools.partial(fill, populations=order, by_place=by_place)
+    orders = dict.fromkeys((populations, populations[::-1]))
+    for by_place, order in itertools.product((False, True) if shaped else (False,), orders):
+        yield functools.partial(fill, populations=order, by_place=by_place)
 
 
 def first_fit(cutter: Cutter) -> Cores:
@@ -207,11 +207,11 @@ def _numbered(cutter: Cutter, pieces: Iterable[tuple[int, Piece]]) -> dict[str, 
 
 def _output_slots(cutter: Cutter, cores: Cores) -> dict[str, Ints]:
     """Return population -> (size,) output slots: one per destination core, two where a convolution leads."""
-    slots = {name: np.zeros(p.size, np.int64) for name, p in cutter.network.populations.items()}
+    slots = cutter.no_slots()
     for pieces in cores:
-        for (source, convolution), parts in axon_sources(pieces, cutter.sources).items():
+        for (source, convolution), needed in cutter.axons(pieces).items():
             if source in slots:
-                slots[source][distinct(parts)] += CONVOLUTION_SLOTS if convolution else 1
+                slots[source] += needed * (CONVOLUTION_SLOTS if convolution else 1)
     return slots
 
 
@@ -220,11 +220,11 @@ def finish(cutter: Cutter, layout: Layout, bounds: Mapping[str, int], tight: boo
     chip = cutter.chip
     assert chip.layout is not None
     cores = layout.cores
-    uses = [core_use(pieces, cutter.sources, chip) for pieces in cores]
+    uses = [cutter.use(pieces) for pieces in cores]
     use = {name: np.array([one[name] for one in uses], np.int64) for name in uses[0]}
     use["output_axons"] = layout.outgoing
     limits = {name: chip.limit(name) for name in RESOURCES}
-    room = np.array([neuron_limit(pieces, chip) for pieces in cores])
+    room = np.array([cutter.limit("neurons", pieces) for pieces in cores])
     load = {name: float(use[name].sum()) / limit / len(cores) for name, limit in limits.items() if limit}
     load["neurons"] = float((use["neurons"] / room).mean())
     return Placement(
@@ -253,11 +253,12 @@ def _axon_table(cutter: Cutter, name: str, cores: Cores) -> AxonTable:
         parts: list[tuple[Ints, ...]] = []
         for lists in (piece.lists[name] for piece in pieces if name in piece.lists):
             bits, is_sparse = lists.bits(together, cutter.layout)
-            owned = np.zeros(lists.source.size, np.int64)
-            owned[np.unique(lists.pattern, return_index=True)[1]] = bits  # the first axon owns a shared list
-            in_sparse = is_sparse[lists.pattern]
-            stored = np.where(in_sparse, lists.synapses, lists.span[lists.pattern])
-            parts.append((lists.source, lists.synapses, stored, owned, in_sparse.astype(np.int64)))
+            pattern = lists.pattern
+            owned = np.zeros(pattern.size, np.int64)
+            owned[np.unique(pattern, return_index=True)[1]] = bits  # the first axon owns a shared list
+            synapses, in_sparse = lists.stored[pattern], is_sparse[pattern]
+            stored = np.where(in_sparse, synapses, lists.span[pattern])
+            parts.append((np.flatnonzero(lists.needed), synapses, stored, owned, in_sparse.astype(np.int64)))
         if not parts:
             continue
         source, *amounts = (np.concatenate(part) for part in zip(*parts, strict=True))

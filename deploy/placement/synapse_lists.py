@@ -20,7 +20,7 @@ from sdsnn_core.network import Convolution, Projection, Synapses
 from sdsnn_core.rules import Rules
 
 from .chip import SynapseFormat
-from .types import Ints
+from .types import Bools, Ints
 
 WEIGHTS: Rules[Callable[[Any], npt.NDArray[Any]]] = Rules("placement: stored weights")
 WEIGHTS.of(Synapses)(lambda p: p.weight)
@@ -95,19 +95,23 @@ def index_width(n_targets: int, layout: SynapseFormat) -> int | None:
 class Lists:
     """Synapse lists that one projection brings to a piece.
 
-    source: (n_axons,) source neuron. pattern: (n_axons,) which stored list the axon uses. synapses: (n_axons,).
-    stored: (n_patterns,) synapses of each stored list; span: (n_patterns,) targets from its first to its last.
+    needed: (n_source,) sources that reach it and need an axon. stored: (n_lists,) synapses of each stored list;
+    span: (n_lists,) targets from its first to its last. shared: gives the list of each axon; None: each has its own.
     """
 
-    source: Ints
-    pattern: Ints
-    synapses: Ints
+    needed: Bools
     stored: Ints
     span: Ints
     form: ListFormat
     convolution: bool
+    shared: Callable[[], Ints] | None = None
 
-    def bits(self, n_targets: int, layout: SynapseFormat) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    @property
+    def pattern(self) -> Ints:
+        """(n_axons,) which list each axon uses."""
+        return np.arange(self.stored.size) if self.shared is None else self.shared()
+
+    def bits(self, n_targets: int, layout: SynapseFormat) -> tuple[Ints, Bools]:
         """Return (bits, stored as sparse) of each stored list, in a core of n_targets neurons."""
         dense = list_bits(self.span, self.form.synapse_bits, layout)
         index = index_width(n_targets, layout)
@@ -165,4 +169,6 @@ class Incoming:
             axon = np.flatnonzero(count)
             n = count[axon].astype(np.int64)
             span = (rows.indices[rows.indptr[axon + 1] - 1] - rows.indices[rows.indptr[axon]] + 1).astype(np.int64)
-        return Lists(axon.astype(np.int64), np.arange(n.size), n, n, span, self.form, False)
+        needed = np.zeros(self.n_pre, np.bool_)
+        needed[axon] = True
+        return Lists(needed, n, span, self.form, False)

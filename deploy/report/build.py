@@ -85,9 +85,9 @@ def before_after(run: RunData, energy: EnergyReport | None, placement: Placement
                 rows.append((label, "J per inference", unpruned.joules[item.prices.name].low, item.total.high))
     if placement is not None and placement.placement is not None:
         now, was = placement.placement, placement.unpruned
-        known = was if isinstance(was, Placement) else None
-        rows.append(("synaptic memory", "bits", None if known is None else known.synapse_bits, now.synapse_bits))
-        rows.append(("cores", "cores", None if known is None else known.n_cores, now.n_cores))
+        memory, cores = (was.synapse_bits, was.n_cores) if isinstance(was, Placement) else (None, None)
+        rows.append(("synaptic memory", "bits", memory, now.synapse_bits))
+        rows.append(("cores", "cores", cores, now.n_cores))
     keys = ("quantity", "unit", "before", "after")
     return [dict(zip(keys, (*row[:2], None if dense is None else row[2], row[3]), strict=True)) for row in rows]
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..energy.types import Span
 from .svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, Frame, axes, drawing, element, legend, line, number, text, ticks
 
 
@@ -92,15 +93,15 @@ def matrix(counts: npt.NDArray[np.int64]) -> str:
     return drawing(left + n * cell + 8, top + n * cell + 8, "confusion matrix: true class by predicted class", parts)
 
 
-def ranges(rows: Sequence[tuple[str, float, float, int]], x_label: str) -> str:
-    """Return horizontal spans on a logarithmic axis. rows: (name, low, high, colour index); zeros are left out."""
-    kept = [row for row in rows if row[1] > 0]
+def ranges(rows: Sequence[tuple[str, Span, int]], x_label: str) -> str:
+    """Return horizontal spans on a logarithmic axis. rows: (name, span, colour index); zeros are left out."""
+    kept = [row for row in rows if row[1].low > 0]
     if not kept:
         return ""
     width, each, left = 560.0, 30.0, 205.0
     height = TOP + each * len(kept) + BOTTOM
-    first = math.floor(math.log10(min(row[1] for row in kept)) - 0.05)
-    last = math.ceil(math.log10(max(row[2] for row in kept)) + 0.05)
+    first = math.floor(math.log10(min(span.low for _, span, _ in kept)) - 0.05)
+    last = math.ceil(math.log10(max(span.high for _, span, _ in kept)) + 0.05)
 
     def at(value: float) -> float:
         return left + (math.log10(value) - first) / (last - first) * (width - left - 70)
@@ -109,20 +110,14 @@ def ranges(rows: Sequence[tuple[str, float, float, int]], x_label: str) -> str:
     for x, value in ((at(10.0**power), 10.0**power) for power in range(first, last + 1)):
         parts.append(line("grid", x, x, TOP, height - BOTTOM))
         parts.append(text(x, height - BOTTOM + 16, number(value), "middle"))
-    for i, (name, low, high, colour) in enumerate(kept):
+    for i, (name, span, colour) in enumerate(kept):
         y = TOP + i * each + each / 2
-        x, w = at(low), max(at(high) - at(low), 4.0)
+        x, w = at(span.low), max(at(span.high) - at(span.low), 4.0)
         parts.append(text(left - 8, y + 4, name, "end"))
         parts.append(element("rect", x=x - 2, y=y - 7, width=w, height=14, rx=3, fill=COLOURS[colour]))
-        parts.append(text(x + w + 5, y + 4, number_pair(low, high)))
+        parts.append(text(x + w + 5, y + 4, f"{span:.3g}"))
     parts.append(text((left + width) / 2, height - 8, x_label, "middle", "label"))
     return drawing(width, height, x_label, parts)
-
-
-def number_pair(low: float, high: float) -> str:
-    """Return one number, or two with 'to' between them."""
-    a, b = f"{low:.3g}", f"{high:.3g}"
-    return a if a == b else f"{a} to {b}"
 
 
 def front(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,22 +79,17 @@ def read_lines(runs: Sequence[str | Path]) -> list[Line]:
 
 
 def best_fronts(lines: Sequence[Line], prices: str) -> list[list[int]]:
-    """Return a front for each data set, as they come: accuracies on other data do not compare."""
-    fronts = (_front_of(lines, prices, data) for data in dict.fromkeys(line.data for line in lines))
-    return [front for front in fronts if front]
+    """Return a front for each data set, as they come: accuracies on other data do not compare.
 
-
-def _front_of(lines: Sequence[Line], prices: str, data: str | None) -> list[int]:
-    """Return indices, by energy, of the runs that no other beats: at most as much energy and at least as accurate."""
-    known = [
-        i for i, line in enumerate(lines) if line.data == data and line.accuracy is not None and prices in line.joules
-    ]
-    known.sort(key=lambda i: (lines[i].joules[prices].high, -(lines[i].accuracy or 0.0)))
-    best: list[int] = []
-    for i in known:
+    A front holds indices, by energy, of the runs that no other beats: at most as much energy and at least as accurate.
+    """
+    fronts: defaultdict[str | None, list[int]] = defaultdict(list)
+    known = [i for i, line in enumerate(lines) if line.accuracy is not None and prices in line.joules]
+    for i in sorted(known, key=lambda i: (lines[i].joules[prices].high, -(lines[i].accuracy or 0.0))):
+        best = fronts[lines[i].data]
         if not best or (lines[i].accuracy or 0.0) > (lines[best[-1]].accuracy or 0.0):
             best.append(i)
-    return best
+    return [fronts[data] for data in dict.fromkeys(line.data for line in lines) if fronts[data]]
 
 
 def compare_to_json(lines: Sequence[Line], prices: str) -> dict[str, Any]:

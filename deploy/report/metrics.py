@@ -35,9 +35,9 @@ def summary(run: RunData, energy: EnergyReport | None, placement: PlacementRepor
     span = None if energy is None else energy.range_j
     joules = span and energy and {**asdict(span), "label": energy.label, "wording": energy.wording}
     placed = placement and placement.placement
-    comparisons = [] if certificate is None else list(certificate.get("comparisons") or [])
     proof: dict[str, Any] = dict.fromkeys(("verified", "mismatches", "bins_compared", "backends"))
     if certificate is not None:
+        comparisons = certificate.get("comparisons") or []
         proof = {
             "verified": bool(certificate.get("verified")),
             "mismatches": sum(int(item["mismatches"]) for item in comparisons),

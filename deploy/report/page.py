@@ -14,7 +14,7 @@ from ..placement.chip import RESOURCES
 from ..placement.explain import PlacementReport
 from ..placement.text import placement_lines
 from .build import NOT_RECORDED, RASTER_STEPS
-from .charts import line_chart, matrix, number_pair, ranges, raster
+from .charts import line_chart, matrix, ranges, raster
 from .cores import core_map, cores
 from .run_data import RunData
 from .svg import legend
@@ -31,7 +31,7 @@ def templates() -> Environment:
     folder = Path(__file__).parents[1] / "templates"
     made = Environment(loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"amount": amount, "joules": joules, "micro": micro, "percent": percent}
-    made.filters["span"] = lambda span: number_pair(span.low, span.high)
+    made.filters["span"] = lambda span: f"{span:.3g}"
     made.globals |= {"RESOURCES": RESOURCES, "TERMS": TERMS, "placement_lines": placement_lines}
     made.globals |= {"core_map": core_map, "cores": cores, "energy_bars": energy_bars, "legend": legend}
     made.globals |= {"activity_charts": activity_charts, "structure_charts": structure_charts}
@@ -130,5 +130,5 @@ def energy_bars(energy: EnergyReport) -> str:
         dense = base.name == "dense_ann"
         title, colour = ("dense ANN", 4) if dense else ("unpruned", 1)
         bars += [(f"{title}, {name}", span, colour) for name, span in base.joules.items() if dense or name in chips]
-    rows = [(name, span.low * 1e6, span.high * 1e6, colour) for name, span, colour in bars]
+    rows = [(name, span.times(1e6), colour) for name, span, colour in bars]
     return ranges(rows, "energy per inference (\N{MICRO SIGN}J), logarithmic axis")

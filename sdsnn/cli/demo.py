@@ -31,18 +31,14 @@ def demo(
     """
     from rich.console import Console
 
-    from sdsnn.train.run.config import load_config
-    from sdsnn.train.run.progress import Bars
-
     from ..demo import free_folder, run_demo
 
-    overrides = settings or []
-    bars = Bars(load_config("digits", overrides).optimiser.epochs, quiet=quiet)
     stage = Console(stderr=True, quiet=quiet).status
-    result = run_demo(free_folder(run), seed=seed, overrides=overrides, bars=bars, stage=stage)
+    result = run_demo(free_folder(run), seed=seed, overrides=settings or [], quiet=quiet, stage=stage)
     print_demo(result)
     if as_json:
-        typer.echo(json.dumps(result.numbers()))
+        summary = result.report.data["summary"]
+        typer.echo(json.dumps({**summary, "run": str(result.folder), "seconds": result.seconds}))
 
 
 def print_demo(result: Demo) -> None:
@@ -66,4 +62,5 @@ def print_demo(result: Demo) -> None:
         out.print(f"  {comparison.backend:8} {describe(comparison)}")
     if result.report.energy is not None:
         out.print(f"Energy: {result.report.energy.headline()}", markup=False)
-    out.print(f"{result.seconds:.0f} s. Files: {', '.join(result.files)}")
+    files = ("report.html", "report.json", "network.nir", "certificate.json", "history.jsonl", "config.toml", "best.pt")
+    out.print(f"{result.seconds:.0f} s. Files: {', '.join(str(result.folder / name) for name in files)}")
