@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +26,7 @@ READ: dict[str, tuple[str, ...]] = {
 
 
 def run_sample(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Run input.npy (steps, channels) of the payload's folder; write output.npy and probes.json there."""
+    """Run `spikes` (steps, channels) on `network`; return the output's `spikes` (steps, size) and `probes`."""
     from sdsnn_core.lava.compat import ensure_lava
 
     ensure_lava()
@@ -36,10 +35,8 @@ def run_sample(payload: Mapping[str, Any]) -> dict[str, Any]:
 
     from sdsnn.export.lava.neurons import NEURONS
     from sdsnn.export.lava.processes import connect
-    from sdsnn.export.nir_format.reader import read_nir
 
-    folder = Path(str(payload["folder"]))
-    network, x = read_nir(folder / "network.nir"), np.load(folder / "input.npy")
+    network, x = payload["network"], payload["spikes"]
     (port,), output = network.inputs, next(iter(network.outputs.values())).source
     n_steps, size = x.shape[0], network.size_of(output)
     # The script of the bundle stands alone, so what both do lies there.
@@ -58,9 +55,7 @@ def run_sample(payload: Mapping[str, Any]) -> dict[str, Any]:
         spikes = sink.data.get().T.astype(np.uint8)
     finally:
         runner.stop()
-    np.save(folder / "output.npy", spikes)
-    (folder / "probes.json").write_text(json.dumps(read_probes(probes)))
-    return {"steps": n_steps}
+    return {"spikes": spikes, "probes": read_probes(probes)}
 
 
 def make_probes(n_steps: int) -> dict[str, Any]:

@@ -7,14 +7,11 @@ input, and the output that the chip gave is compared with it, bin by bin; both g
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sdsnn_core.activity import Activity, prepare_inputs
 from sdsnn_core.errors import MissingDependency, UnsupportedNode
@@ -45,6 +42,8 @@ def run_loihi2(
     that differ from the engine's. Raises MissingDependency without Intel's extension, UnsupportedNode for a network
     whose input or output the chip's ports cannot carry.
     """
+    from sdsnn_core.lava.child import run_in_child
+
     from ..engine import Engine
 
     require_extension()
@@ -52,8 +51,11 @@ def run_loihi2(
     inputs, n_samples, _ = prepare_inputs(network, spikes, n_steps)
     output = next(iter(network.outputs.values())).source
     expected = Engine(network).run(inputs, record=[output], record_state=record_state)
-    runs = [on_chip(network, x[None]) for x in next(iter(inputs.values()))]
-    emitted = np.concatenate([spikes_of_sample for spikes_of_sample, _ in runs])
+    runs = [
+        run_in_child("sdsnn.deploy.loihi2.child:run_sample", {"network": network, "spikes": sample}, TIMEOUT_S)
+        for sample in next(iter(inputs.values()))
+    ]
+    emitted = np.stack([run["spikes"] for run in runs])
     totals = {
         "samples": n_samples,
         "output_bins": emitted.size,
@@ -64,7 +66,7 @@ def run_loihi2(
         expected,
         counts={**expected.counts, output: emitted.sum(axis=1, dtype=np.int64)},
         spikes={output: emitted} if record is None or output in record else {},
-        measured={**merge_measured([probes for _, probes in runs]), **totals},
+        measured={**merge_measured([run["probes"] for run in runs]), **totals},
     )
 
 
@@ -106,25 +108,6 @@ def check_supported(network: Network) -> None:
             raise UnsupportedNode(
                 f"loihi2: expected one input, of 0 and 1, got {', '.join(network.inputs)} (values to {node.max_value})"
             )
-
-
-def on_chip(network: Network, x: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-    """Run one sample (1, steps, channels) in a process of its own, as profiled runs need.
-
-    Returns the output's spikes (1, steps, size) and what each probe measured.
-    """
-    import json
-
-    from sdsnn.export.nir_format.writer import write_nir
-    from sdsnn_core.lava.child import run_in_child
-
-    with tempfile.TemporaryDirectory(prefix="sdsnn-loihi2-") as folder:
-        write_nir(network, Path(folder) / "network.nir")
-        np.save(Path(folder) / "input.npy", x[0])
-        run_in_child("sdsnn.deploy.loihi2.child:run_sample", {"folder": folder}, TIMEOUT_S)
-        spikes = np.load(Path(folder) / "output.npy")
-        probes: dict[str, Any] = json.loads((Path(folder) / "probes.json").read_text())
-    return spikes[None], probes
 
 
 def merge_measured(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

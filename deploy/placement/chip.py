@@ -142,11 +142,6 @@ class Chip(Section):
             raise ValueError("a placeable chip needs layout, synapses and limits.neurons")
         return self
 
-    @property
-    def max_delay(self) -> int:
-        """Longest delay of a synapse, steps."""
-        return 0 if self.delays is None else self.delays.max_steps
-
     def neurons(self, longest_delay: int) -> int:
         """Return how many neurons a core takes whose synapses have delays of up to `longest_delay` steps."""
         limit = self.limit("neurons")

@@ -51,9 +51,9 @@ class Cutter:
         self.counters: dict[str, Incoming | BoxCounter] = {}
         for name, p in network.projections.items():
             self.counters[name] = COUNTERS.for_(p)(network, p, self.layout)
-            longest = self.counters[name].form.max_delay
-            if longest > chip.max_delay:
-                raise DoesNotFit(p.target, f"delay of {name} (steps)", longest, chip.max_delay, chip.title)
+            longest, most = self.counters[name].form.max_delay, chip.delays.max_steps if chip.delays else 0
+            if longest > most:
+                raise DoesNotFit(p.target, f"delay of {name} (steps)", longest, most, chip.title)
         self.boxed = {
             name: any(self.counters[key].boxed for key, _ in network.incoming(name)) for name in network.populations
         }
