@@ -89,9 +89,7 @@ DENSE_TWIN: Rules[Callable[[DenseShapes, Network, str, Any, Any, Any], Projectio
 )
 
 
-@FAN_OUT.of(Synapses)
-def _full_matrix(dense: DenseShapes, network: Network, name: str, p: Synapses) -> npt.NDArray[np.int64]:
-    return np.full(network.size_of(p.source), dense.size_of(network, p.target), np.int64)
+FAN_OUT.of(Synapses)(lambda dense, net, _, p: np.full(net.size_of(p.source), dense.size_of(net, p.target), np.int64))
 
 
 @FAN_OUT.of(Convolution)

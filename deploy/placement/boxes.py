@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sdsnn_core.network import Convolution, Shape
+from sdsnn_core.network import Convolution, Network, Shape
 
 from .chip import SynapseFormat
 from .synapse_lists import Lists, list_format
@@ -86,8 +86,9 @@ class BoxCounter:
 
     boxed = True  # its targets are cut into boxes
 
-    def __init__(self, convolution: Convolution, source_shape: Shape, layout: SynapseFormat) -> None:
-        self.convolution, self.source_shape, self.layout = convolution, source_shape, layout
+    def __init__(self, network: Network, convolution: Convolution, layout: SynapseFormat) -> None:
+        self.convolution, self.layout = convolution, layout
+        self.source_shape = source_shape = network.shape_of(convolution.source)
         self.form = list_format(convolution, layout)
         self.present = (convolution.kernel != 0).astype(np.float32)
         self.reach = [

@@ -26,14 +26,8 @@ _TINY = 64  # a piece that shares a core has at least this part of the neurons t
 COUNTERS: Rules[Callable[[Network, Any, SynapseFormat], Incoming | BoxCounter]] = Rules("placement: counting lists")
 
 
-@COUNTERS.of(Synapses)
-def _incoming(network: Network, p: Synapses, layout: SynapseFormat) -> Incoming:
-    return Incoming(p, network.size_of(p.source), network.size_of(p.target), layout)
-
-
-@COUNTERS.of(Convolution)
-def _box_counter(network: Network, p: Convolution, layout: SynapseFormat) -> BoxCounter:
-    return BoxCounter(p, network.shape_of(p.source), layout)
+COUNTERS.of(Synapses)(Incoming)
+COUNTERS.of(Convolution)(BoxCounter)
 
 
 class Cutter:

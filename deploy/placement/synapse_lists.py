@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from sdsnn_core.network import Convolution, Projection, Synapses
+from sdsnn_core.network import Convolution, Network, Projection, Synapses
 from sdsnn_core.rules import Rules
 
 from .chip import SynapseFormat
@@ -30,19 +30,16 @@ _LONGEST = 1 << 14  # lists whose memory is looked up rather than computed
 
 @dataclass(frozen=True)
 class ListFormat:
-    """Bits of one synapse of a projection: weight (sign included), delay, tag. exact: no weight bit is lost."""
+    """Bits of one synapse of a projection.
+
+    weight_bits: sign included. synapse_bits: of weight, delay and tag, without an index. exact: no weight bit is lost.
+    """
 
     weight_bits: int
-    delay_bits: int
-    tag_bits: int
+    synapse_bits: int
     signs: str
     exact: bool
     max_delay: int
-
-    @property
-    def synapse_bits(self) -> int:
-        """Bits of a synapse without its index."""
-        return self.weight_bits + self.delay_bits + self.tag_bits
 
 
 def list_format(projection: Projection, layout: SynapseFormat) -> ListFormat:
@@ -50,7 +47,7 @@ def list_format(projection: Projection, layout: SynapseFormat) -> ListFormat:
     values = WEIGHTS.for_(projection)(projection).astype(np.int64)
     max_delay = int(projection.delay.max()) if projection.delay.size else 0
     if not values.size:
-        return ListFormat(layout.weight_bits[0], 0, layout.tag_bits, "none", True, 0)
+        return ListFormat(layout.weight_bits[0], layout.weight_bits[0] + layout.tag_bits, "none", True, 0)
     low, high = int(values.min()), int(values.max())
     together = int(np.bitwise_or.reduce(np.abs(values)))
     shift = (together & -together).bit_length() - 1
@@ -61,7 +58,7 @@ def list_format(projection: Projection, layout: SynapseFormat) -> ListFormat:
         needed, signs = max(abs(low), abs(high)).bit_length(), "excitatory" if high > 0 else "inhibitory"
     wide = [bits for bits in layout.weight_bits if bits >= needed]
     bits = wide[0] if wide else layout.weight_bits[-1]
-    return ListFormat(bits, max_delay.bit_length(), layout.tag_bits, signs, bool(wide), max_delay)
+    return ListFormat(bits, bits + max_delay.bit_length() + layout.tag_bits, signs, bool(wide), max_delay)
 
 
 def list_bits(n: npt.ArrayLike, bits_per_synapse: int, layout: SynapseFormat) -> Ints:
@@ -126,7 +123,8 @@ class Incoming:
 
     boxed = False  # its targets are cut into runs
 
-    def __init__(self, projection: Synapses, n_pre: int, n_post: int, layout: SynapseFormat) -> None:
+    def __init__(self, network: Network, projection: Synapses, layout: SynapseFormat) -> None:
+        n_pre, n_post = network.size_of(projection.source), network.size_of(projection.target)
         # The target before, in order, of the same source: a run that starts behind it needs an axon for this synapse.
         previous = np.zeros(projection.pre.size, np.int32)
         previous[1:] = np.where(np.diff(projection.pre) == 0, projection.post[:-1].astype(np.int32) + 1, 0)

@@ -97,12 +97,10 @@ def structure(history: list[dict[str, Any]]) -> dict[str, Any] | None:
     if not history:
         return None
     layers: dict[str, dict[str, list[Any]]] = {}
-    for line in history:
-        for layer in line.get("layers") or []:
-            name = _layer_name(layer)
-            of_layer = layers.setdefault(name, {"units": [], "alive_units": [], "synapses": []})
-            for key, values in of_layer.items():
-                values.append(layer.get(key))
+    for layer in (layer for line in history for layer in line.get("layers") or []):
+        of_layer = layers.setdefault(_layer_name(layer), {"units": [], "alive_units": [], "synapses": []})
+        for key, values in of_layer.items():
+            values.append(layer.get(key))
     keys = ("epoch", "loss", "train_accuracy", "validation_accuracy", "connection_sparsity", "seconds")
     series = {key: [line.get(key) for line in history] for key in keys}
     operations = [sum(line["synaptic_operations"]) if line.get("synaptic_operations") else None for line in history]

@@ -91,14 +91,8 @@ def wilson(right: int, samples: int) -> dict[str, float]:
 WEIGHT_SHAPE: Rules[Callable[[DenseShapes, Network, str, Any], tuple[int, ...]]] = Rules("NeuroBench: stored weights")
 
 
-@WEIGHT_SHAPE.of(Synapses)
-def _matrix(dense: DenseShapes, network: Network, name: str, p: Synapses) -> tuple[int, ...]:
-    return dense.size_of(network, p.source), dense.size_of(network, p.target)
-
-
-@WEIGHT_SHAPE.of(Convolution)
-def _kernel(dense: DenseShapes, network: Network, name: str, p: Convolution) -> tuple[int, ...]:
-    return dense.kernels.get(name, (p.kernel.shape, p.groups))[0]
+WEIGHT_SHAPE.of(Synapses)(lambda dense, network, _, p: tuple(dense.size_of(network, n) for n in (p.source, p.target)))
+WEIGHT_SHAPE.of(Convolution)(lambda dense, _, name, p: dense.kernels.get(name, (p.kernel.shape, p.groups))[0])
 
 
 def footprint(network: Network) -> int:

@@ -30,11 +30,10 @@ def templates() -> Environment:
 
     folder = Path(__file__).parents[1] / "templates"
     made = Environment(loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"amount": amount, "joules": joules, "micro": micro, "percent": percent}
-    made.filters["span"] = lambda span: f"{span:.3g}"
-    made.globals |= {"RESOURCES": RESOURCES, "TERMS": TERMS, "placement_lines": placement_lines}
-    made.globals |= {"core_map": core_map, "cores": cores, "energy_bars": energy_bars, "legend": legend}
-    made.globals |= {"activity_charts": activity_charts, "structure_charts": structure_charts}
+    numbers = {"amount": amount, "joules": joules, "micro": micro, "percent": percent}
+    made.filters |= {**numbers, "span": lambda span: f"{span:.3g}"}
+    drawings = (activity_charts, core_map, cores, energy_bars, legend, placement_lines, structure_charts)
+    made.globals |= {"RESOURCES": RESOURCES, "TERMS": TERMS, **{each.__name__: each for each in drawings}}
     return made
 
 

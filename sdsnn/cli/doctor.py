@@ -11,9 +11,7 @@ import typer
 NOT_READY = 1
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON instead.")] = False,
-) -> None:
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON instead.")] = False) -> None:
     """Show versions and diagnose the installation.
 
     For each part that fails, prints what does not work without it and the command that installs it. Parts marked

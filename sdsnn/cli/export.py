@@ -35,11 +35,7 @@ def export(
 
     folder = RunFolder.open(run)
     exported = export_run(
-        folder,
-        verify_samples=samples,
-        lava=lava,
-        extra={"engine": BACKENDS["engine"]},
-        resolution=_bits(resolution),
+        folder, verify_samples=samples, lava=lava, extra={"engine": BACKENDS["engine"]}, resolution=_bits(resolution)
     )
     before, after = (sum(sizes) for sizes in zip(*exported.compaction.units.values(), strict=True))
     typer.echo(f"{exported.network_file}: {after} of {before} units, {exported.network.n_synapses()} synapses")

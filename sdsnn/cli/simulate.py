@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -124,10 +125,9 @@ def _sensor(text: str | None) -> Shape | None:
 
     if text is None:
         return None
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+    if not re.fullmatch(r"\s*0*[1-9][0-9]*\s*(,\s*0*[1-9][0-9]*\s*){2}", text):
         raise ConfigError([f"--sensor: expected three numbers C,H,W such as 2,34,34, got {text}"])
-    return tuple(map(int, parts))
+    return tuple(map(int, text.split(",")))
 
 
 def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> None:

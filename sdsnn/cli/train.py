@@ -22,10 +22,7 @@ def train(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(
-            "--resume",
-            help="Run folder to continue; --set may change only keys that leave the result unchanged.",
-        ),
+        typer.Option("--resume", help="Run folder to continue; --set may change keys that leave the result alone."),
     ] = None,
     init: Annotated[
         Path | None,
