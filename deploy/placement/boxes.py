@@ -7,7 +7,7 @@ box and the same for columns. Pixels with the same relative list share one store
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice, pairwise, product, starmap
 from typing import Any
@@ -55,30 +55,17 @@ def boxes(shape: Shape, size: tuple[int, int, int]) -> Iterator[Box]:
     return starmap(Box, product(*map(cuts, shape, size)))
 
 
-Pattern = tuple[tuple[int, int], ...]  # (target relative to the first target, kernel place) along one axis
+def _reach(taps: Ints, size: int, first: int, last: int) -> tuple[Ints, Ints]:
+    """Return (size,) the pattern of each source place at targets first..last-1, and the patterns.
 
-
-def _reach(taps: Ints, size: int, first: int, last: int) -> tuple[Ints, tuple[Pattern, ...]]:
-    """Return (size,) index of the pattern of each place (-1: none) at targets first..last-1, and the patterns."""
-    index = np.full(size, -1, np.int64)
-    patterns: dict[Pattern, int] = {}
-    hits: dict[int, list[tuple[int, int]]] = {}
-    for target, k in np.argwhere(taps[:, first:last].T >= 0).tolist():
-        hits.setdefault(int(taps[k, first + target]), []).append((target, k))
-    for place, pairs in hits.items():
-        base = pairs[0][0]
-        key = tuple((target - base, k) for target, k in pairs)
-        index[place] = patterns.setdefault(key, len(patterns))
-    return index, tuple(patterns)
-
-
-def _targets(patterns: Sequence[Pattern], size: int) -> Ints:
-    """Return (patterns + 1, size) the target of each kernel place, -1 where there is none; the last row has none."""
-    targets = np.full((len(patterns) + 1, size), -1, np.int64)
-    for row, pattern in zip(targets, patterns, strict=False):
-        for target, k in pattern:
-            row[k] = target
-    return targets
+    A pattern is (kernel places,) the target that each kernel place reaches, from the first one on; -1: none.
+    """
+    k, target = np.nonzero(taps[:, first:last] >= 0)
+    reached = np.full((size, len(taps)), -1, np.int64)
+    reached[taps[k, first + target], k] = target
+    lowest = np.where(reached >= 0, reached, last).min(axis=1, keepdims=True)
+    patterns, index = np.unique(np.where(reached >= 0, reached - lowest, -1), axis=0, return_inverse=True)
+    return index.reshape(-1), patterns
 
 
 class BoxCounter:
@@ -104,7 +91,7 @@ class BoxCounter:
         """
         row, rows = self.reach[0](*box.rows)
         column, columns = self.reach[1](*box.columns)
-        key = (box.channels, box.shape, rows, columns)
+        key = (box.channels, box.shape, rows.tobytes(), columns.tobytes())
         if key not in self.known:
             self.known[key] = self._count(box, rows, columns)
         n, span = self.known[key]
@@ -119,13 +106,12 @@ class BoxCounter:
         number = (np.cumsum(present) - 1).reshape(n.shape)
         return Lists(needed.reshape(-1), n[present], span[present], self.form, True, lambda: of_axons(number))
 
-    def _count(self, box: Box, rows: Sequence[Pattern], columns: Sequence[Pattern]) -> tuple[Ints, Ints]:
-        """Return (c_in, rows + 1, columns + 1) synapses of each list, none in the last ones, and spans in the box."""
+    def _count(self, box: Box, y: Ints, x: Ints) -> tuple[Ints, Ints]:
+        """Return (c_in, patterns of rows y, patterns of columns x) synapses of each list, and its span in the box."""
         c = self.convolution
         per_group_out, per_group_in = c.kernel.shape[0] // c.groups, c.kernel.shape[1]
         _, height, width = box.shape
-        y, x = _targets(rows, c.kernel.shape[2]), _targets(columns, c.kernel.shape[3])
-        at = y[:, None, :, None] * width + x[:, None, :]  # (rows + 1, columns + 1, kh, kw) target within its channel
+        at = y[:, None, :, None] * width + x[:, None, :]  # (rows, columns, kh, kw) target within its channel
         lands = (y >= 0)[:, None, :, None] & (x >= 0)[:, None, :]
         n = np.zeros((self.source_shape[0], len(y), len(x)), np.int64)
         span = np.zeros_like(n)
@@ -160,11 +146,10 @@ def interval(shape: Shape, first: int, last: int, by_place: bool) -> list[Box]:
     (a, skipped), (b, rest) = divmod(first, inner), divmod(last, inner)
     if a == b:
         return [box((a, a + 1), (skipped, rest))]
-    parts = [box((a, a + 1), (skipped, inner))] if skipped else []
     whole = a + (skipped > 0)
-    if b > whole:
-        parts.append(box((whole, b), (0, inner)))
-    return [*parts, box((b, b + 1), (0, rest))] if rest else parts
+    begun = (skipped > 0, (a, a + 1), (skipped, inner))
+    parts = (begun, (b > whole, (whole, b), (0, inner)), (rest > 0, (b, b + 1), (0, rest)))
+    return [box(outer, part) for wanted, outer, part in parts if wanted]
 
 
 def box_sizes(shape: Shape, most: int) -> Iterator[tuple[int, int, int]]:

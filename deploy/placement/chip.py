@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sdsnn.train.section import Section
+from sdsnn_core.errors import SdsnnError
 from sdsnn_core.network import Convolution, Input, Network, Population
 
 from ..toml_files import load_named, shipped_names
@@ -40,6 +41,18 @@ WHOLE_CHIP: dict[str, str] = {
     "channels": "channels of a layer",
     "input_extent": "rows or columns of the input",
 }
+
+
+class DoesNotFit(SdsnnError, ValueError):
+    """A node that no core of the chip can take: which node, which limit, how much it would need."""
+
+    def __init__(self, node: str, resource: str, amount: int, limit: int, chip: str, hint: str = "") -> None:
+        self.node, self.resource, self.amount, self.limit = node, resource, int(amount), int(limit)
+        words = RESOURCES.get(resource, resource)
+        super().__init__(
+            f"node {node!r} does not fit {chip}: {words}: expected at most {limit:,} per core, got {amount:,}"
+            + (f" ({hint})" if hint else "")
+        )
 
 
 class Sourced(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,8 @@ from sdsnn_core.network import Convolution, Network, Population, Synapses
 from sdsnn_core.rules import Rules
 
 from .boxes import Box, BoxCounter, box_sizes, boxes, interval
-from .chip import Chip, SynapseFormat
-from .cost import DoesNotFit, Piece
-from .synapse_lists import Incoming, Lists, index_width
+from .chip import Chip, DoesNotFit, SynapseFormat
+from .synapse_lists import Incoming, Lists, Piece, index_width
 from .types import Bools, Ints
 
 _PATIENCE = 8  # guesses at the longest run before it is halved for
@@ -122,11 +121,17 @@ class Cutter:
     # The longest piece that still fits.
 
     def longest(
-        self, make: Callable[[int], list[Piece]], most: int, company: Sequence[Piece] = (), guess: int | None = None
+        self,
+        make: Callable[[int], list[Piece]],
+        most: int,
+        company: Sequence[Piece] = (),
+        least: float = 1,
+        guess: int | None = None,
     ) -> tuple[int, list[Piece]]:
         """Return (n, make(n)) for the greatest n of 1..most whose pieces fit on a core beside `company`; n = 0 if none.
 
-        guess: where to start. What is used grows with n, so the ratio of use to room shows where to look next.
+        least: the n that is enough to share a core. guess: where to start. What is used grows with n, so the ratio of
+        use to room shows where to look next. Raises DoesNotFit where a core of its own does not take make(1).
         """
         base = self.excess(company) if company else {}
         low, high, kept, step = 0, most + 1, list[Piece](), 1  # `low` fits, `high` does not
@@ -150,7 +155,9 @@ class Cutter:
                 break
             if tries >= _PATIENCE:
                 n = (low + high) // 2
-        return low, kept
+        if low == 0 and not company:
+            raise self.refuse(max(make(1), key=lambda piece: piece.neurons.size))
+        return (0, []) if company and low < min(least, most) else (low, kept)
 
     # Populations that only point-to-point synapses feed: runs of consecutive neurons.
 
@@ -165,18 +172,15 @@ class Cutter:
             assert isinstance(counter, Incoming)
             yield name, counter
 
-    def longest_run(self, population: str, first: int, company: Sequence[Piece] = ()) -> Piece | None:
-        """Return the longest run from neuron `first` that fits beside `company`; None if that is too short for a piece.
+    def longest_run(self, population: str, first: int, company: Sequence[Piece] = ()) -> tuple[int, list[Piece]]:
+        """Return (neurons, [piece]) of the longest run from neuron `first` that fits beside `company`.
 
-        Raises DoesNotFit where a core of its own does not take a single neuron.
+        (0, []) if that is too short for a piece. Raises DoesNotFit where a core of its own does not take one neuron.
         """
         most = min(self.most(population), self.network.size_of(population) - first)
-        n, pieces = self.longest(
-            lambda n: [self.run(population, first, first + n)], most, company, self._guess(population, first, most)
-        )
-        if n == 0 and not company:
-            raise self.refuse(self.run(population, first, first + 1))
-        return pieces[0] if n == most or (n and n >= self.most(population) // _TINY) or not company else None
+        guess = self._guess(population, first, most)
+        least = self.most(population) // _TINY
+        return self.longest(lambda n: [self.run(population, first, first + n)], most, company, least, guess)
 
     def _guess(self, population: str, first: int, most: int) -> int:
         """Return how many neurons from `first` the axons of a core of its own are enough for."""
@@ -198,17 +202,10 @@ class Cutter:
         pieces: list[Piece] = []
         first = 0
         while first < self.network.size_of(population):
-            piece = self.longest_run(population, first)
-            assert piece is not None
-            pieces.append(piece)
-            first += piece.neurons.size
+            n, piece = self.longest_run(population, first)
+            pieces += piece
+            first += n
         return pieces
-
-    def even_runs(self, population: str, parts: int) -> list[Piece]:
-        """Cut a population into `parts` runs of equal length."""
-        size = self.network.size_of(population)
-        ends = [size * i // parts for i in range(parts + 1)]
-        return [self.run(population, a, b) for a, b in pairwise(ends)]
 
     # Populations that a convolution feeds: boxes.
 
@@ -254,23 +251,18 @@ class Cutter:
         def make(n: int) -> list[Piece]:
             return [self.box(population, box) for box in interval(shape, first, first + n, by_place)]
 
-        n, pieces = self.longest(make, most, company)
-        if n == 0 and not company:
-            raise self.refuse(max(make(1), key=lambda piece: piece.neurons.size))
-        enough = n == most or n * each >= self.most(population) // _TINY or not company
-        return (n, pieces) if enough else (0, [])
+        return self.longest(make, most, company, self.most(population) // _TINY / each)
 
     def _make(self, population: str, neurons: Ints, lists: Mapping[str, Lists]) -> Piece:
-        configs, thresholds = (_distinct(each, neurons) for each in self.settings[population])
+        configs, thresholds = (
+            frozenset(np.unique(each[neurons] if each.size > 1 else each).tolist())
+            for each in self.settings[population]
+        )
         return Piece(population, neurons, lists, configs, thresholds)
 
     def pieces(self, population: str) -> list[Piece]:
         """Cut one population without regard to the others."""
         return self.even_boxes(population) if self.boxed[population] else self.runs(population)
-
-
-def _distinct(setting: Ints, neurons: Ints) -> frozenset[int]:
-    return frozenset(np.unique(setting[neurons] if setting.size > 1 else setting).tolist())
 
 
 def _settings(p: Population) -> tuple[Ints, Ints]:

@@ -13,8 +13,7 @@ from sdsnn_core.network import Convolution, Network, Projection, Synapses
 from sdsnn_core.rules import Rules
 
 from ..energy.dense_shapes import Unpruned, one_setting, settings, unpruned_network
-from .chip import RESOURCES, Chip
-from .cost import DoesNotFit
+from .chip import RESOURCES, Chip, DoesNotFit
 from .place import place
 from .types import Placement
 

@@ -19,9 +19,9 @@ from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network
 
 from .bound import lower_bounds
-from .chip import RESOURCES, Chip, load_chip
-from .cost import Cores, DoesNotFit, Piece
+from .chip import RESOURCES, Chip, DoesNotFit, load_chip
 from .cut import Cutter
+from .synapse_lists import Cores, Piece
 from .tight_bound import tight_bounds
 from .types import CONVOLUTION_SLOTS, AxonTable, Ints, Mesh, Placement
 
@@ -98,7 +98,10 @@ def legal(cutter: Cutter, way: Callable[[Cutter], Cores]) -> Layout:
     for _ in range(_ROUNDS):
         cores = way(cutter)
         core_of = _numbered(cutter, ((core, piece) for core, pieces in enumerate(cores) for piece in pieces))
-        slots = _output_slots(cutter, cores)
+        slots = cutter.no_slots()  # one for each destination core, two where a convolution leads
+        for (source, convolution), needed in (item for pieces in cores for item in cutter.axons(pieces).items()):
+            if source in slots:
+                slots[source] += needed * (CONVOLUTION_SLOTS if convolution else 1)
         outgoing = np.zeros(len(cores), np.int64)
         for name, each in slots.items():
             outgoing += np.bincount(core_of[name], each, len(cores)).astype(np.int64)
@@ -165,7 +168,10 @@ def _settle(cutter: Cutter, cores: list[list[int]], flat: list[Piece], by_popula
         population = pieces[0].population
         if not (1 < len(pieces) <= _EVEN and alone.issuperset(numbers)) or cutter.boxed[population]:
             continue
-        even = cutter.even_runs(population, len(pieces))
+        size, parts = cutter.network.size_of(population), len(pieces)
+        even = [
+            cutter.run(population, *ends) for ends in itertools.pairwise(size * i // parts for i in range(parts + 1))
+        ]
         if all(cutter.fits([piece]) for piece in even):
             for number, piece in zip(numbers, even, strict=True):
                 flat[number] = piece
@@ -186,8 +192,7 @@ def fill(cutter: Cutter, populations: Sequence[str], by_place: bool) -> Cores:
             if cutter.boxed[name]:
                 n, pieces = cutter.longest_interval(name, first, by_place, last)
             else:
-                piece = cutter.longest_run(name, first, last)
-                n, pieces = (0, []) if piece is None else (piece.neurons.size, [piece])
+                n, pieces = cutter.longest_run(name, first, last)
             last += pieces
             first += n
             if first < end:
@@ -203,16 +208,6 @@ def _numbered(cutter: Cutter, pieces: Iterable[tuple[int, Piece]]) -> dict[str, 
         numbers[piece.population][piece.neurons] = number
     assert all((each >= 0).all() for each in numbers.values())
     return numbers
-
-
-def _output_slots(cutter: Cutter, cores: Cores) -> dict[str, Ints]:
-    """Return population -> (size,) output slots: one per destination core, two where a convolution leads."""
-    slots = cutter.no_slots()
-    for pieces in cores:
-        for (source, convolution), needed in cutter.axons(pieces).items():
-            if source in slots:
-                slots[source] += needed * (CONVOLUTION_SLOTS if convolution else 1)
-    return slots
 
 
 def finish(cutter: Cutter, layout: Layout, bounds: Mapping[str, int], tight: bool = False) -> Placement:

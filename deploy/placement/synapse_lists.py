@@ -8,7 +8,7 @@ index bits, and stores every target from the first to the last that it reaches.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,28 @@ class Lists:
             return dense, np.zeros(dense.shape, np.bool_)
         indexed = list_bits(self.stored, self.form.synapse_bits + index, layout)
         return np.minimum(dense, indexed), indexed < dense
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Neurons of one population that sit together on a core.
+
+    neurons: (m,) flat indices. lists: by projection. configs, thresholds: distinct settings of its neurons.
+    """
+
+    population: str
+    neurons: Ints
+    lists: Mapping[str, Lists]
+    configs: frozenset[int]
+    thresholds: frozenset[int]
+
+    @property
+    def max_delay(self) -> int:
+        """Longest delay of the projections that end here, steps."""
+        return max((item.form.max_delay for item in self.lists.values()), default=0)
+
+
+Cores = list[list[Piece]]
 
 
 class Incoming:

@@ -28,10 +28,9 @@ def placement_to_json(report: PlacementReport) -> dict[str, Any]:
         "unpruned": _unpruned(report.unpruned),
         "changes": [change.as_dict() for change in report.changes],
         "without_limit": [change.as_dict() for change in report.lifted],
+        "best_change": report.best_change and report.best_change.as_dict(),
+        "binding": report.binding and dict(zip(("resource", "cores"), report.binding, strict=True)),
     }
-    best, binding = report.best_change, report.binding
-    data["best_change"] = None if best is None else best.as_dict()
-    data["binding"] = None if binding is None else {"resource": binding[0], "cores": binding[1]}
     if placement is None:
         return data
     on_chip, x, y = placement.mesh.place(np.arange(placement.n_cores))

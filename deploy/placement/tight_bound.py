@@ -113,11 +113,11 @@ def _cores(shares: dict[str, Floats], fixed: dict[str, float], resources: Sequen
     step = -(-every // _SAMPLE)
 
     def bound(weights: Sequence[float], step: int = step) -> float:
-        weighed = sum(w * shares[name][:, ::step] for w, name in zip(weights, resources, strict=True))
-        least = np.asarray(weighed).min(axis=0)
-        once = float(sum(w * fixed[name] for w, name in zip(weights, resources, strict=True)))
-        bounded: float = float(least.mean()) * every + once
-        return bounded
+        weighed: Floats = np.asarray(
+            sum(w * shares[name][:, ::step] for w, name in zip(weights, resources, strict=True))
+        )
+        once = sum(w * fixed[name] for w, name in zip(weights, resources, strict=True))
+        return float(weighed.min(axis=0).mean()) * every + once
 
     best = max(_simplex(len(resources), _GRID), key=bound)
     size = 1 / _GRID

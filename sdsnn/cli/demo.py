@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import console, describe, print_table
+from .output import console, print_certificate, print_table
 
 if TYPE_CHECKING:
     from ..demo import Demo
@@ -58,8 +58,7 @@ def print_demo(result: Demo) -> None:
     print_table(["", "in SLAYER", "exported"], rows, title="sdsnn demo: handwritten digits")
     out = console()
     out.print("Same spikes as the reference simulator, bin for bin:")
-    for comparison in result.exported.certificate.comparisons:
-        out.print(f"  {comparison.backend:8} {describe(comparison)}")
+    print_certificate(result.exported.certificate)
     if result.report.energy is not None:
         out.print(f"Energy: {result.report.energy.headline()}", markup=False)
     files = ("report.html", "report.json", "network.nir", "certificate.json", "history.jsonl", "config.toml", "best.pt")

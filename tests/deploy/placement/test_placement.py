@@ -12,8 +12,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from sdsnn.deploy.placement.bound import lower_bounds
-from sdsnn.deploy.placement.chip import load_chip
-from sdsnn.deploy.placement.cost import DoesNotFit
+from sdsnn.deploy.placement.chip import DoesNotFit, load_chip
 from sdsnn.deploy.placement.cut import Cutter
 from sdsnn.deploy.placement.place import finish, legal, place, ways
 from sdsnn.deploy.placement.tight_bound import tight_bounds
