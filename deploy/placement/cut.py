@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
@@ -33,7 +34,8 @@ class Cutter:
     """Cuts the populations of a network into pieces for a chip.
 
     counters: projection -> counter of the lists of any piece. slots: population -> (size,) output axons of each neuron,
-    as far as they are known from where its targets lay the last time.
+    as far as they are known from where its targets lay the last time. fewer_than: a way to cut that needs as many cores
+    is of no use. progress: called with the number of neurons that one way has placed.
     """
 
     def __init__(self, network: Network, chip: Chip) -> None:
@@ -51,6 +53,8 @@ class Cutter:
             name: any(self.counters[key].boxed for key, _ in network.incoming(name)) for name in network.populations
         }
         self.slots = self.no_slots()
+        self.fewer_than = math.inf
+        self.progress: Callable[[int], object] = lambda neurons: None
         self.box = functools.lru_cache(maxsize=_KEPT)(self._box)
 
     def no_slots(self) -> dict[str, Ints]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from .chip import RESOURCES, Chip, DoesNotFit
 from .place import place
 from .types import Placement
 
-MANY = 3_000_000  # weights beyond which no variant is tried: each of them is a placement of its own
+# Weights, neurons beyond which no variant is tried unless asked for: each of them is a placement of its own.
+MANY, MANY_NEURONS = 3_000_000, 50_000
 
 
 @dataclass(frozen=True)
@@ -73,31 +75,43 @@ class PlacementReport:
 
 
 def explain(
-    network: Network, chip: Chip, unpruned: Unpruned = None, *, advice: bool = True, tight_bound: bool = False
+    network: Network,
+    chip: Chip,
+    unpruned: Unpruned = None,
+    *,
+    advice: bool | None = None,
+    tight_bound: bool = False,
+    progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> PlacementReport:
     """Place a network, its variants (advice) and the network before pruning (its shapes, or node -> units it had).
 
-    advice: place the network with one thing changed, and without one limit; not with more than MANY weights.
-    Raises NetworkError if `unpruned` does not fit the network.
+    advice: place the network with one thing changed, and without one limit. None: with up to MANY weights and
+    MANY_NEURONS neurons.
+    progress: called with what is being placed and the share of it that is done, 0 to 1. Raises NetworkError if
+    `unpruned` does not fit the network.
     """
     placement: Placement | None = None
     refusal: DoesNotFit | None = None
     try:
-        placement = place(network, chip, tight_bound=tight_bound)
+        placement = place(network, chip, tight_bound=tight_bound, progress=partial(progress, "placing the network"))
     except DoesNotFit as error:
         refusal = error
     full = unpruned_network(network, unpruned)
     dense: Placement | str | None = None
     try:
-        dense = None if full is None else place(full, chip)
+        dense = None if full is None else place(full, chip, progress=partial(progress, "placing the unpruned network"))
     except DoesNotFit as error:
         dense = str(error)
     changes: list[Change] = []
     lifted: list[Change] = []
-    if advice and sum(p.n_weights for p in network.projections.values()) <= MANY:
-        changes = [_try(title, changed, chip, "network") for title, changed in _variants(network, placement)]
+    if advice is None:
+        few = sum(p.n_weights for p in network.projections.values()) <= MANY
+        advice = few and sum(p.size for p in network.populations.values()) <= MANY_NEURONS
+    if advice:
+        tried = partial(_try, progress=progress)
+        changes = [tried(title, changed, chip, "network") for title, changed in _variants(network, placement)]
         changes.sort(key=lambda change: (change.cores is None, change.cores, change.bits))
-        lifted = [_try(f"no limit on {RESOURCES[key]}", network, freed, key) for key, freed in _lifted(network, chip)]
+        lifted = [tried(f"no limit on {RESOURCES[key]}", network, freed, key) for key, freed in _lifted(network, chip)]
         lifted.sort(key=lambda change: (change.cores is None, change.cores))
     return PlacementReport(chip, network, placement, refusal, changes, lifted, dense)
 
@@ -114,9 +128,9 @@ def _lifted(network: Network, chip: Chip) -> Iterator[tuple[str, Chip]]:
     yield "neurons", chip.model_copy(update={"limits": {**chip.limits, "neurons": more}, "delays": delays})
 
 
-def _try(title: str, network: Network, chip: Chip, kind: str) -> Change:
+def _try(title: str, network: Network, chip: Chip, kind: str, progress: Callable[[str, float], None]) -> Change:
     try:
-        placement = place(network, chip)
+        placement = place(network, chip, progress=partial(progress, title))
     except DoesNotFit:
         return Change(title, None, None, kind)
     return Change(title, placement.n_cores, placement.synapse_bits, kind)

@@ -39,13 +39,24 @@ class Layout(NamedTuple):
     outgoing: Ints
 
 
-def place(network: Network, chip: str | Chip = "loihi2", *, tight_bound: bool = False) -> Placement:
+class NoBetter(Exception):
+    """A way to cut and pack needs as many cores as the best so far, or more."""
+
+
+def place(
+    network: Network,
+    chip: str | Chip = "loihi2",
+    *,
+    tight_bound: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Placement:
     """Assign every neuron of a network to a core of a chip.
 
     Args:
         network: the network to place.
         chip: name of a chip, path of a TOML file like those in deploy/chips/, or a Chip.
         tight_bound: compute the tighter of the two lower bounds, which takes longer.
+        progress: called again and again with the share of the work that is done, 0 to 1.
 
     Returns:
         Cores, axons and use of every resource, all limits of a core held.
@@ -74,14 +85,18 @@ def place(network: Network, chip: str | Chip = "loihi2", *, tight_bound: bool = 
     bounds: dict[str, int] = {}
     best: Layout | None = None
     refusal: DoesNotFit | None = None
-    for way in ways(network):
+    tried, size = list(ways(network)), sum(p.size for p in network.populations.values())
+    for number, way in enumerate(tried):
+        if progress is not None:
+            cutter.progress = functools.partial(_share, progress, number, len(tried), size)
         try:
-            layout = legal(cutter, way)
+            best = legal(cutter, way)
+        except NoBetter:
+            continue
         except DoesNotFit as error:
             refusal = refusal or error
             continue
-        if best is None or len(layout.cores) < len(best.cores):
-            best = layout
+        cutter.fewer_than = len(best.cores)
         bounds = bounds or bounds_of(network, target, cores=len(best.cores))
         if len(best.cores) <= max(bounds.values()):
             break
@@ -91,8 +106,13 @@ def place(network: Network, chip: str | Chip = "loihi2", *, tight_bound: bool = 
     return finish(cutter, best, bounds, tight_bound)
 
 
+def _share(progress: Callable[[float], None], done: int, tries: int, size: int, neurons: int) -> None:
+    """Report the share of all tries that is done, `neurons` of the next one included."""
+    progress((done + neurons / size) / tries)
+
+
 def legal(cutter: Cutter, way: Callable[[Cutter], Cores]) -> Layout:
-    """Cut and pack in one way until output axons are within their limit too. Raises DoesNotFit."""
+    """Cut and pack in one way until output axons are within their limit too. Raises DoesNotFit or NoBetter."""
     limit = cutter.chip.limit("output_axons")
     cutter.slots = cutter.no_slots()
     for _ in range(_ROUNDS):
@@ -106,6 +126,8 @@ def legal(cutter: Cutter, way: Callable[[Cutter], Cores]) -> Layout:
         for name, each in slots.items():
             outgoing += np.bincount(core_of[name], each, len(cores)).astype(np.int64)
         if limit is None or outgoing.max() <= limit:
+            if len(cores) >= cutter.fewer_than:
+                raise NoBetter
             return Layout(cores, core_of, outgoing)
         # The next round cuts and packs the sources by where the targets lie now.
         cutter.slots = {name: np.maximum(each, cutter.slots[name]) for name, each in slots.items()}
@@ -130,8 +152,12 @@ def ways(network: Network) -> Iterator[Callable[[Cutter], Cores]]:
 
 def first_fit(cutter: Cutter) -> Cores:
     """Cut each population by itself, then put the pieces on cores, largest first, each on the first that takes it."""
-    by_population = [cutter.pieces(name) for name in cutter.network.populations]
-    flat = [piece for pieces in by_population for piece in pieces]
+    by_population: list[list[Piece]] = []
+    flat: list[Piece] = []
+    for name in cutter.network.populations:
+        by_population.append(cutter.pieces(name))
+        flat += by_population[-1]
+        cutter.progress(sum(piece.neurons.size for piece in flat))
     uses = [cutter.use([piece]) for piece in flat]
     filled = [max(cutter.excess([piece]).values()) for piece in flat]
     quick = [name for name in ("neurons", "synapse_bits", "output_axons") if cutter.chip.limit(name) is not None]
@@ -184,6 +210,7 @@ def fill(cutter: Cutter, populations: Sequence[str], by_place: bool) -> Cores:
     """
     cores: Cores = []
     last: list[Piece] = []
+    done = 0
     for name in populations:
         first, end = 0, cutter.network.size_of(name)
         if cutter.boxed[name]:
@@ -195,9 +222,13 @@ def fill(cutter: Cutter, populations: Sequence[str], by_place: bool) -> Cores:
                 n, pieces = cutter.longest_run(name, first, last)
             last += pieces
             first += n
+            done += sum(piece.neurons.size for piece in pieces)
+            cutter.progress(done)
             if first < end:
                 cores.append(last)
                 last = []
+                if len(cores) + 1 >= cutter.fewer_than:
+                    raise NoBetter
     return [*cores, last] if last else cores
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .chip import RESOURCES
-from .explain import MANY, PlacementReport
+from .explain import MANY, MANY_NEURONS, PlacementReport
 from .types import Placement
 
 FORMAT = 1
@@ -152,7 +152,8 @@ def placement_lines(report: PlacementReport) -> list[str]:
         elif report.lifted:
             lines.append("no binding limit: lifting any one of them saves no core")
         else:
-            lines.append(f"variants not tried (--no-advice, or more than {MANY:,} weights): binding limit unknown")
+            size = f"{MANY:,} weights or {MANY_NEURONS:,} neurons"
+            lines.append(f"variants not tried (--no-advice, or more than {size}): binding limit unknown")
     best = report.best_change
     if best is not None and best.cores is not None and best.bits is not None:
         lines.append(f"largest saving: {best.title}: {_counted(best.cores, 'core')}, {best.bits / 8192:,.1f} KiB")

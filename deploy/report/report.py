@@ -1,4 +1,4 @@
-"""`sdsnn report`: report.json and report.html of a run folder, each whole or absent."""
+"""`sdsnn report`: report.json and report.html of a run folder or a network, each whole or absent."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from sdsnn_core.files import write_json, write_text
+from sdsnn_core.network import Network
 
 from ..energy.result import EnergyReport
 from ..placement.chip import Chip, load_chip
 from ..placement.explain import PlacementReport
+from ..simulate.simulation import Options
 from .build import build
 from .page import render
 from .run_data import RunData, read_run
@@ -27,20 +29,33 @@ class Report:
     html: str
 
 
-def make_report(run: str | Path, *, chip: str | Chip = "loihi2", samples: int | None = None) -> Report:
-    """Report on a run: accuracy, structure, activity, placement, energy, certificate. Nothing is written.
+def make_report(
+    run: str | Path | Network,
+    *,
+    chip: str | Chip = "loihi2",
+    samples: int | None = None,
+    data: Any = None,
+    rate: float | None = None,
+    options: Options | None = None,
+) -> Report:
+    """Report on a run or a network: accuracy, structure, activity, placement, energy, certificate. Nothing is written.
 
     Args:
-        run: the run folder.
+        run: a run folder, a .nir or .net file, or a Network. What it does not record is null in the report.
         chip: name of a chip, path of a TOML file, or a Chip, for placement and energy.
-        samples: test samples to record for activity and energy; 0 simulates nothing. Default: as many as fit in
-            256 MiB. The accuracy is of the whole split.
+        samples: samples to record for activity and energy; 0 simulates nothing. Default: as many as fit in 256 MiB, of
+            random spikes 16. The accuracy is of all samples.
+        data: what it runs on: a file or folder as `sdsnn simulate` takes, or an array (samples, steps, *shape).
+            Default: the test split of the run.
+        rate: instead of data, random spikes: the share of the input's bins, 0 to 1, that hold one.
+        options: steps of a sample, and how events become bins.
 
     Returns:
         The content of report.json (`data`) and of report.html (`html`); `write_report` writes them.
 
     Raises:
-        FileError: the run cannot be read.
+        FileError: the run or the data cannot be read.
+        NetworkError: the data do not match the network.
 
     Examples:
         >>> import pathlib, sdsnn
@@ -51,17 +66,24 @@ def make_report(run: str | Path, *, chip: str | Chip = "loihi2", samples: int | 
         >>> path = sdsnn.write(network, folder / "network.nir")
         >>> sdsnn.report(folder).data["summary"]["cores"]
         1
+        >>> sdsnn.report(network, rate=0.1).data["energy"]["label"]
+        'partial'
     """
     target = chip if isinstance(chip, Chip) else load_chip(chip)
-    read = read_run(run, samples=samples)
+    read = read_run(run, samples=samples, data=data, rate=rate, options=options)
     data, energy, placement = build(read, target)
     return Report(read, data, energy, placement, render(read, data, energy, placement))
 
 
 def write_report(report: Report, folder: str | Path | None = None) -> tuple[Path, Path]:
-    """Write report.html and report.json to `folder` (default: the run folder); return their paths."""
-    target = report.run.path if folder is None else Path(folder)
-    page, data = target / "report.html", target / "report.json"
+    """Write report.html and report.json to `folder` and return their paths.
+
+    Default: the run folder; of a network alone, NAME.report.html and NAME.report.json beside it.
+    """
+    if folder is None and not report.run.path.is_dir():
+        page, data = (report.run.path.with_suffix(f".report.{kind}") for kind in ("html", "json"))
+    else:
+        page, data = (Path(folder or report.run.path) / f"report.{kind}" for kind in ("html", "json"))
     write_text(page, report.html)
     write_json(data, report.data)
     return page, data

@@ -1,9 +1,8 @@
-"""A run folder as the report reads it: a missing part is None, a corrupt one an error."""
+"""A run folder, or a network alone, as the report reads it: a missing part is None, a corrupt one an error."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn.export.files import read_network
+from sdsnn.export.nir_format.reader import read_nir
 from sdsnn_core.activity import Activity
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError, one_line
 from sdsnn_core.network import Network
 
 from ..energy.dense_shapes import DenseShapes
+from ..simulate.measure import measure
+from ..simulate.simulation import Options
 
-CHUNK = 64  # samples that a data set makes at once
-RECORDED = 256 * 2**20  # bytes of recorded spikes, where the number of samples is not set
 PARTS = ("config.toml", "history.jsonl", "network.nir", "network.net")  # a folder with none of them is no run
 HASHED = (
     "config.toml", "environment.json", "history.jsonl", "best.pt", "network.nir", "network.net", "export.json",
@@ -64,13 +65,23 @@ class RunData:
         return 0 if self.confusion is None else int(self.confusion.sum()) + self.silent
 
 
-def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
-    """Read a run folder, and simulate the test split on the exported network.
+def read_run(
+    run: str | Path | Network,
+    *,
+    samples: int | None = None,
+    data: Any = None,
+    rate: float | None = None,
+    options: Options | None = None,
+) -> RunData:
+    """Read a run folder or a network, and simulate the network.
 
-    samples: how many of them to record for activity and energy (0: do not simulate; None: as many as fit in 256 MiB).
-    Raises FileError if it is not a folder with a run in it, or a file in it is corrupt.
+    run: a run folder, a .nir or .net file, or a Network. data, rate, options: what it runs on, see `measure`; default:
+    the test split of the run. samples: how many of them to record for activity and energy (0: do not simulate; None: as
+    many as fit in 256 MiB). Raises FileError if there is neither, or a file of the run is corrupt.
     """
-    folder = Path(path)
+    if isinstance(run, Network) or Path(run).is_file():
+        return _network_alone(run, samples, data, rate, options)
+    folder = Path(run)
     if not folder.is_dir():
         raise FileError(f"run {folder}: expected a run folder made by `sdsnn train`, got no folder")
     if not any((folder / name).is_file() for name in PARTS):
@@ -79,13 +90,25 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
     config = _text(folder / "config.toml", absent)
     network = None
     if (folder / "network.nir").is_file():
-        from sdsnn.export.nir_format.reader import read_nir
-
         network = read_nir(folder / "network.nir")
     else:
         absent["network.nir"] = "not recorded; `sdsnn export` writes it"
     export = _of_network(folder / "export.json", network, absent)
-    activity, confusion, silent = _simulated(folder, network, config, samples, absent)
+    activity: Activity | None = None
+    confusion: npt.NDArray[np.int64] | None = None
+    silent = 0
+    own = data is None and rate is None
+    if network is None or samples == 0 or (own and config is None):
+        lacks = "no network.nir" if network is None else "--samples 0" if samples == 0 else "no config.toml"
+        absent["activity"] = f"not simulated: {lacks}"
+    else:
+        try:
+            source = folder if own else data
+            activity, confusion, silent = measure(network, source, rate, samples=samples, options=options)
+        except (SdsnnError, ImportError) as error:
+            if not own:
+                raise
+            absent["activity"] = f"not simulated: {one_line(error)}"
     hashed = [folder / name for name in HASHED]
     return RunData(
         path=folder,
@@ -107,39 +130,27 @@ def read_run(path: str | Path, *, samples: int | None = None) -> RunData:
 
 def read_for_placement(path: Path) -> tuple[Network, DenseShapes | None]:
     """Read a .nir or .net file, or a run folder with its shapes before pruning. Raises FileError."""
-    from sdsnn.export.files import read_network
-
     if not path.is_dir():
         return read_network(path), None
     network = read_network(path / "network.nir")
     return network, _before(network, _of_network(path / "export.json", network, {}), {})
 
 
-def _simulated(
-    folder: Path, network: Network | None, config: str | None, samples: int | None, absent: dict[str, str]
-) -> tuple[Activity | None, npt.NDArray[np.int64] | None, int]:
-    """Return (activity of some samples, confusion of all, how many were silent), or a reason in `absent`."""
-    if network is None or config is None or samples == 0:
-        lacks = "no network.nir" if network is None else "no config.toml" if config is None else "--samples 0"
-        absent["activity"] = f"not simulated: {lacks}"
-        return None, None, 0
-    try:
-        from sdsnn.train.run.run_folder import RunFolder
-
-        from ..engine import run
-        from ..simulate.simulation import simulate_data
-
-        test = RunFolder(folder).test_split()
-        size = sum(network.size_of(name) for name in (*network.inputs, *network.populations))
-        most = samples or max(1, RECORDED // (size * test.spikes.shape[1]))
-        # A spread over the split rather than its head, in case it is sorted.
-        chosen = np.unique(np.linspace(0, len(test) - 1, min(most, len(test))).astype(np.int64))
-        chunks = (test.spikes[start : start + CHUNK] for start in range(0, len(test), CHUNK))
-        whole = simulate_data(network, itertools.chain.from_iterable(chunks), test.labels)
-        return run(network, test.spikes[chosen]), whole.confusion, whole.silent
-    except (SdsnnError, ImportError) as error:
-        absent["activity"] = f"not simulated: {one_line(error)}"
-        return None, None, 0
+def _network_alone(
+    run: str | Path | Network, samples: int | None, data: Any, rate: float | None, options: Options | None
+) -> RunData:
+    """Read a network without a run, and simulate it where data or a rate say on what."""
+    path = Path("network") if isinstance(run, Network) else Path(run)
+    network = run if isinstance(run, Network) else read_network(path)
+    done: dict[str, Any] = {"activity": None, "confusion": None, "silent": 0}
+    absent = {}
+    if samples == 0 or (data is None and rate is None):
+        absent["activity"] = f"not simulated: {'--samples 0' if samples == 0 else 'neither data nor a rate was given'}"
+    else:
+        done = measure(network, data, rate, samples=samples, options=options)._asdict()
+    none: dict[str, Any] = dict.fromkeys(("config", "environment", "export", "certificate", "before", "measured"))
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()} if path.is_file() else {}
+    return RunData(path=path, history=[], network=network, hashes=hashes, absent=absent, **none, **done)
 
 
 def _of_network(path: Path, network: Network | None, absent: dict[str, str]) -> dict[str, Any] | None:

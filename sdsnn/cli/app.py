@@ -17,7 +17,9 @@ import typer
 import sdsnn
 from sdsnn_core.errors import SdsnnError, one_line
 
-from . import check, compact, compare, demo, doctor, export, import_, place, report, simulate, sweep, train, verify
+from . import (
+    check, compact, compare, demo, doctor, export, import_, place, price, report, simulate, sweep, train, verify,
+)  # fmt: skip
 
 INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
 # Name -> (function, two examples).
@@ -35,7 +37,8 @@ COMMANDS: dict[str, tuple[Callable[..., Any], tuple[str, str]]] = {
     ),
     "simulate": (simulate.simulate, ("simulate runs/mine", "simulate network.nir data.npz --target lava --samples 10")),
     "place": (place.place, ("place runs/mine --chip loihi2", "place network.nir --picture cores.svg")),
-    "report": (report.report, ("report runs/mine", "report runs/mine --chip loihi1 --samples 100")),
+    "report": (report.report, ("report runs/mine --chip loihi1", "report network.nir --data data.npz --out reports")),
+    "price": (price.price, ("price network.nir --rate 0.05 --steps 100", "price runs/mine --chip loihi1 --json")),
     "compare": (compare.compare, ("compare runs/a runs/b", "compare runs/* --out compare.html")),
     "sweep": (sweep.sweep, ("sweep sweep.toml --workers 4", "sweep sweep.toml --scheduler tcp://host:8786")),
     "check": (check.check, ("check runs/mine", "check theirs.nir --json")),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .output import console, print_table
+from .output import console, print_table, progress_bar
 
 
 def place(
@@ -22,7 +22,13 @@ def place(
         typer.Option("--unpruned", metavar="NODE=UNITS", help="Units of a population before pruning."),
     ] = None,
     picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE.svg", help="Draw the cores.")] = None,
-    advice: Annotated[bool, typer.Option(help="Also place variants: which limit binds, which change saves.")] = True,
+    advice: Annotated[
+        bool | None,
+        typer.Option(
+            "--advice/--no-advice",
+            help="Also place variants: which limit binds, which change saves. Default: up to 50,000 neurons.",
+        ),
+    ] = None,
     bound: Annotated[bool, typer.Option("--bound", help="Compute a tighter lower bound, which takes longer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -50,7 +56,8 @@ def place(
         fits, lines = whole_chip_lines(loaded, target)
         typer.echo(json.dumps({"chip": target.name, "fits": fits, "lines": lines}) if as_json else "\n".join(lines))
         raise typer.Exit(0 if fits else 2)
-    report = explain(loaded, target, units or before, advice=advice, tight_bound=bound)
+    with progress_bar() as progress:
+        report = explain(loaded, target, units or before, advice=advice, tight_bound=bound, progress=progress)
     if picture is not None and report.placement is not None:
         save_placement_picture(report.placement, picture)
     if as_json:

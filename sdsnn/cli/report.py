@@ -8,24 +8,35 @@ from typing import Annotated
 
 import typer
 
+from .drive import BinWidth, DataPath, Rate, Sensor, Steps, options_of
+
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder of `sdsnn train` and `sdsnn export`.")],
+    run: Annotated[Path, typer.Argument(help="A run folder, or a .nir or .net file with --data or --rate.")],
+    data: DataPath = None,
+    rate: Rate = None,
     chip: Annotated[str, typer.Option("--chip", help="Chip for placement and energy.")] = "loihi2",
     samples: Annotated[
         int | None,
-        typer.Option(min=0, help="Test samples to record; 0 for none. Default: as many as fit in 256 MiB."),
+        typer.Option(
+            min=0, help="Samples to record; 0 for none. Default: as many as fit in 256 MiB, or 16 random ones."
+        ),
     ] = None,
+    steps: Steps = None,
+    bin_width: BinWidth = None,
+    sensor: Sensor = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to. Default: the run folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Also print report.json.")] = False,
 ) -> None:
-    """Write report.html and report.json of a run.
+    """Write report.html and report.json of a run or a network.
 
-    They hold accuracy, structure, activity, placement, energy and the certificate.
+    They hold accuracy, structure, activity, placement, energy and the certificate. Of a network alone they are named
+    NAME.report.html and NAME.report.json and hold what needs no run.
     """
     from sdsnn.deploy.report.report import make_report, write_report
 
-    made = make_report(run, chip=chip, samples=samples)
+    options = options_of(steps, bin_width, sensor)
+    made = make_report(run, chip=chip, samples=samples, data=data, rate=rate, options=options)
     page, data = write_report(made, out)
     if as_json:
         typer.echo(json.dumps(made.data))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .drive import BinWidth, Sensor, sensor_shape
 from .output import console, print_table
 
 if TYPE_CHECKING:
     from sdsnn.deploy.simulate.simulation import Simulation
-    from sdsnn_core.network import Network, Shape
+    from sdsnn_core.network import Network
 
 WIDEST = 32  # classes of a confusion table that is printed
 
@@ -38,14 +38,12 @@ def simulate(
         Literal["spikes", "voltage"] | None,
         typer.Option(help="Read the output by its spikes or by its voltage.", show_default=False),
     ] = None,
-    bin_width: Annotated[float | None, typer.Option(help="Events: duration of a step in microseconds.")] = None,
+    bin_width: BinWidth = None,
     time_unit: Annotated[Literal["us", "ms", "s"], typer.Option(help="Events in arrays: unit of their times.")] = "us",
     axes: Annotated[
         Literal["time-first", "time-last"], typer.Option(help="Arrays: where the time axis of a sample is.")
     ] = "time-first",
-    sensor: Annotated[
-        str | None, typer.Option(help="Events for a flat input: the shape of the sensor, as C,H,W.")
-    ] = None,
+    sensor: Sensor = None,
     write: Annotated[
         Path | None,
         typer.Option(help="Write the spikes of populations to this .npz (docs/data.md).", show_default=False),
@@ -81,7 +79,7 @@ def simulate(
     from sdsnn_core.files import write_json
 
     find_backend(target)
-    shape = _sensor(sensor)
+    shape = sensor_shape(sensor)
     if write is not None:
         check_target(write)
     elif populations is not None:
@@ -117,17 +115,6 @@ def simulate(
         write_json(folder / "measured.json", {"network_sha256": result.network_sha256, **result.measured})
     if as_json:
         typer.echo(json.dumps(result.to_json()))
-
-
-def _sensor(text: str | None) -> Shape | None:
-    """Return (C, H, W) of '2,34,34'. Raises ConfigError for anything else."""
-    from sdsnn_core.errors import ConfigError
-
-    if text is None:
-        return None
-    if not re.fullmatch(r"\s*0*[1-9][0-9]*\s*(,\s*0*[1-9][0-9]*\s*){2}", text):
-        raise ConfigError([f"--sensor: expected three numbers C,H,W such as 2,34,34, got {text}"])
-    return tuple(map(int, text.split(",")))
 
 
 def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> None:

@@ -51,7 +51,25 @@ def test_what_binds_and_what_would_help() -> None:
 
 def test_what_was_not_tried_is_said() -> None:
     lines = placement_lines(explain(layers(8, 4), load_chip("loihi1"), advice=False))
-    assert "variants not tried (--no-advice, or more than 3,000,000 weights): binding limit unknown" in lines
+    assert (
+        "variants not tried (--no-advice, or more than 3,000,000 weights or 50,000 neurons): binding limit unknown"
+        in lines
+    )
+
+
+def test_large_networks_are_placed_without_variants_unless_asked_for() -> None:
+    network = layers(2, 50_001, sparse=0.001)
+    shares: dict[str, list[float]] = {}
+    report = explain(
+        network, load_chip("loihi2"), progress=lambda what, share: shares.setdefault(what, []).append(share)
+    )
+    assert report.placement is not None
+    assert not report.changes
+    assert not report.lifted
+    assert list(shares) == ["placing the network", "placing the unpruned network"]
+    each = shares["placing the network"]
+    assert each == sorted(each)
+    assert 0 < each[0] <= each[-1] <= 1
 
 
 def test_a_refusal_is_reported_with_what_would_help() -> None:

@@ -1,0 +1,49 @@
+"""From a network alone to its energy: simulate, place, price."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdsnn_core.errors import NetworkError
+from sdsnn_core.network import Network
+
+from ..energy.energy import price
+from ..energy.prices import load_price_list
+from ..energy.result import EnergyReport
+from ..placement.chip import load_chip
+from ..placement.place import place
+from ..simulate.measure import measure
+from ..simulate.simulation import Options
+from .run_data import read_for_placement
+
+
+def price_network(
+    network: str | Path | Network,
+    *,
+    data: Any = None,
+    rate: float | None = None,
+    chip: str = "loihi2",
+    prices: Sequence[str] = (),
+    samples: int | None = None,
+    options: Options | None = None,
+    progress: Callable[[str, float], None] = lambda what, share: None,
+) -> EnergyReport:
+    """Simulate a network on data or random spikes, place it on a chip, and price one inference.
+
+    network: a .nir or .net file, a run folder, or a Network. data, rate, samples, options: see `measure`; default: the
+    test split of a run folder. prices: names or files of price lists; default: every list. progress: called with
+    what is being done and its share. Raises DoesNotFit where a core of the chip is too small.
+    """
+    target, tables = load_chip(chip), [load_price_list(name) for name in prices] or None
+    loaded, before = (network, None) if isinstance(network, Network) else read_for_placement(Path(network))
+    if data is None and rate is None:
+        if isinstance(network, Network) or not Path(network).is_dir():
+            raise NetworkError("price: expected --data or --rate, which say what the network runs on, got neither")
+        data = network
+    placement = place(loaded, target, progress=functools.partial(progress, "placing"))
+    progress("simulating", 0)
+    activity = measure(loaded, data, rate, samples=samples, options=options).activity
+    return price(activity, loaded, tables, placement=placement, unpruned=before, chip=target.name)
