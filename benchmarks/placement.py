@@ -1,4 +1,4 @@
-"""Placement against its lower bound on ten networks and a million neurons: `python benchmarks/placement.py`."""
+"""Placement against its lower bound on twelve networks and a million neurons: `python benchmarks/placement.py`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def convolutional(shape: tuple[int, int, int], layers: list[tuple[int, int, int]
 
 
 def networks() -> Iterator[tuple[str, Network]]:
-    """Yield the ten networks."""
+    """Yield the twelve networks."""
     yield "digits MLP 64-256-128-10, full", dense([64, 256, 128, 10], 1.0, 0)
     yield "MNIST MLP 784-512-512-10, full", dense([784, 512, 512, 10], 1.0, 1)
     yield "MNIST MLP 784-512-512-10, 10 %", dense([784, 512, 512, 10], 0.1, 2)
@@ -65,7 +65,32 @@ def networks() -> Iterator[tuple[str, Network]]:
     yield "random 4096-16384-10, 1 %", dense([4096, 16384, 10], 0.01, 6)
     yield "N-MNIST 2x34x34, 16c5s2-32c3s2", convolutional((2, 34, 34), [(16, 5, 2), (32, 3, 2)], 1.0, 7)
     yield "N-MNIST 2x34x34, half pruned", convolutional((2, 34, 34), [(16, 5, 2), (32, 3, 2)], 0.5, 8)
+    yield "PilotNet 3x66x200, nine layers, 107,033 neurons", pilotnet(11)
+    large = [(16, 5, 2), (32, 3, 2), (64, 3, 2), (64, 3, 1)]
+    yield "convolutions of 2x112x112, 100,362 neurons", convolutional((2, 112, 112), large, 0.25, 12)
     yield "DVS 2x64x64, 16c5s2-32c3s2-64c3s2", convolutional((2, 64, 64), [(16, 5, 2), (32, 3, 2), (64, 3, 2)], 0.5, 9)
+
+
+def pilotnet(seed: int) -> Network:
+    """Return the nine layers of PilotNet (Bojarski et al., arXiv 1604.07316) with an input of 3 x 66 x 200."""
+    rng = np.random.default_rng(seed)
+    shape: tuple[int, ...] = (3, 66, 200)
+    nodes: dict[str, Node] = {"input": Input(shape)}
+    wires: dict[str, Projection] = {}
+    before = "input"
+    for i, (channels, size, stride) in enumerate([(24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1)]):
+        kernel = rng.choice(np.r_[-128:0, 1:128], (channels, shape[0], size, size)) * 2
+        wire = Convolution(before, f"conv{i}", kernel, stride=(stride, stride))
+        shape = wire.output_shape(shape)
+        nodes[f"conv{i}"], wires[f"{before}-conv{i}"] = Population(shape, 4096, 128, 80), wire
+        before = f"conv{i}"
+    for i, size in enumerate((100, 50, 10, 1)):
+        matrix = rng.choice(np.r_[-128:0, 1:128], (size, int(np.prod(shape)))) * 2
+        nodes[f"dense{i}"] = Population((size,), 4096, 128, 80)
+        wires[f"{before}-dense{i}"] = Synapses.from_dense(before, f"dense{i}", matrix)
+        before, shape = f"dense{i}", (size,)
+    nodes["output"] = Output(before)
+    return Network(nodes, wires)
 
 
 def million(seed: int) -> Network:

@@ -116,8 +116,8 @@ def _cores(shares: dict[str, Floats], fixed: dict[str, float], resources: Sequen
         weighed: Floats = np.asarray(
             sum(w * shares[name][:, ::step] for w, name in zip(weights, resources, strict=True))
         )
-        once = sum(w * fixed[name] for w, name in zip(weights, resources, strict=True))
-        return float(weighed.min(axis=0).mean()) * every + once
+        once: float = sum(w * fixed[name] for w, name in zip(weights, resources, strict=True))
+        return float(weighed.min(axis=0).mean() * every) + once
 
     best = max(_simplex(len(resources), _GRID), key=bound)
     size = 1 / _GRID

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def core_map(placement: Placement) -> str:
     chips, width = min(placement.n_chips, _CHIPS_SHOWN), 560.0
     cell = (width - 4) / n_columns
     high = cell * 0.86
-    size = {"width": cell - 1.5, "height": high - 1.5}
+    size: dict[str, Any] = {"width": cell - 1.5, "height": high - 1.5}
     step = n_rows * high + 26
     parts = []
     for chip in range(chips):

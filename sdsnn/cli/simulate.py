@@ -147,8 +147,8 @@ def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> No
     if result.confusion is not None and len(result.confusion) <= WIDEST:
         names = [classes[i] if i < len(classes) else str(i) for i in range(len(result.confusion))]
         out.print("confusion: true class by row, prediction by column")
-        rows = [(name, *(n or "." for n in row)) for name, row in zip(names, result.confusion.tolist(), strict=True)]
-        print_table(["", *names], rows, left=range(len(names) + 1))
+        lines = [(name, *(n or "." for n in row)) for name, row in zip(names, result.confusion.tolist(), strict=True)]
+        print_table(["", *names], lines, left=range(len(names) + 1))
     numbers = result.to_json()
     speed = ", ".join(
         f"{_readable(numbers[f'{what}_per_second'])} {unit}/s"

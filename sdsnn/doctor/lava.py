@@ -62,11 +62,11 @@ def _processes() -> Finding:
     import numpy as np
 
     from sdsnn.export.lava.run import run_lava
-    from sdsnn_core.network import Input, Network, Output, Population, Synapses
+    from sdsnn_core.network import Input, Network, Node, Output, Population, Synapses
     from sdsnn_core.reference import run
 
     rng = np.random.default_rng(0)
-    nodes = {"in": Input((12,)), "lif": Population((10,), 1024, 128, 80), "out": Output("lif")}
+    nodes: dict[str, Node] = {"in": Input((12,)), "lif": Population((10,), 1024, 128, 80), "out": Output("lif")}
     network = Network(nodes, {"w": Synapses.from_dense("in", "lif", 2 * rng.integers(-100, 128, (10, 12)))})
     spikes = (rng.random((1, 30, 12)) < 0.4).astype(np.uint8)
     try:
