@@ -104,10 +104,11 @@ class PriceList(Section):
             raise ValueError(f"terms: {', '.join(twice)}: expected a price or a reason in unpriced, got both")
         for pair in (("neuron_update_active", "neuron_update_inactive"), ("hop_east_west", "hop_north_south")):
             if len(set(pair) & set(self.terms)) == 1:
-                raise ValueError(f"terms: {pair[0]} and {pair[1]} go together")
+                raise ValueError(f"terms: expected both {pair[0]} and {pair[1]}, got one of them")
         variants = {f"synaptic_event_{kind}" for kind in ("dense", "sparse", "convolution")}
         if "synaptic_event" not in self.terms and not (variants <= set(self.terms) or not variants & set(self.terms)):
-            raise ValueError("terms: give synaptic_event, or all of its dense, sparse and convolution forms")
+            forms = "its dense, sparse and convolution forms"
+            raise ValueError(f"terms: expected synaptic_event, or all of {forms}, got some of them")
         return self
 
     @property

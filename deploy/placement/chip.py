@@ -121,7 +121,8 @@ class Layout(Sourced):
     @model_validator(mode="after")
     def _check(self) -> Layout:
         if self.cores_per_chip % self.cores_per_tile:
-            raise ValueError("cores_per_tile must divide cores_per_chip")
+            chip, tile = self.cores_per_chip, self.cores_per_tile
+            raise ValueError(f"cores_per_tile: expected a divisor of cores_per_chip, {chip}, got {tile}")
         return self
 
 
@@ -152,7 +153,7 @@ class Chip(Section):
         if unknown := sorted(set(self.whole_chip) - set(WHOLE_CHIP)):
             raise ValueError(f"whole_chip: expected {', '.join(WHOLE_CHIP)}, got {', '.join(unknown)}")
         if self.placeable and (self.layout is None or self.synapses is None or "neurons" not in self.limits):
-            raise ValueError("a placeable chip needs layout, synapses and limits.neurons")
+            raise ValueError("placeable: expected layout, synapses and limits.neurons too, got not all of them")
         return self
 
     def neurons(self, longest_delay: int) -> int:

@@ -44,11 +44,12 @@ def read_line(run: str | Path) -> Line:
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror}); `sdsnn report {folder}` makes it") from None
+        got = f"no file that can be read ({error.strerror})"
+        raise FileError(f"{path}: expected a report of `sdsnn report {folder}`, got {got}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FileError(f"{path}: is not valid JSON ({error})") from None
+        raise FileError(f"{path}: expected JSON, got other content ({error})") from None
     if not isinstance(data, dict) or data.get("kind") != KIND or data.get("format") != FORMAT:
-        raise FileError(f"{path}: is not a report of format {FORMAT}; `sdsnn report {folder}` makes it")
+        raise FileError(f"{path}: expected a report of format {FORMAT}, of `sdsnn report {folder}`, got other content")
     numbers, energy = data["summary"], data["energy"]
     lists = [] if energy is None else energy["price_lists"]
     return Line(

@@ -29,12 +29,12 @@ def templates() -> Environment:
     from jinja2 import Environment, FileSystemLoader
 
     folder = Path(__file__).parents[1] / "templates"
-    made = Environment(loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     numbers = {"amount": amount, "joules": joules, "micro": micro, "percent": percent}
-    made.filters |= {**numbers, "span": lambda span: f"{span:.3g}"}
+    environment.filters |= {**numbers, "span": lambda span: f"{span:.3g}"}
     drawings = (activity_charts, core_map, cores, energy_bars, legend, placement_lines, structure_charts)
-    made.globals |= {"RESOURCES": RESOURCES, "TERMS": TERMS, **{each.__name__: each for each in drawings}}
-    return made
+    environment.globals |= {"RESOURCES": RESOURCES, "TERMS": TERMS, **{each.__name__: each for each in drawings}}
+    return environment
 
 
 def render(run: RunData, report: dict[str, Any], energy: EnergyReport | None, placement: PlacementReport | None) -> str:

@@ -179,7 +179,7 @@ def _text(path: Path, absent: dict[str, str]) -> str | None:
         absent[path.name] = "not recorded"
         return None
     except (OSError, UnicodeDecodeError):
-        raise FileError(f"{path}: cannot be read as text") from None
+        raise FileError(f"{path}: expected text, got a file that cannot be read as text") from None
 
 
 def _mapping(path: Path, absent: dict[str, str]) -> dict[str, Any] | None:
@@ -189,7 +189,7 @@ def _mapping(path: Path, absent: dict[str, str]) -> dict[str, Any] | None:
     try:
         loaded = json.loads(text)
     except json.JSONDecodeError as error:
-        raise FileError(f"{path}: is not valid JSON ({error})") from None
+        raise FileError(f"{path}: expected JSON, got other content ({error})") from None
     if not isinstance(loaded, dict):
         raise FileError(f"{path}: expected a JSON object, got a {type(loaded).__name__}")
     return loaded

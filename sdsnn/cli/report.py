@@ -36,11 +36,11 @@ def report(
     from sdsnn.deploy.report.report import make_report, write_report
 
     options = options_of(steps, bin_width, sensor)
-    made = make_report(run, chip=chip, samples=samples, data=data, rate=rate, options=options)
-    page, data = write_report(made, out)
+    result = make_report(run, chip=chip, samples=samples, data=data, rate=rate, options=options)
+    page, data = write_report(result, out)
     if as_json:
-        typer.echo(json.dumps(made.data))
+        typer.echo(json.dumps(result.data))
         return
     typer.echo(f"{page} and {data.name}")
-    for part, why in made.data["absent"].items():
+    for part, why in result.data["absent"].items():
         typer.echo(f"  missing: {part}: {why}")

@@ -277,7 +277,9 @@ def test_messages(tmp_path) -> None:
     assert "grade" in message
     assert 'got "guess"' in message
     assert "source: Field required" in message
-    with pytest.raises(ValueError, match="neuron_update_active and neuron_update_inactive go together"):
+    with pytest.raises(
+        ValueError, match="expected both neuron_update_active and neuron_update_inactive, got one of them"
+    ):
         free_list(neuron_update_active=1.0)
     with pytest.raises(ValueError, match=r"terms: expected synaptic_event, .*, got hop"):
         free_list(hop=1.0)

@@ -123,7 +123,7 @@ def test_messages(tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"limits: expected neurons, .*, got speed"):
         load_chip(bad)
     bad.write_text(MINE.replace("cores_per_tile = 2", "cores_per_tile = 3"))
-    with pytest.raises(ConfigError, match="cores_per_tile must divide cores_per_chip"):
+    with pytest.raises(ConfigError, match="cores_per_tile: expected a divisor of cores_per_chip, "):
         load_chip(bad)
     bad.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FileError, match="is not a text file in UTF-8"):

@@ -98,13 +98,15 @@ def test_json(tmp_path: Path) -> None:
 
 
 def test_messages(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"report\.json: cannot be read \(No such file.*`sdsnn report .*` makes it"):
+    with pytest.raises(
+        FileError, match=r"report\.json: expected a report of `sdsnn report .*`, got no file .*\(No such file"
+    ):
         read_lines([tmp_path])
     (tmp_path / "report.json").write_text("{")
-    with pytest.raises(FileError, match="is not valid JSON"):
+    with pytest.raises(FileError, match="expected JSON, got other content"):
         read_lines([tmp_path])
     (tmp_path / "report.json").write_text('{"kind": "other"}')
-    with pytest.raises(FileError, match=rf"is not a report of format {FORMAT}"):
+    with pytest.raises(FileError, match=rf"expected a report of format {FORMAT}"):
         read_lines([tmp_path])
 
 

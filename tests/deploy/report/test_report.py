@@ -278,7 +278,7 @@ def test_files_of_another_network_do_not_count(run: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("certificate.json", "{", r"certificate\.json: is not valid JSON"),
+        ("certificate.json", "{", r"certificate\.json: expected JSON, got other content"),
         ("environment.json", "[1]", r"environment\.json: expected a JSON object, got a list"),
         ("history.jsonl", "3\n", r"history\.jsonl line 1: expected a JSON object, got a int"),
         ("network.nir", "no", r"network\.nir: expected a NIR graph"),
