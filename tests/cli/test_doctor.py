@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,14 @@ from sdsnn.doctor import lava as doctor_lava
 from sdsnn.doctor import probe as doctor_probe
 from sdsnn.doctor.checks import Finding
 from sdsnn.doctor.diagnosis import Diagnosis, examine
+from sdsnn.export.lava import run as lava_run
+from sdsnn_core import reference
+from sdsnn_core.activity import Activity
 from sdsnn_core.errors import BackendError
 from sdsnn_core.lava import child as lava_child
 from sdsnn_core.lava.compat import lava_available
 from sdsnn_core.lava.shims import SHIMS
+from sdsnn_core.network import Network
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 MACHINE = {
@@ -163,13 +168,15 @@ def test_another_version_of_lava_is_broken(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_lava_that_fails_or_differs_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(function: str, payload: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        if function.endswith(":slayer"):
-            raise BackendError("lava_probe:slayer: ImportError: no symbol")
-        spikes = payload["spikes"][:, :10] * 0
-        return {"spikes": spikes}
+    def fail(function: str, payload: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        raise BackendError("lava_probe:slayer: ImportError: no symbol")
 
-    monkeypatch.setattr(lava_child, "run_in_child", run)
+    def silent(network: Network, spikes: Any, timeout_s: float) -> Activity:
+        activity = reference.run(network, spikes)
+        return replace(activity, spikes={name: train * 0 for name, train in activity.spikes.items()})
+
+    monkeypatch.setattr(lava_child, "run_in_child", fail)
+    monkeypatch.setattr(lava_run, "run_lava", silent)
     monkeypatch.setattr(doctor_lava, "missing", list)
     parts = {finding.part: finding for finding in doctor_lava.check_lava()}
     assert parts["SLAYER"].state == "broken"
