@@ -18,7 +18,20 @@ import sdsnn
 from sdsnn_core.errors import SdsnnError, one_line
 
 from . import (
-    check, compact, compare, demo, doctor, export, import_, place, price, report, simulate, sweep, train, verify,
+    check,
+    compact,
+    compare,
+    demo,
+    doctor,
+    export,
+    import_,
+    place,
+    price,
+    report,
+    simulate,
+    sweep,
+    train,
+    verify,
 )  # fmt: skip
 
 INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
