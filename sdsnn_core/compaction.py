@@ -67,6 +67,7 @@ def compact(network: Network) -> Compaction:
         The smaller network, which spikes as the kept units of the original do, and what was removed.
 
     Examples:
+        >>> from sdsnn_core.network import Population
         >>> nodes = {"input": Input((1,)), "a": Population((2,), 4096, 4096, 5), "b": Population((1,), 4096, 4096, 5),
         ...          "output": Output("b")}
         >>> first = Synapses.from_dense("input", "a", [[10], [-10]])

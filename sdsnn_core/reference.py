@@ -80,7 +80,7 @@ def run(
         NetworkError: The data do not match the network.
 
     Examples:
-        >>> from sdsnn_core.network import Input, Output
+        >>> from sdsnn_core.network import Input, Output, Population
         >>> nodes = {"input": Input((1,)), "a": Population((1,), 4096, 2048, 15), "output": Output("a")}
         >>> network = Network(nodes, {"w": Synapses.from_dense("input", "a", [[10]])})
         >>> run(network, [[1], [1], [0], [1]]).spikes["a"][0, :, 0]
