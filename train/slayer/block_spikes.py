@@ -29,17 +29,17 @@ def reset_state(model: torch.nn.Module) -> None:
 
 
 def trace(
-    model: torch.nn.Module | Sequence[torch.nn.Module], spikes: npt.NDArray[np.uint8], batch_size: int = 64
+    model: torch.nn.Module | Sequence[torch.nn.Module], *spikes: npt.NDArray[np.uint8], batch_size: int = 64
 ) -> dict[str, npt.NDArray[np.uint8]]:
     """Run a model, or blocks in a row, from rest; return population -> (samples, steps, size) uint8.
 
-    spikes: (samples, steps, *shape). Bin t holds what the population of that name emits in step t. SLAYER delays axons
-    at the source, a Network on the way, so the delays are taken off again, except those of an output, which a Network
-    has in front of it; for that the run is as many steps longer as the largest delay.
+    spikes: for each input of the model, (samples, steps, *shape). Bin t holds what the population of that name emits
+    in step t. SLAYER delays axons at the source, a Network on the way, so the delays are taken off again, except those
+    of an output, which a Network has in front of it; for that the run is as many steps longer as the largest delay.
     """
     module = model if isinstance(model, torch.nn.Module) else torch.nn.Sequential(*model)
     device = next((parameter.device for parameter in module.parameters()), None)
-    graph = read_graph(module, random_example(tuple(spikes.shape[2:]), device))
+    graph = read_graph(module, *(random_example(tuple(each.shape[2:]), device) for each in spikes))
     outputs = [graph.call_of(source) for source in graph.output_sources()]
     calls = {population_name(n, call.block): call for n, call in enumerate(graph.calls) if emits_spikes(call.block)}
     delays = {
@@ -50,7 +50,7 @@ def trace(
 
     def keep(name: str) -> Any:
         return lambda _block, _inputs, output: parts[name].append(
-            _without_delay(output_of(output).cpu().numpy(), delays.get(name), spikes.shape[1])
+            _without_delay(output_of(output).cpu().numpy(), delays.get(name), spikes[0].shape[1])
         )
 
     handles = [call.block.register_forward_hook(keep(name)) for name, call in calls.items()]
@@ -58,10 +58,11 @@ def trace(
     module.eval()
     try:
         with torch.no_grad():
-            for start in range(0, len(spikes), batch_size):
+            for start in range(0, len(spikes[0]), batch_size):
                 reset_state(module)
-                batch = np.moveaxis(spikes[start : start + batch_size], 1, -1).astype(np.float32)
-                module(torch.nn.functional.pad(torch.from_numpy(batch), (0, longest)).to(device))
+                batch = [np.moveaxis(each[start : start + batch_size], 1, -1).astype(np.float32) for each in spikes]
+                padded = [torch.nn.functional.pad(torch.from_numpy(each), (0, longest)).to(device) for each in batch]
+                module(*padded)
     finally:
         for handle in handles:
             handle.remove()

@@ -47,7 +47,7 @@ from .integers import (
     integers_of,
     steps_of,
 )
-from .tracing import Call, Lost, ModelGraph, block_kinds, block_name, blocks_of, passes, random_example, read_graph
+from .tracing import Call, Lost, ModelGraph, block_kinds, block_name, blocks_of, random_example, read_graph
 from .wiring import Feed, Kernel, Matrix, Pairs, Weights, later, per_unit, projections
 
 STEP_S: Final = 1e-3  # seconds of a step where the data have none: what chips are usually throttled to
@@ -277,14 +277,11 @@ class _Builder:
         if any(other.block is block for other in self.graph.calls[:number]):
             raise UnsupportedNode(f"{where}: expected one call of each block, got a second one in the forward pass")
         kind = _check_kind(block, where)
-        pieces = self.call.pieces
-        if isinstance(pieces, Lost):
+        if isinstance(self.call.pieces, Lost):
             raise UnsupportedNode(
                 f"{where}: expected spikes of blocks, joined, added or reordered, as its input, got the result of "
-                f"{pieces.by}, which a chip does not compute"
+                f"{self.call.pieces.by}, which a chip does not compute"
             )
-        if not passes(block) and any(self.places[piece.source].signal != "spikes" for piece in pieces):
-            raise UnsupportedNode(f"{where}: expected an Affine readout as the last block, got a block behind it")
         try:
             block_rules()[kind](self, population_name(number, block), block)
         except UnsupportedNode as error:
@@ -439,11 +436,13 @@ class _Builder:
     def _feeds(self, source: int, units: Array, late: Array) -> list[Feed]:
         """Return the nodes behind a source, through axonal delays that stand between blocks."""
         call = self.graph.call_of(source)
-        if call is None or kind_of(call.block) is not import_slayer().axon.Delay:
+        if source in self.places:
             place = self.places[source]
+            if place.signal != "spikes":
+                raise UnsupportedNode("expected an Affine readout as the last block, got a block behind it")
             return [Feed(place.name, place.shape, units, place.delay, late)]
-        if isinstance(call.pieces, Lost):
-            raise UnsupportedNode(f"expected spikes of blocks as its input, got the result of {call.pieces.by}")
+        assert call is not None, source
+        assert not isinstance(call.pieces, Lost), "an axonal delay that was refused"
         steps = per_unit(steps_of(call.block), call.shape)
         there, at = units >= 0, np.maximum(units, 0)
         late = np.where(there, np.broadcast_to(steps, math.prod(call.shape))[at], 0) + late
