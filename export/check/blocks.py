@@ -74,9 +74,11 @@ def no_quantiser(where: str, block: Any) -> Traps:
 
 def tie(where: str, block: Any) -> Traps:
     """In float32 SLAYER's epsilon vanishes beside a threshold of 64 and more; its CUDA kernel drops it always."""
-    neuron = getattr(block, "neuron", None)
+    if not _is_cuba(block):
+        return
+    neuron = block.neuron
     epsilon = getattr(neuron, "threshold_eps", None)
-    if not _is_cuba(block) or epsilon is None or getattr(neuron, "_threshold", None) in (None, -1):
+    if epsilon is None or getattr(neuron, "_threshold", None) in (None, -1):
         return
     if neuron.v_th_mant >= 64 * neuron.w_scale and epsilon < 1 / neuron.s_scale:
         yield where, f"threshold {float(neuron.threshold):g} fires on a tie", "neuron.threshold_eps = 1 / s_scale"

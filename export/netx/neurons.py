@@ -159,7 +159,7 @@ def _read_resonator(group: Any, where: str, shape: Shape, hint: Mapping[str, Any
     stored = [smallest_form(part) if not hint else in_form(part, forms[name])
               for name, part in zip(("sin_decay", "cos_decay"), parts, strict=True)]  # fmt: skip
     threshold = _values(neuron, "vThMant", f"{where} neuron", shape, forms.get("threshold"))
-    return Resonator(shape, *stored, threshold, reset=text(neuron, "type") != "RF_PHASE")
+    return Resonator(shape, stored[0], stored[1], threshold, reset=text(neuron, "type") != "RF_PHASE")
 
 
 # type of neurons in the file -> (layer, where, shape, what FORMS kept or None, initial voltages) -> the neurons

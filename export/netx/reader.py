@@ -235,7 +235,9 @@ class _Reader:
         if complex_:
             part, own = integers(group["weight"], "imag", where), hint["imaginary"] if hint else f"{feed}-imaginary"
             self._synapses(own, self.before, name, part.reshape(size, -1), _NO_DELAY, where)
-            self.projections[own] = replace(self.projections[own], imaginary=True)
+            made = self.projections[own]
+            assert isinstance(made, Synapses)
+            self.projections[own] = replace(made, imaginary=True)
         if kind == "dense_rec":
             recurrent = integers(group, loop_weight(group), where)
             if recurrent.size != size**2:
