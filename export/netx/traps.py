@@ -38,7 +38,7 @@ def closes(layers: Layers, where: str) -> bool:
 
 def old_dialects(layers: Layers) -> Traps:
     """Layers of old releases and of bootstrap, which sdsnn reads and netx 0.6.0 does not run as they are meant."""
-    help_ = "sdsnn import FILE -o NEW.net writes it as netx reads it"
+    help_ = "sdsnn import FILE -o NEW.nir, or NEW.net where netx can hold it"
     for where, group in layers.items():
         kind = text(group, "type")
         if kind in OLD_TYPES:
