@@ -95,7 +95,7 @@ def measure(recipe: str, rounds: int, device: str) -> dict[str, Any]:
     ends, states = [], []
     for epoch in range(EPOCHS):  # gradients of one step stand for those of an epoch: the rules cost the same
         hooks = [synapse.hook for layer in developer.layers for synapse in layer.synapses]
-        states.append("heard" if any(h.accumulates for h in hooks) else "masked" if not all(h.mask.all() for h in hooks)
+        states.append("score" if any(h.accumulates for h in hooks) else "masked" if not all(h.mask.all() for h in hooks)
                       else "plain")  # fmt: skip
         if epoch % 3 == 0:
             step()
@@ -108,13 +108,13 @@ def measure(recipe: str, rounds: int, device: str) -> dict[str, Any]:
         for synapse, weight in zip(layer.synapses, plain_weights, strict=True):
             with torch.no_grad():
                 weight.copy_(synapse.float_weight)  # the same spikes in both
-    costs: dict[str, list[float]] = {"plain": [], "masked": [], "heard": []}
+    costs: dict[str, list[float]] = {"plain": [], "masked": [], "score": []}
     for _ in range(rounds):
         costs["plain"].append(plain_step())
-        for state in ("masked", "heard"):
+        for state in ("masked", "score"):
             for layer in developer.layers:
                 for synapse in layer.synapses:
-                    synapse.hook.accumulates = state == "heard"
+                    synapse.hook.accumulates = state == "score"
             costs[state].append(step())
     seconds = {state: statistics.median(values) for state, values in costs.items()}
     result: dict[str, Any] = {
@@ -151,7 +151,7 @@ def main() -> None:
         step = line["step_s"]
         print(f"{line['network']}: {line['synapses']:,} synapses; step {1e3 * step['plain']:.1f} ms, with masks "
               f"{step['masked'] / step['plain'] - 1:+.1%}, with gradients of the absent "
-              f"{step['heard'] / step['plain'] - 1:+.1%}; after_epoch {1e3 * line['after_epoch_s']:.1f} ms (worst "
+              f"{step['score'] / step['plain'] - 1:+.1%}; after_epoch {1e3 * line['after_epoch_s']:.1f} ms (worst "
               f"{1e3 * line['after_epoch_worst_s']:.1f}); mean share of an epoch of 60,000 samples "
               f"{line['share_full']:.2%}, of 1,000 samples {line['share_subset']:.2%}")  # fmt: skip
     if args.json:

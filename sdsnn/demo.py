@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sdsnn.deploy.report.report import Report, make_report, write_report
+from sdsnn.deploy.simulate.backends import BACKENDS
 from sdsnn.export.pipeline import Exported, export_run
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.progress import Bars
@@ -53,7 +54,9 @@ def run_demo(
     with Bars(config.optimiser.epochs, quiet=quiet) as bars:
         train(config, folder, progress=bars)
     with stage("exporting, and comparing SLAYER, the file read back and Lava with the reference"):
-        exported = export_run(folder, verify_samples=VERIFY_SAMPLES, lava=lava_available())
+        exported = export_run(
+            folder, verify_samples=VERIFY_SAMPLES, lava=lava_available(), extra={"engine": BACKENDS["engine"]}
+        )
     with stage("simulating the test split, placing and pricing it"):
         report = make_report(folder.path)
     write_report(report)

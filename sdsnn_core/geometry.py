@@ -60,7 +60,7 @@ def output_shape(source_shape: Shape, kernel_shape: Shape, window: Window) -> Sh
         raise NetworkError(f"source: expected {channels} channels of rows and columns, got shape {source_shape}")
     rows, columns = taps(source_shape, kernel_shape, window)
     if not rows.size or not columns.size:
-        raise NetworkError(f"source of shape {source_shape} is smaller than the kernel {kernel_shape[2:]}")
+        raise NetworkError(f"source: expected places for a kernel of {kernel_shape[2:]}, got shape {source_shape}")
     return kernel_shape[0], rows.shape[1], columns.shape[1]
 
 

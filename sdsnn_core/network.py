@@ -90,14 +90,15 @@ class Network:
                     f"name: expected letters, digits, '_', '.' or '-', not starting with a digit, got {name!r}"
                 )
         if twice := set(self.nodes) & set(self.projections):
-            raise NetworkError(f"name {min(twice)!r} is both a node and a projection")
+            raise NetworkError(f"name {min(twice)!r}: expected a node or a projection, got both")
         if not self.inputs or not self.outputs:
-            raise NetworkError("a network needs at least one Input and one Output")
+            counts = f"{len(self.inputs)} and {len(self.outputs)}"
+            raise NetworkError(f"network: expected at least one Input and one Output, got {counts}")
         if not (self.dt_s > 0 and math.isfinite(self.dt_s)):
             raise NetworkError(f"dt_s: expected a positive number of seconds, got {self.dt_s}")
         for name, node in self.outputs.items():
             if not isinstance(self.nodes.get(node.source), Population):
-                raise NetworkError(f"output {name!r}: source {node.source!r} is not a population")
+                raise NetworkError(f"output {name!r} source: expected a population, got {node.source!r}")
         for name, projection in self.projections.items():
             try:
                 self._check_projection(projection)
@@ -110,9 +111,9 @@ class Network:
     def _check_projection(self, projection: Projection) -> None:
         source, target = self.nodes.get(projection.source), self.nodes.get(projection.target)
         if not isinstance(source, Input | Population):
-            raise NetworkError(f"source {projection.source!r} is not an input or a population")
+            raise NetworkError(f"source: expected an input or a population, got {projection.source!r}")
         if not isinstance(target, Population):
-            raise NetworkError(f"target {projection.target!r} is not a population")
+            raise NetworkError(f"target: expected a population, got {projection.target!r}")
         projection.check_ends(source.shape, target.shape)
         if isinstance(target, Resonator) and projection.delay.any():
             raise NetworkError("delay: expected none into a Resonator, for which no process has delays")

@@ -54,21 +54,24 @@ class Synapses:
         n = self.weight.shape
         if len(n) != 1 or self.pre.shape != n or self.post.shape != n or self.delay.shape not in ((), n):
             raise NetworkError(
-                f"{where}: pre {self.pre.shape}, post {self.post.shape}, weight {n} and delay {self.delay.shape} "
-                "must be vectors of one length (delay may be a single value)"
+                f"{where}: expected vectors of one length (delay: or one value), got pre {self.pre.shape}, "
+                f"post {self.post.shape}, weight {n} and delay {self.delay.shape}"
             )
         in_range(self.weight, WEIGHT_MIN, WEIGHT_MAX, f"{where} weight")
         in_range(self.delay, 0, DELAY_MAX, f"{where} delay")
         if not 0 <= self.weight_exp <= WEIGHT_EXP_MAX:
             raise NetworkError(f"{where} weight_exp: expected 0..{WEIGHT_EXP_MAX}, got {self.weight_exp}")
         if not self.weight.all():
+            zeros = int((self.weight == 0).sum())
             raise NetworkError(
-                f"{where}: {int((self.weight == 0).sum())} weights are 0; an absent synapse is not stored"
+                f"{where} weight: expected none of 0, since only present synapses are stored, got {zeros}"
             )
         if n[0] > 1:
             step = np.diff(self.pre)
             if (step < 0).any() or (np.diff(self.post)[step == 0] <= 0).any():
-                raise NetworkError(f"{where}: synapses must be in order of (pre, post), each pair once")
+                raise NetworkError(
+                    f"{where}: expected synapses in order of (pre, post), each pair once, got another order"
+                )
 
     @classmethod
     def from_dense(
@@ -164,7 +167,9 @@ class Convolution:
                 raise NetworkError(f"{where} {name}: expected two integers of at least {low}, got {pair}")
             object.__setattr__(self, name, pair)
         if self.groups < 1 or self.kernel.shape[0] % self.groups:
-            raise NetworkError(f"{where} groups: {self.groups} does not divide {self.kernel.shape[0]} output channels")
+            raise NetworkError(
+                f"{where} groups: expected a divisor of {self.kernel.shape[0]} output channels, got {self.groups}"
+            )
         channels = self.kernel.shape[1] * self.groups
         if self.delay.shape not in ((), (channels,)):
             raise NetworkError(f"{where} delay: expected one value or ({channels},), got shape {self.delay.shape}")
@@ -199,7 +204,9 @@ class Convolution:
     def check_ends(self, source: Shape, target: Shape) -> None:
         """Raise NetworkError unless it makes shape `target` from shape `source`."""
         if (shape := self.output_shape(source)) != target:
-            raise NetworkError(f"makes shape {shape} from {source}, but {self.target!r} has {target}")
+            raise NetworkError(
+                f"expected a target of shape {shape} behind one of {source}, got {self.target!r} of {target}"
+            )
 
     @property
     def window(self) -> Window:

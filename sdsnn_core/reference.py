@@ -29,8 +29,8 @@ class _Wires:
         delay = np.broadcast_to(synapses.delay, synapses.weight.shape)
         self.by_delay: dict[int, sparse.csr_matrix] = {}
         for d in np.unique(delay).tolist():
-            here = delay == d
-            entries = (synapses.weight[here].astype(np.int64), (synapses.post[here], synapses.pre[here]))
+            chosen = delay == d
+            entries = (synapses.weight[chosen].astype(np.int64), (synapses.post[chosen], synapses.pre[chosen]))
             self.by_delay[d] = sparse.csr_matrix(entries, shape=(n_post, n_pre))
         self.weight_exp, self.imaginary = synapses.weight_exp, synapses.imaginary
         self.fan_out = np.bincount(synapses.pre, minlength=n_pre)

@@ -142,8 +142,8 @@ class Engine:
         )
         if need > limit:
             raise NetworkError(
-                f"run: {samples} samples of {steps} steps need {need / 2**20:.3g} MiB, the limit is "
-                f"{limit / 2**20:.3g} MiB; record less, give fewer samples at once (stream does), or raise it "
+                f"run: expected up to {limit / 2**20:.3g} MiB of memory, got {need / 2**20:.3g} MiB for {samples} "
+                f"samples of {steps} steps; record less, give fewer samples at once (stream does), or raise it "
                 "(memory_limit, --memory)"
             )
         out = self.workspace.results(samples, steps, keep, states, counts)

@@ -120,11 +120,11 @@ def gather(
     uint8 and bool, and of int32 for messages, are shared, not copied, and their values are left to the compiled code to
     check.
     """
-    given = dict(spikes) if isinstance(spikes, Mapping) else {next(iter(network.inputs)): spikes}
+    by_name = dict(spikes) if isinstance(spikes, Mapping) else {next(iter(network.inputs)): spikes}
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for name, values in given.items():
+    for name, values in by_name.items():
         if name not in network.inputs:
-            raise NetworkError(f"input: expected {', '.join(sorted(network.inputs))}, got {', '.join(sorted(given))}")
+            raise NetworkError(f"input: expected {', '.join(sorted(network.inputs))}, got {', '.join(sorted(by_name))}")
         first = values[0] if isinstance(values, list | tuple) and values else values
         if is_events(values) or is_events(first):
             values = _events(network, name, values, n_steps, bin_width, sensor_shape)

@@ -264,8 +264,8 @@ class _Walk:
         for (source, _), (operator, delay) in before.parts.items():
             later = delay + self._delay(node, operator, delay.size, where) if node.kind == "Delay" else delay
             key = (source, later.tobytes() if later.any() else b"")
-            made = operator if isinstance(then, Identity) else composed(operator, then, where)
-            parts[key] = (added(parts[key][0], made, where) if key in parts else made, later)
+            further = operator if isinstance(then, Identity) else composed(operator, then, where)
+            parts[key] = (added(parts[key][0], further, where) if key in parts else further, later)
         return _Arriving(parts, bias, shape)
 
     def _delay(self, node: FloatNode, operator: Operator, size: int, where: str) -> Floats:
@@ -348,23 +348,23 @@ class _Walk:
     def _name(self, source: str, target: str) -> str:
         """Return the name of the last weight node between two nodes, 'source-target' where there is none."""
         stack = list(self.sources.get(target, []))
-        seen: set[str] = set()
+        visited: set[str] = set()
         while stack:
             name = stack.pop(0)
-            if name in seen or self.nodes[name].kind not in LINEAR or not self._reached(name, source, set()):
+            if name in visited or self.nodes[name].kind not in LINEAR or not self._reached(name, source, set()):
                 continue
             if self.nodes[name].kind not in ("Delay", "Flatten", "Port"):
                 return name
-            seen.add(name)
+            visited.add(name)
             stack += self.sources.get(name, [])
         return f"{source}-{target}"
 
-    def _reached(self, name: str, source: str, seen: set[str]) -> bool:
+    def _reached(self, name: str, source: str, visited: set[str]) -> bool:
         """Return whether linear nodes lead from `source` to `name`."""
-        seen.add(name)
+        visited.add(name)
         return any(
             before == source
-            or (before not in seen and self.nodes[before].kind in LINEAR and self._reached(before, source, seen))
+            or (before not in visited and self.nodes[before].kind in LINEAR and self._reached(before, source, visited))
             for before in self.sources.get(name, [])
         )
 

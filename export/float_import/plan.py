@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.arithmetic import before_decay, decay, saturate, wrap_current
+from sdsnn_core.arithmetic import Ints, before_decay
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import BIAS_EXP_MAX, BIAS_MAX, DELAY_MAX, WEIGHT_EXP_MAX
 
@@ -30,11 +30,10 @@ from .scale import (
     integer_spikes,
     integer_weights,
     signed,
+    step,
     weights_of,
     with_weights,
 )
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -67,8 +66,8 @@ class Plan:
 
     def integers(self) -> IntegerNeurons:
         """Return the integer parameters, started so that `start` steps of bias lead to the float start."""
-        made = integer_neurons(self.neurons, self.constant, self.per_neuron(), self.exponent())
-        return made._replace(start=start_voltage(made, self.start))
+        neurons = integer_neurons(self.neurons, self.constant, self.per_neuron(), self.exponent())
+        return neurons._replace(start=start_voltage(neurons, self.start))
 
 
 def plans_of(graph: FloatGraph) -> dict[str, Plan]:
@@ -154,10 +153,9 @@ class IntegerDynamics:
 
     def step(self, name: str, state: Any, drive: npt.NDArray[Any]) -> Any:
         """Return one step of the chip's neuron."""
-        neurons, (u, v, once) = self.neurons[name], state
-        u = wrap_current(decay(u, neurons.current_decay) + 64 * (drive + once))
-        v = saturate(decay(v, neurons.voltage_decay) + u + neurons.bias)
-        spike = v > 64 * neurons.threshold if self.fires[name] else np.zeros(v.shape, bool)
+        u, v, once = state
+        u, v, spike = step(self.neurons[name], u, v, drive + once)
+        spike &= self.fires[name]
         return (u, np.where(spike, 0, v), 0), spike, v
 
 

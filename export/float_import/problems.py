@@ -43,14 +43,14 @@ def _upstream_of_outputs(graph: FloatGraph) -> set[str]:
     before: dict[str, set[str]] = {}
     for a, b in graph.edges:
         before.setdefault(b, set()).add(a)
-    found = {name for name, node in graph.nodes.items() if node.kind == "Output"}
-    stack = list(found)
+    upstream = {name for name, node in graph.nodes.items() if node.kind == "Output"}
+    stack = list(upstream)
     while stack:
         for source in before.get(stack.pop(), ()):
-            if source not in found:
-                found.add(source)
+            if source not in upstream:
+                upstream.add(source)
                 stack.append(source)
-    return found
+    return upstream
 
 
 def _values(graph: FloatGraph, result: Quantised) -> Iterator[str]:

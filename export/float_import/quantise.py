@@ -174,8 +174,8 @@ def _built(
     for name, plan in plans.items():
         nodes[names[name]], cost = _population(plan)
         for arrival in plan.arrivals:
-            made, rounded, n_weights = _projection(names[arrival.source], names[name], plan, arrival, graph)
-            projections[legal_name(arrival.name, {*nodes, *projections, *names.values()})] = made
+            projection, rounded, n_weights = _projection(names[arrival.source], names[name], plan, arrival, graph)
+            projections[legal_name(arrival.name, {*nodes, *projections, *names.values()})] = projection
             cost["saturated"] += rounded.clipped
             cost["vanished"] += rounded.vanished
             if n_weights and rounded.vanished == n_weights:

@@ -23,21 +23,21 @@ def order_of(graph: FloatGraph) -> list[str]:
     bring the spikes of the last step.
     """
     done: list[str] = []
-    seen: set[str] = set()
+    visited: set[str] = set()
     after: dict[str, list[str]] = {}
-    for found in graph.maps.values():
-        after.setdefault(found.source, []).append(found.target)
+    for each_map in graph.maps.values():
+        after.setdefault(each_map.source, []).append(each_map.target)
     for root in (*graph.inputs, *graph.neurons):
-        stack: list[tuple[str, Iterator[str]]] = [] if root in seen else [(root, iter(after.get(root, [])))]
-        seen.add(root)
+        stack: list[tuple[str, Iterator[str]]] = [] if root in visited else [(root, iter(after.get(root, [])))]
+        visited.add(root)
         while stack:
             name, targets = stack[-1]
-            target = next((each for each in targets if each not in seen), None)
+            target = next((each for each in targets if each not in visited), None)
             if target is None:
                 done.append(name)
                 stack.pop()
             else:
-                seen.add(target)
+                visited.add(target)
                 stack.append((target, iter(after.get(target, []))))
     return [name for name in reversed(done) if name in graph.neurons]
 
@@ -52,9 +52,9 @@ def start_steps(graph: FloatGraph) -> dict[str, int]:
     place = {name: i for i, name in enumerate(order)}
     result = dict.fromkeys((*graph.inputs, *graph.neurons), 0)
     for name in (*graph.inputs, *order):
-        for found in graph.maps.values():
-            if found.source == name and (name in graph.inputs or place[name] < place[found.target]):
-                result[found.target] = max(result[found.target], result[name] + 1)
+        for each_map in graph.maps.values():
+            if each_map.source == name and (name in graph.inputs or place[name] < place[each_map.target]):
+                result[each_map.target] = max(result[each_map.target], result[name] + 1)
     return result
 
 

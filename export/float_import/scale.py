@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from sdsnn_core.arithmetic import DECAY_UNITY, decay, saturate
+from sdsnn_core.arithmetic import DECAY_UNITY, Ints, decay, saturate, wrap_current
 from sdsnn_core.network import BIAS_MAX, THRESHOLD_MAX
 
 from .nodes import FloatNeurons
@@ -187,8 +187,8 @@ def integer_drive(arrivals: list[Arrival], groups: Groups, scale: Floats, late: 
         rounded = integer_weights(weights_of(arrival.operator) * scale[group] / 64)
         train = late[arrival.name]
         flat = train.reshape(-1, train.shape[2]).astype(np.float64)
-        made = with_weights(arrival.operator, rounded.weights.astype(np.float64)).apply(flat)
-        total = total + np.rint(made).astype(np.int64).reshape(*train.shape[:2], -1)
+        sums = with_weights(arrival.operator, rounded.weights.astype(np.float64)).apply(flat)
+        total = total + np.rint(sums).astype(np.int64).reshape(*train.shape[:2], -1)
     return np.asarray(total)
 
 
@@ -221,25 +221,30 @@ def on_grid(current_decay: Ints, voltage_decay: Ints, bias: Ints, start: Ints) -
     return np.asarray(exact & (bias % 64 == 0) & (start % 64 == 0))
 
 
+def step(neurons: IntegerNeurons, u: Ints, v: Ints, drive: Ints) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+    """Return current, voltage before reset, and where it is above the threshold, after one step of the chip."""
+    u = wrap_current(decay(u, neurons.current_decay) + 64 * drive)
+    v = saturate(decay(v, neurons.voltage_decay) + u + neurons.bias)
+    return u, v, v > 64 * neurons.threshold
+
+
 def after_bias(neurons: IntegerNeurons, steps: int) -> Ints:
     """Return the voltages (size,) after `steps` steps from the start in which a bias alone acts."""
-    v = neurons.start
+    v, u = neurons.start, np.zeros_like(neurons.start)
     for _ in range(steps):
-        v = saturate(decay(v, neurons.voltage_decay) + neurons.bias)
-        v = np.where(v > 64 * neurons.threshold, 0, v)
+        u, v, spike = step(neurons, u, v, u)
+        v = np.where(spike, 0, v)
     return v
 
 
 def integer_spikes(neurons: IntegerNeurons, drive: Ints, first: int) -> npt.NDArray[np.uint8]:
-    """Return the spikes of integer neurons from step `first` on, (samples, steps, size); the sums do not wrap here."""
+    """Return the spikes of integer neurons from step `first` on, (samples, steps, size)."""
     n_samples, n_steps, size = drive.shape
     spikes = np.zeros(drive.shape, np.uint8)
     u = np.zeros((n_samples, size), np.int64)
     v = np.tile(after_bias(neurons, first), (n_samples, 1))
     for t in range(first, n_steps):
-        u = decay(u, neurons.current_decay) + 64 * drive[:, t]
-        v = decay(v, neurons.voltage_decay) + u + neurons.bias
-        spike = v > 64 * neurons.threshold
-        v[spike] = 0
+        u, v, spike = step(neurons, u, v, drive[:, t])
+        v = np.where(spike, 0, v)
         spikes[:, t] = spike
     return spikes

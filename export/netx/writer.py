@@ -52,19 +52,19 @@ def chain(network: Network) -> list[Layer]:
     for kind, group in (("inputs", network.inputs), ("outputs", network.outputs)):
         if len(group) != 1:
             raise UnsupportedNode(f"network: {chained}, got {len(group)} {kind} ({', '.join(group)})")
-    here = next(iter(network.inputs))
+    last = next(iter(network.inputs))
     layers: list[Layer] = []
-    seen = {here}
-    while forward := {n: p for n, p in network.outgoing(here) if p.target != here}:
+    visited = {last}
+    while forward := {n: p for n, p in network.outgoing(last) if p.target != last}:
         imaginary = {n: p for n, p in forward.items() if isinstance(p, Synapses) and p.imaginary}
         if len(forward) == 2 and len(imaginary) == 1 and len({p.target for p in forward.values()}) == 1:
             forward = {n: p for n, p in forward.items() if n not in imaginary}
         if len(forward) > 1:
             raise UnsupportedNode(
-                f"node {here!r}: {chained}, got {len(forward)} projections onward ({', '.join(sorted(forward))})"
+                f"node {last!r}: {chained}, got {len(forward)} projections onward ({', '.join(sorted(forward))})"
             )
         feed_name, feed = next(iter(forward.items()))
-        if feed.target in seen:
+        if feed.target in visited:
             raise UnsupportedNode(f"projection {feed_name!r}: {chained}, got one back to {feed.target!r}")
         loops = {n: p for n, p in network.incoming(feed.target) if p.source == feed.target}
         others = [n for n, p in network.incoming(feed.target) if n not in {feed_name, *loops, *imaginary}]
@@ -77,13 +77,13 @@ def chain(network: Network) -> list[Layer]:
         kernel = None if loop is not None and type(feed) is Synapses else kernel_of(network, feed)
         part = next(iter(imaginary.items()), (None, None))
         layers.append(Layer(feed.target, population, feed_name, feed, loop_name, loop, kernel, *part))
-        here = feed.target
-        seen.add(here)
-    if left := sorted(set(network.populations) - seen):
+        last = feed.target
+        visited.add(last)
+    if left := sorted(set(network.populations) - visited):
         raise UnsupportedNode(f"population {left[0]!r}: {chained}, got one that is not on the way from the input")
     out = next(iter(network.outputs.values()))
-    if out.source != here:
-        raise UnsupportedNode(f"output: {chained}, got the spikes of {out.source!r}, which is not the last, {here!r}")
+    if out.source != last:
+        raise UnsupportedNode(f"output: {chained}, got the spikes of {out.source!r}, which is not the last, {last!r}")
     return layers
 
 

@@ -54,7 +54,7 @@ def _from_hints(graph: Graph, hints: Mapping[str, Any]) -> Network:
             continue
         shape, there = tuple(entry["shape"]), nir_shape(graph, name)
         if int(np.prod(there)) != sizes[name]:
-            raise NetworkError(f"node {name!r}: got shape {there}, the metadata allow {shape}")
+            raise NetworkError(f"node {name!r}: expected shape {shape}, as the metadata say, got {there}")
         if entry["kind"] == "Input":
             nodes[name] = Input(shape, entry["max_value"], entry.get("min_value", 0))
         elif graph.kinds[name] in EXTENSIONS:

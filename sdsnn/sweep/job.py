@@ -33,10 +33,9 @@ def run_job(job: Job) -> dict[str, Any]:
                 )
                 start.train()
             export_run(folder, verify_samples=job.samples, lava=False, extra={"engine": BACKENDS["engine"]})
-            made = make_report(folder.path, chip=load_chip(job.chip))
-            write_report(made)
-            report = made.data
+            report = make_report(folder.path, chip=load_chip(job.chip))
+            write_report(report)
     except SdsnnError as error:
         return {"error": one_line(error)}
-    numbers: dict[str, Any] = report["summary"]
+    numbers: dict[str, Any] = report.data["summary"]
     return numbers

@@ -113,7 +113,7 @@ def test_demo_goes_through_every_room_and_ends_with_json(tmp_path: Path) -> None
     } <= result.keys()  # fmt: skip
     assert result["mismatches"] == 0
     assert result["verified"] is True
-    assert {"slayer", "nir"} <= set(result["backends"])
+    assert {"slayer", "nir", "engine"} <= set(result["backends"])
     assert result["test_accuracy"] == result["test_accuracy_before_export"]
     for name in ("network.nir", "certificate.json", "report.json", "config.toml", "history.jsonl", "checkpoint.pt"):
         assert (tmp_path / "demo" / name).is_file(), name
@@ -240,7 +240,7 @@ def test_no_warning_of_numpy_stands_before_the_one_line(command: str, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_demo_keeps_its_promise(seed: int, tmp_path: Path) -> None:
+def test_demo_reaches_its_figures(seed: int, tmp_path: Path) -> None:
     answer = sdsnn("demo", "--run", str(tmp_path / "demo"), "--json", "--quiet", "--seed", str(seed))
     assert answer.returncode == 0, answer.stderr
     result = json.loads(answer.stdout.splitlines()[-1])

@@ -94,5 +94,5 @@ def test_what_is_no_pair(values: object) -> None:
 def test_sources_that_do_not_fit() -> None:
     with pytest.raises(NetworkError, match="expected 4 channels of rows and columns, got shape"):
         output_shape((3, 5, 5), (2, 2, 3, 3), Window(groups=2))
-    with pytest.raises(NetworkError, match="smaller than the kernel"):
+    with pytest.raises(NetworkError, match="expected places for a kernel"):
         output_shape((1, 2, 5), (2, 1, 3, 3), Window())

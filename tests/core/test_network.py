@@ -55,19 +55,25 @@ def test_caller_keeps_a_writable_array_of_its_own() -> None:
             lambda: Population((2, 3, 3), 0, 0, np.ones(2)),
             r"threshold: expected one value or the axes of \(2, 3, 3\)",
         ),
-        (lambda: Synapses("a", "b", [0], [0], [0]), "1 weights are 0; an absent synapse is not stored"),
+        (
+            lambda: Synapses("a", "b", [0], [0], [0]),
+            "weight: expected none of 0, since only present synapses are stored, got 1",
+        ),
         (lambda: Synapses("a", "b", [0], [0], [300]), r"weight: expected -256..255, got 300..300"),
         (lambda: Synapses("a", "b", [1, 0], [0, 0], [2, 2]), r"in order of \(pre, post\), each pair once"),
         (lambda: Synapses("a", "b", [0, 0], [0, 0], [2, 2]), r"in order of \(pre, post\), each pair once"),
         (lambda: Synapses("a", "b", [0], [0], [2], 63), r"delay: expected 0..62, got 63..63"),
-        (lambda: Synapses("a", "b", [0, 1], [0], [2]), "must be vectors of one length"),
+        (lambda: Synapses("a", "b", [0, 1], [0], [2]), "expected vectors of one length"),
         (lambda: Convolution("a", "b", np.ones((2, 2, 3))), r"expected \(C_out, C_in/groups, kh, kw\)"),
-        (lambda: Convolution("a", "b", np.ones((3, 1, 3, 3)), groups=2), "2 does not divide 3 output channels"),
+        (
+            lambda: Convolution("a", "b", np.ones((3, 1, 3, 3)), groups=2),
+            "expected a divisor of 3 output channels, got 2",
+        ),
         (
             lambda: Convolution("a", "b", np.ones((2, 1, 3, 3)), stride=(0, 1)),
             "stride: expected two integers of at least 1",
         ),
-        (lambda: small(nodes={"output": Output("input")}), "output 'output': source 'input' is not a population"),
+        (lambda: small(nodes={"output": Output("input")}), "output 'output' source: expected a population"),
         (lambda: small(nodes={"9a": Input((2,))}), "name: expected letters, .* got '9a'"),
         (
             lambda: small(projections={"w": Synapses("input", "a", [3], [0], [2])}),
@@ -75,7 +81,7 @@ def test_caller_keeps_a_writable_array_of_its_own() -> None:
         ),
         (
             lambda: small(projections={"w": Synapses("a", "input", [0], [0], [2])}),
-            "projection 'w': target 'input' is not a population",
+            "projection 'w': target: expected a population, got 'input'",
         ),
         (
             lambda: small(projections={"c": Convolution("input", "a", np.ones((2, 3, 1, 1)))}),

@@ -78,7 +78,7 @@ def start_for(bias, voltage_decay, steps):
     """Return the voltage from which `steps` steps of bias alone lead to exactly 0; bias in state units."""
     voltage = np.zeros_like(bias)
     for _ in range(steps):
-        # The voltage before the step, so that what is left of it and the bias make `voltage`.
+        # The voltage before the step, so that it decays, with the bias, to `voltage`.
         wanted = voltage - bias
         voltage = np.sign(wanted) * -(-np.abs(wanted) * 4096 // (4096 - voltage_decay))
     return voltage

@@ -215,17 +215,17 @@ def _members(file: Any, file_size: int) -> tuple[dict[str, Any], _Sizes]:
         if address in open_groups:
             raise FileError(f"damaged HDF5 file (group {place!r} holds itself)")
         open_groups.add(address)
-        found: dict[str, Any] = {}
+        members: dict[str, Any] = {}
         for name in group:
             if not isinstance(name, str):  # h5py gives None for a name that it cannot read
                 raise FileError(f"damaged HDF5 file (group {place!r} has a member without a name)")
             item = group.get(name)
             if isinstance(item, h5py.Group):
-                found[name] = of_group(f"{place}/{name}", item)
+                members[name] = of_group(f"{place}/{name}", item)
             elif isinstance(item, h5py.Dataset):
-                found[name] = of_dataset(f"{place}/{name}"[1:], item)
+                members[name] = of_dataset(f"{place}/{name}"[1:], item)
         open_groups.discard(address)
-        return found
+        return members
 
     return of_group("", file), sizes
 

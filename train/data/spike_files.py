@@ -77,10 +77,10 @@ class Again:
 
 def open_folder(path: Path, convention: Convention = CONVENTION) -> Samples:
     """Open a folder of recordings, one sample each, in class folders or without labels. Raises FileError."""
-    found = find_recordings(path)
-    labels = None if found.labels is None else np.array(found.labels, np.int64)
-    read = Again(lambda: map(partial(read_recording, convention=convention), found.files))
-    return Samples(read, len(found.files), labels, tuple(found.classes), counted=True)
+    recordings = find_recordings(path)
+    labels = None if recordings.labels is None else np.array(recordings.labels, np.int64)
+    read = Again(lambda: map(partial(read_recording, convention=convention), recordings.files))
+    return Samples(read, len(recordings.files), labels, tuple(recordings.classes), counted=True)
 
 
 def open_file(path: Path, convention: Convention = CONVENTION) -> Samples:
@@ -223,7 +223,7 @@ def _events(path: Path, content: dict[str, npt.NDArray[Any]], convention: Conven
         raise FileError(f"data {path}: events: expected fields t, x and maybe y, p, got {events.dtype}")
     whole = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
     if not whole or (np.diff(offsets) < 0).any() or (offsets[0], offsets[-1]) != (0, len(events)):
-        raise FileError(f"data {path}: offsets must rise from 0 to the {len(events)} events")
+        raise FileError(f"data {path}: expected offsets that rise from 0 to the {len(events)} events, got others")
     count = len(offsets) - 1
     return Samples(np.split(events, offsets[1:-1]), count, labels_of(path, content, count))
 

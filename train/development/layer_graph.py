@@ -77,7 +77,9 @@ def trace_graph(model: torch.nn.Module, layers: Sequence[MaskedLayer], sample: t
     called = {id(call.block) for call in graph.calls}
     unused = [layer.name for layer in layers if id(layer.block) not in called]
     if unused:
-        raise UnsupportedNode(f"model: layers {', '.join(unused)} take no part in the forward pass; remove them")
+        raise UnsupportedNode(
+            f"model: expected layers that the forward pass calls, got others: {', '.join(unused)}; remove them"
+        )
     origins = _Origins(graph, {id(layer.block): index for index, layer in enumerate(layers)})
     targets: list[set[int]] = [set() for _ in layers]
     direct: set[tuple[int, int]] = set()

@@ -69,7 +69,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # a damaged pickle can raise anything
         raise FileError(f"checkpoint {path}: corrupt or not a checkpoint ({one_line(error)[:120]})") from None
     if not isinstance(state, dict) or not isinstance(state.get("format"), int) or state["format"] != 1:
-        raise FileError(f"checkpoint {path}: not a checkpoint of sdsnn (format 1)")
+        raise FileError(f"checkpoint {path}: expected a checkpoint of sdsnn (format 1), got another file")
     return state
 
 

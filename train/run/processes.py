@@ -164,7 +164,7 @@ def init_process_group(
     if accelerator == "cpu" and devices == nodes == 1 and precision == "32-true":
         return ProcessGroup()
     if accelerator == "cuda" and (n_gpus := torch.cuda.device_count()) < devices:
-        raise ConfigError([f"hardware: got {devices} devices with accelerator 'cuda', torch sees {n_gpus} GPUs here"])
+        raise ConfigError([f"hardware devices: expected up to {n_gpus}, the GPUs that torch sees, got {devices}"])
     try:
         from lightning_fabric import Fabric
     except ImportError:

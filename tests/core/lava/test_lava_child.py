@@ -270,7 +270,7 @@ def test_nothing_stays_after_the_caller_is_ended(place: Place, number: signal.Si
     assert soon(lambda: not place.left()), place.left()
 
 
-def test_a_guard_that_is_told_to_stop_is_one_line(place: Place) -> None:
+def test_a_guard_that_is_stopped_is_one_line(place: Place) -> None:
     """By somebody else than its caller, who goes on."""
 
     def stop_guard() -> None:
@@ -314,7 +314,7 @@ def test_lava_runs(place: Place, stop: bool) -> None:
 
 
 @needs_lava
-def test_an_exception_in_a_lava_process_is_told(place: Place) -> None:
+def test_an_exception_in_a_lava_process_is_reported(place: Place) -> None:
     with pytest.raises(BackendError, match=r"lava_raises: ArithmeticError: the model met its end \(in a pro"):
         run_in_child("jobs_of_test:lava_raises", {}, 60)
     assert place.left() == []

@@ -1,6 +1,6 @@
 """The path to Loihi 2, driven from the command line against a minimal stand-in for Intel's extension.
 
-The stand-in offers only the names that the path imports: adapters that pass spikes on, probes that tell fixed numbers
+The stand-in offers only the names that the path imports: adapters that pass spikes on, probes that return fixed numbers
 whether or not they are called, and empty base classes. No chip was ever reached.
 """
 

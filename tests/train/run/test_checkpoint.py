@@ -47,7 +47,7 @@ def test_any_changed_byte_is_found(rng: np.random.Generator, tmp_path: Path) -> 
         damaged = bytearray(content)
         damaged[position] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
-        with pytest.raises(FileError, match=r"corrupt or not a checkpoint|not a checkpoint of sdsnn") as caught:
+        with pytest.raises(FileError, match=r"corrupt or not a checkpoint|expected a checkpoint of sdsnn") as caught:
             load_checkpoint(path)
         assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Configuration: shipped recipes load, round trips are exact, and all mistakes are told in one message."""
+"""Configuration: shipped recipes load, round trips are exact, and one message names all mistakes."""
 
 from __future__ import annotations
 

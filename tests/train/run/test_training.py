@@ -123,7 +123,7 @@ def test_broken_checkpoints_are_answered_in_one_line(damage: str, tmp_path: Path
         torch.save({"x": 1}, path)
     else:
         path.write_bytes(b"" if damage == "empty" else content[: len(content) // 2])
-    expected = {"missing": "no such file", "other": "not a checkpoint of sdsnn"}.get(
+    expected = {"missing": "no such file", "other": "expected a checkpoint of sdsnn"}.get(
         damage, "corrupt or not a checkpoint"
     )
     with pytest.raises(FileError, match=expected) as caught:
