@@ -23,7 +23,6 @@ from sdsnn_core.network import BIAS_MAX, THRESHOLD_MAX
 from .nodes import FloatNeurons
 from .operators import Convolved, Floats, Identity, Matrix, Operator, matrix_of
 
-Ints = npt.NDArray[np.int64]
 LOWEST, HIGHEST, STEP = -256, 254, 2  # even weights: 8 bits with a sign, legal on a chip and in netx
 CANDIDATES: Final = 32  # scales looked at, over two octaves below the largest that clips nothing
 TRIED: Final = 5  # of them run on data, and as many that clip the largest weights
