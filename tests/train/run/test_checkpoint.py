@@ -160,7 +160,7 @@ def test_training_on_a_disk_that_fills_up_ends_in_one_line_and_goes_on_later(tmp
 def test_entries_of_another_kind_are_one_line(value: object, tmp_path: Path) -> None:
     """What `make fuzz-files KIND=checkpoint` found, with a right checksum."""
     save_checkpoint(tmp_path / "c.pt", {"format": value})
-    with pytest.raises(FileError, match="not a checkpoint of sdsnn"):
+    with pytest.raises(FileError, match="expected a checkpoint of sdsnn"):
         load_checkpoint(tmp_path / "c.pt")
     with pytest.raises(FileError, match="expected the configuration of its run, got none"):
         check_config({"config": None if isinstance(value, str) else value}, RunConfig())
