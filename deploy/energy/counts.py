@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from sdsnn_core.activity import Activity
+from sdsnn_core.activity import Activity, event_dtype
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Convolution, Input, Network, Projection, Synapses
 from sdsnn_core.rules import Rules
@@ -27,6 +27,7 @@ from .types import CoreLoad, Counts, Span
 DENSE_KINDS: Rules[str] = Rules("energy: kind of event without indices")
 DENSE_KINDS.of(Synapses)("dense")
 DENSE_KINDS.of(Convolution)("convolution")
+MESSAGE = "message"  # kind of an event whose value has up to 32 bits
 _CHUNK = 20_000_000  # events per sample, step and core kept at once, to bound memory
 
 
@@ -79,7 +80,9 @@ def _kinds_of_events(
 def dense_kind(network: Network, projection: Projection) -> str:
     """Return the kind of an event on `projection` where it is stored without indices."""
     source = network.nodes[projection.source]
-    graded = isinstance(source, Input) and source.max_value > 1
+    if event_dtype(source) is np.int32:
+        return MESSAGE
+    graded = isinstance(source, Input) and source.graded
     return "graded" if graded else DENSE_KINDS.for_(projection)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from ..placement.types import Placement
+from .counts import MESSAGE
 from .prices import QUANTITIES, TERMS, PriceList
 from .result import Priced, Row, StaticShare, StepTime
 from .types import Counts, Span
@@ -34,9 +35,11 @@ def price_counts(counts: Counts, prices: PriceList, chip: str = "loihi2") -> Pri
     rows = [
         _row("synaptic_event", f"{label} ({kind})", amount, each, note)
         for label, kind, amount in events
-        if (each := _event_price(kind, pj)) is not None
+        if kind != MESSAGE and (each := _event_price(kind, pj)) is not None
     ]
     unpriced = dict(prices.unpriced)
+    if any(kind == MESSAGE for _, kind, _ in events):
+        unpriced[QUANTITIES["synaptic_event"]] = "nobody has published a price of events whose value has up to 32 bits"
     for quantity, label, number in others:
         if quantity in pj and number is None:
             unpriced[QUANTITIES[quantity]] = "needs a placement: the cores that a spike goes to"

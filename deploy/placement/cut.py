@@ -270,8 +270,10 @@ class Cutter:
 
 
 def _settings(p: Population) -> tuple[Ints, Ints]:
-    """Return both decays as one number, and the threshold: (size,) int64, or (1,) where all neurons have the same."""
-    pair = p.per_neuron("current_decay").astype(np.int64) << 16 | p.per_neuron("voltage_decay")
-    each = pair, p.per_neuron("threshold").astype(np.int64)
+    """Return the decays as one number, and the threshold: (size,) int64, or (1,) where all neurons have the same."""
+    zero = np.zeros(p.size, np.int64)
+    decays = [p.per_neuron(name) for name in p.ranges if name.endswith("decay")]
+    pair = functools.reduce(lambda whole, decay: whole << 13 | decay, decays, zero)
+    each = pair, p.per_neuron("threshold") if "threshold" in p.ranges else zero
     pairs, thresholds = (values[:1] if (values == values[0]).all() else values for values in each)
     return pairs, thresholds
