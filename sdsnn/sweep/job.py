@@ -33,9 +33,10 @@ def run_job(job: Job) -> dict[str, Any]:
                 )
                 start.train()
             export_run(folder, verify_samples=job.samples, lava=False, extra={"engine": BACKENDS["engine"]})
-            report = make_report(folder.path, chip=load_chip(job.chip))
-            write_report(report)
+            new = make_report(folder.path, chip=load_chip(job.chip))
+            write_report(new)
+            report = new.data
     except SdsnnError as error:
         return {"error": one_line(error)}
-    numbers: dict[str, Any] = report.data["summary"]
+    numbers: dict[str, Any] = report["summary"]
     return numbers
