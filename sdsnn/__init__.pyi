@@ -10,6 +10,7 @@ from sdsnn.train.development.developer import Developer as Developer
 from sdsnn.train.fused import fuse as fuse
 from sdsnn.train.run.parts.own import Parts as Parts
 from sdsnn.train.slayer.lowering import lower as lower
+from sdsnn.train.slayer.raising import raise_ as raise_
 from sdsnn_core.activity import Activity as Activity
 from sdsnn_core.compaction import compact as compact
 from sdsnn_core.development import DevelopmentConfig as DevelopmentConfig

@@ -12,7 +12,7 @@ import torch
 from sdsnn_core.lava.compat import import_slayer
 
 from .integers import axonal_delay
-from .lowering import population_name
+from .lowering import population_names
 from .tracing import output_of, random_example, read_graph
 
 
@@ -41,7 +41,8 @@ def trace(
     device = next((parameter.device for parameter in module.parameters()), None)
     graph = read_graph(module, *(random_example(tuple(each.shape[2:]), device) for each in spikes))
     outputs = [graph.call_of(source) for source in graph.output_sources()]
-    calls = {population_name(n, call.block): call for n, call in enumerate(graph.calls) if emits_spikes(call.block)}
+    names = population_names(graph, getattr(module, "layout", None))
+    calls = {name: call for name, call in zip(names, graph.calls, strict=True) if emits_spikes(call.block)}
     delays = {
         name: axonal_delay(call.block) for name, call in calls.items() if call.block.delay and call not in outputs
     }

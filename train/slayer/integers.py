@@ -28,7 +28,9 @@ def integers_of(layer: Any, block: Any) -> Array:
         for pre_hook in layer._forward_pre_hooks.values():
             pre_hook(layer, None)
         try:
-            weight = (hook(layer.weight) * block.neuron.w_scale).detach().cpu().double().numpy()
+            weight = (
+                (hook(layer.weight) * (block.neuron.w_scale / 2 ** exponent_of(block))).detach().cpu().double().numpy()
+            )
         except Exception as error:  # the user's own function
             raise UnsupportedNode(f"its quantiser {_name(hook)}: {type(error).__name__}: {one_line(error)}") from None
     rounded = np.rint(weight)
@@ -47,6 +49,13 @@ def integers_of(layer: Any, block: Any) -> Array:
         )
     integers: Array = rounded.astype(np.int64)
     return integers
+
+
+def exponent_of(block: Any) -> int:
+    """Return the exponent of two that a block's quantiser puts on its weights, 0 for most."""
+    layer = getattr(block, "synapse", None)
+    hook = getattr(layer, "pre_hook_fx", None)
+    return int(getattr(getattr(hook, "quantise", hook), "exponent", 0))
 
 
 def _name(hook: Any) -> str:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -42,11 +43,13 @@ from .integers import (
     axonal_delay,
     bias_of,
     decays_of,
+    exponent_of,
     initial_voltage,
     input_integers,
     integers_of,
     steps_of,
 )
+from .layout import Layout
 from .tracing import Call, Lost, ModelGraph, block_kinds, block_name, blocks_of, random_example, read_graph
 from .wiring import Feed, Kernel, Matrix, Pairs, Weights, later, per_unit, projections
 
@@ -92,7 +95,7 @@ def lower(
         3
     """
     graph = _graph_of(model, input_shape, example)
-    builder = _Builder(graph, input_max)
+    builder = _Builder(graph, input_max, getattr(model, "layout", None))
     for number in range(len(graph.calls)):
         builder.add(number)
     return builder.finish(dt_s, provenance or {})
@@ -112,7 +115,7 @@ def lowering_problems(
     """
     try:
         graph = _graph_of(model, input_shape, example)
-        builder = _Builder(graph, input_max)
+        builder = _Builder(graph, input_max, getattr(model, "layout", None))
     except (UnsupportedNode, NetworkError) as error:
         return [str(error)]
     problems = []
@@ -132,9 +135,10 @@ def lowering_problems(
 def _graph_of(model: Any, input_shape: Any, example: Any) -> ModelGraph:
     module = model if isinstance(model, torch.nn.Module) else torch.nn.Sequential(*model)
     if example is None:
-        shape = getattr(module, "input_shapes", None) if input_shape is None else input_shape
-        if shape is None:
+        layout: Layout | None = getattr(module, "layout", None)
+        if input_shape is None and layout is None:
             raise UnsupportedNode("lower: expected input_shape or example, got neither")
+        shape: Any = [port.shape for port in layout.inputs.values()] if input_shape is None and layout else input_shape
         shapes = shape if isinstance(shape[0], (tuple, list)) else [shape]
         device = next((parameter.device for parameter in module.parameters()), None)
         examples = [random_example(tuple(int(n) for n in each), device) for each in shapes]
@@ -156,6 +160,16 @@ def _graph_of(model: Any, input_shape: Any, example: Any) -> ModelGraph:
 def population_name(index: int, block: torch.nn.Module) -> str:
     """Return the name of the population that call number `index` becomes."""
     return f"{type(block).__name__.lower()}{index}"
+
+
+def population_names(graph: ModelGraph, layout: Layout | None = None) -> list[str]:
+    """Return the name of the population that each call becomes; a layout has its own for calls with neurons."""
+    own = iter(layout.columns if layout is not None else ())
+    delay = import_slayer().axon.Delay
+    return [
+        population_name(number, call.block) if layout is None or isinstance(call.block, delay) else next(own)
+        for number, call in enumerate(graph.calls)
+    ]
 
 
 # Why there is no rule: by block, then by the module of the neuron.
@@ -242,13 +256,20 @@ _NO_DELAY: Final = np.zeros((), np.int64)
 class _Builder:
     """The network so far. Rules of blocks add a population `name` and its projections."""
 
-    def __init__(self, graph: ModelGraph, input_max: int) -> None:
+    def __init__(self, graph: ModelGraph, input_max: int, layout: Layout | None) -> None:
         self.graph = graph
         self.input_max = input_max
+        self.layout = layout
         names = ["input", *(f"input{n}" for n in range(1, len(graph.inputs)))]
+        if layout is not None:
+            names = list(layout.inputs)
+            self.input_max = max(port.max_value for port in layout.inputs.values())
         self.nodes: dict[str, Node] = {
             name: Input(shape, input_max) for name, shape in zip(names, graph.inputs, strict=True)
         }
+        if layout is not None:
+            self.nodes.update(layout.inputs)
+        self.names = population_names(graph, layout)
         self.projections: dict[str, Projection] = {}
         self.places = {
             n: _Place(name, shape, _NO_DELAY) for n, (name, shape) in enumerate(zip(names, graph.inputs, strict=True))
@@ -283,7 +304,7 @@ class _Builder:
                 f"{self.call.pieces.by}, which a chip does not compute"
             )
         try:
-            block_rules()[kind](self, population_name(number, block), block)
+            block_rules()[kind](self, self.names[number], block)
         except UnsupportedNode as error:
             raise UnsupportedNode(f"{where}: {error}") from None
         except NetworkError as error:
@@ -294,7 +315,7 @@ class _Builder:
         call = self.graph.calls[number]
         shape = call.shape if len(call.shape) in (1, 3) else (math.prod(call.shape),)
         name = f"refused{number}"
-        self.nodes.setdefault(name, Population(shape, DECAY_UNITY, DECAY_UNITY, NEVER_FIRES))  # type: ignore[arg-type]
+        self.nodes.setdefault(name, Population(shape, DECAY_UNITY, DECAY_UNITY, NEVER_FIRES))
         self.places[len(self.graph.inputs) + number] = _Place(name, shape, _NO_DELAY)
 
     def finish(self, dt_s: float, provenance: Mapping[str, Any]) -> Network:
@@ -302,6 +323,8 @@ class _Builder:
         if not any(isinstance(node, Population) for node in self.nodes.values()):
             raise UnsupportedNode("model: expected a block with neurons, got none")
         self._check_output()
+        if self.layout is not None:
+            return Network(*self.layout.apply(self.nodes, self.projections), dt_s, provenance)
         for number, source in enumerate(self.outputs):
             place = self.places[source]
             self.nodes["output" if not number else f"output{number}"] = Output(place.name, place.signal)
@@ -353,8 +376,9 @@ class _Builder:
         if block.bias is not None:
             raise UnsupportedNode("expected no bias on the input synapse of a Recurrent block, got one")
         shape = self.synapses(name, block.input_synapse)
-        loop = integers_of(block.recurrent_synapse, block).reshape(*shape, -1)
-        self.projections[f"{name}.loop"] = Synapses.from_dense(name, name, loop)
+        loop = integers_of(block.recurrent_synapse, block).reshape(math.prod(shape), -1)
+        key = f"{name}.loop" if self.layout is None else self.layout.loops[name]
+        self.projections[key] = Synapses.from_dense(name, name, loop)
         self.population(name, shape, block)
 
     def affine(self, name: str, block: Any) -> None:
@@ -363,6 +387,7 @@ class _Builder:
         current, voltage = decays_of(block.neuron, shape) if block.dynamics else [np.array(DECAY_UNITY)] * 2
         if block.neuron.norm is not None:
             raise UnsupportedNode("expected an Affine readout without a norm, got one")
+        shape, (current, voltage) = self._shaped(name, shape, current, voltage)
         self.nodes[name] = Population(shape, current, voltage, np.array(NEVER_FIRES))
         self.places[self.source] = _Place(name, shape, _NO_DELAY, "voltage")
 
@@ -431,7 +456,24 @@ class _Builder:
         pieces = self.call.pieces
         assert not isinstance(pieces, Lost)
         feeds = [feed for piece in pieces for feed in self._feeds(piece.source, piece.units, _NO_DELAY)]
-        self.projections.update(projections(weights, feeds, name))
+        named = projections(weights, feeds, name) if self.layout is None else self._laid_out(weights, feeds, name)
+        exponent = exponent_of(self.call.block)
+        for key, projection in named:
+            self.projections[key] = replace(projection, weight_exp=exponent) if exponent else projection
+
+    def _laid_out(self, weights: Weights, feeds: list[Feed], name: str) -> Iterator[tuple[str, Projection]]:
+        """Yield the projections that the layout has, each from its own columns of the block's input."""
+        assert self.layout is not None
+        start = 0
+        for key, width in self.layout.columns[name]:
+            inside = np.zeros(len(feeds[0].units), bool)
+            inside[start : start + width] = True
+            inside = inside.reshape(-1, *(1,) * (feeds[0].units.ndim - 1))
+            own = [feed._replace(units=np.where(inside, feed.units, -1)) for feed in feeds]
+            own = [feed for feed in own if (feed.units >= 0).any()]
+            for _, projection in projections(weights, own, name):
+                yield key, projection
+            start += width
 
     def _feeds(self, source: int, units: Array, late: Array) -> list[Feed]:
         """Return the nodes behind a source, through axonal delays that stand between blocks."""
@@ -473,8 +515,16 @@ class _Builder:
         start = initial_voltage(
             bias, voltage, threshold, np.reshape(moved, (-1, *(1,) * (len(shape) - 1))) if np.ndim(moved) else moved
         )
+        shape, (current, voltage, bias, start) = self._shaped(name, shape, current, voltage, bias, start)
         self.nodes[name] = Population(shape, current, voltage, np.array(threshold), bias, initial_voltage=start)
         self.places[self.source] = _Place(name, shape, _NO_DELAY if np.ndim(moved) else delay)
+
+    def _shaped(self, name: str, shape: Shape, *values: Array) -> tuple[Shape, tuple[Array, ...]]:
+        """Return the shape of a population and its parameters: a layout has an image for what a dense block makes."""
+        own = shape if self.layout is None else self.layout.shapes[name]
+        if own == shape:
+            return shape, values
+        return own, tuple(np.broadcast_to(value, shape).reshape(own) if value.ndim else value for value in values)
 
     def _delay_inputs(self, name: str, shape: Shape, delay: Array) -> Array:
         """Delay what reaches a population instead of its spikes, which leave the network; return the delays."""

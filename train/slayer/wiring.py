@@ -150,8 +150,11 @@ def _shortest(delay: Array) -> Array:
 def _convolutions(weights: Kernel, feed: Feed, target: str) -> list[Projection] | None:
     """Return convolutions of channels of the source; None where the input is not made of whole channels."""
     source, kernel, window = feed.source, weights.weight, weights.window
-    if feed.source_shape == weights.shape and feed.whole and not feed.late.any():
-        return [Convolution(source, target, kernel, *window, _checked(feed.delay))]
+    if feed.source_shape == weights.shape and feed.whole:
+        late = np.broadcast_to(feed.late, weights.shape).reshape(weights.shape[0], -1)
+        if (late == late[:, :1]).all():
+            delay = feed.delay + late[:, 0] if late.any() else feed.delay
+            return [Convolution(source, target, kernel, *window, _checked(delay))]
     size = math.prod(weights.shape[1:])
     if len(feed.source_shape) != 3 or feed.source_shape[1:] != weights.shape[1:]:
         return None

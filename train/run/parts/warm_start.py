@@ -126,7 +126,7 @@ def _without_prefix(weights: dict[str, Tensor], expected: set[str]) -> dict[str,
 
 def raised(network: Network, samples: SampleFormat) -> torch.nn.Module:
     """Return the SLAYER model of a network. Raises ConfigError if it does not fit the samples."""
-    from ...slayer.raising import raise_  # type: ignore[import-not-found]
+    from ...slayer.raising import raise_
 
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         raise ConfigError(
