@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Input, Network, Shape
 
 from .streaming import padded
+
+MOST_BINS: Final = 2**32  # of one sample of events
 
 
 def as_numpy(values: Any) -> npt.NDArray[Any]:
@@ -77,6 +79,11 @@ def events_to_dense(
         raise NetworkError(f"events: field t: expected 0 or more, got {events['t'].min()}")
     step = np.floor_divide(events["t"], bin_width).astype(np.int64)
     steps = n_steps if n_steps is not None else int(step.max(initial=-1)) + 1
+    if steps * math.prod(shape) > MOST_BINS:
+        raise NetworkError(
+            f"events: expected at most {MOST_BINS // math.prod(shape):,} steps of {math.prod(shape)} channels, got "
+            f"{steps:,} steps, as far as t = {events['t'].max()}; give n_steps, or let the clock start at 0"
+        )
     if steps < 1:
         raise NetworkError("events: expected a number of steps (n_steps), for there are no events")
     inside = step < steps

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import dataset_writers
 import event_writers
 import numpy as np
 
@@ -40,6 +42,9 @@ def event_seeds(folder: Path) -> list[Path]:
     scipy.io.savemat(folder / "spikes.mat", {"spikes": spikes, "labels": labels})
     torch.save({"spikes": torch.from_numpy(spikes), "labels": torch.from_numpy(labels)}, folder / "spikes.pt")
     torch.save(torch.from_numpy(spikes[0]), folder / "frames.pt")
+    if importlib.util.find_spec("aedat"):
+        t, x, y, p = (columns[name] for name in "txyp")
+        (folder / "v4.aedat4").write_bytes(dataset_writers.aedat4(t, x, y, p))
     return sorted(folder.iterdir())
 
 

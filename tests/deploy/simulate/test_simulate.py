@@ -15,6 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from sdsnn.cli.app import app
+from sdsnn.deploy.engine.inputs import events_to_dense
 from sdsnn.deploy.simulate.samples import open_samples
 from sdsnn.deploy.simulate.simulation import Options, simulate_data
 from sdsnn.export.nir_format.writer import write_nir
@@ -23,7 +24,7 @@ from sdsnn.train.data.recordings import EVENT_TYPE
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn_core import reference
-from sdsnn_core.errors import FileError
+from sdsnn_core.errors import FileError, NetworkError
 from sdsnn_core.network import Input, Network, Output, Population, Synapses
 from sdsnn_core.tasks.decoding import decode
 
@@ -338,3 +339,11 @@ def test_frames_of_recordings_that_count_events_are_cut_to_what_the_input_takes(
     refused = sdsnn(tmp_path / "n.nir", tmp_path / "x.npy")
     assert refused.exit_code == 2
     assert "expected integers 0..1, got 0..3" in refused.output
+
+
+def test_the_library_does_not_allocate_what_a_clock_asks_for(spikes: np.ndarray) -> None:
+    """Events of a clock that counts from 1970: 3.3 PiB of bins of a millisecond, if nothing said how many steps."""
+    events = as_events(spikes[0])
+    events["t"] += 1_700_000_000_000_000
+    with pytest.raises(NetworkError, match=r"expected at most .* steps of 24 channels, got 1,700,000,000,009 steps"):
+        events_to_dense(events, SHAPE, 1000)

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sdsnn_core.errors import MissingDependency, one_line
+from sdsnn_core.errors import FileError, MissingDependency, one_line
+from sdsnn_core.system.contained import Limits, contained
 
 from .events import Bytes, Events, FormatError, as_events, unwrapped, words
 
 POLARITY_EVENTS = 1
+BYTES_PER_S, MEMORY, EXPANSION = 2**22, 2**29, 256  # limits of decoding an .aedat4, whose packets are compressed
 PACKET = np.dtype([(name, "<i2") for name in ("kind", "source")] + [
     (name, "<i4") for name in ("size", "offset", "overflow", "capacity", "count", "valid")
 ])  # fmt: skip
@@ -80,19 +82,27 @@ def _version_3(raw: Bytes) -> Events:
 
 
 def read_aedat4(path: Path) -> Events:
-    """Return the events of an .aedat4 file, as tonic does with the package aedat."""
+    """Return the events of an .aedat4 file, as tonic reads them with the package aedat, in a child with limits."""
     try:
         import aedat  # noqa: F401
+        import tonic.io
     except ImportError:
         raise MissingDependency("reading .aedat4 files needs the package aedat: pip install aedat") from None
-    from tonic.io import read_aedat4 as read
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    size = path.stat().st_size
+
+    def decode(_: object) -> Events:
+        try:
+            table = tonic.io.read_aedat4(str(path))
+        except BaseException as error:  # a panic of aedat's Rust is one, and tonic raises a plain Exception
+            raise ValueError(one_line(error)) from None
+        time, x, y, on = (table[name] for name in table.dtype.names)
+        return as_events(x, y, time, on)
 
     try:
-        table = read(str(path))
-    except BaseException as error:
-        # A damaged file may also end in tonic's plain Exception, or in a panic of aedat's Rust, a BaseException.
-        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
-            raise
-        raise FormatError(f"not an .aedat4 file of events ({one_line(error)})") from None
-    time, x, y, on = (table[name] for name in table.dtype.names)
-    return as_events(x, y, time, on)
+        with contained(lambda: decode, Limits(10 + size / BYTES_PER_S, MEMORY + EXPANSION * size)) as ask:
+            events: Events = ask(None)
+            return events
+    except FileError as error:
+        raise FormatError(f"not an .aedat4 file of events ({error})") from None
