@@ -47,8 +47,9 @@ def read_netx(path: str | Path) -> Network:
     """Read a `.net` file as the Network that netx would run.
 
     All layers become populations, from zero state unless the file says more. An input layer with neurons becomes a
-    graded input (0..255) and a population that it drives one to one: feed it, in every step, what netx expects in the
-    neurons' bias (its weight and bias stand in `provenance`).
+    graded input (0..255) and a population that it drives one to one: feed it, in every step, weight * input + bias, as
+    they stand in `provenance`, which is what netx expects as their bias; a negative bias becomes the neurons' own. A last
+    layer that no input can make fire is read by its voltage.
 
     Args:
         path: The file.
