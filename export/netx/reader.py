@@ -48,8 +48,8 @@ def read_netx(path: str | Path) -> Network:
 
     All layers become populations, from zero state unless the file says more. An input layer with neurons becomes a
     graded input (0..255) and a population that it drives one to one: feed it, in every step, weight * input + bias, as
-    they stand in `provenance`, which is what netx expects as their bias; a negative bias becomes the neurons' own. A last
-    layer that no input can make fire is read by its voltage.
+    they stand in `provenance`, which is what netx expects as their bias; a negative bias becomes the neurons' own. A
+    last layer that no input can make fire is read by its voltage.
 
     Args:
         path: The file.
