@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -253,9 +252,9 @@ class Member:
                         f"order, got {dtype} {shape}{order}"
                     )
                 yield stream, shape, dtype
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, FormatError) as error:
-            if isinstance(error, FileError):
-                raise
+        except FileError:
+            raise
+        except Exception as error:  # of zipfile and zlib, on a damaged member: any
             raise FileError(f"data {self._path}: {self._key} is damaged ({one_line(error)})") from None
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from sdsnn.train.data.recordings import Convention, read_recording
+from sdsnn.train.data.spike_files import open_file
 from sdsnn_core.errors import FileError
 
 
@@ -251,6 +254,31 @@ def test_columns_that_are_no_events_are_one_line(named: dict[str, list[int]], me
     np.savez(tmp_path / "a.npz", **{name: np.array(column) for name, column in named.items()})
     with pytest.raises(FileError, match=message):
         read_recording(tmp_path / "a.npz")
+
+
+def test_a_mat_file_that_crashes_scipy_is_one_line(tmp_path: Path) -> None:
+    """`make fuzz-files` found two damaged files on which scipy's reader crashes; here its place is taken by a crash."""
+    import scipy.io
+
+    def crash(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    scipy.io.savemat(tmp_path / "a.mat", {"spikes": np.zeros((3, 4, 5))})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scipy.io, "loadmat", crash)
+        with pytest.raises(FileError, match=r"a\.mat: not a \.mat file .* crashed \(SIGSEGV\)"):
+            read_recording(tmp_path / "a.mat")
+
+
+def test_an_archive_with_another_compression_is_one_line(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", spikes=np.zeros((3, 4, 5), np.uint8))
+    raw = bytearray((tmp_path / "a.npz").read_bytes())
+    central = raw.index(b"PK\x01\x02")
+    raw[8:10] = raw[central + 10 : central + 12] = (99).to_bytes(2, "little")
+    (tmp_path / "a.npz").write_bytes(raw)
+    for read in (read_recording, lambda path: list(open_file(path))):
+        with pytest.raises(FileError, match="compression method is not supported"):
+            read(tmp_path / "a.npz")
 
 
 def test_a_pickle_within_a_pt_file_is_not_run(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sdsnn_core.errors import one_line
+from sdsnn_core.system.contained import Answer, Limits, contained
 
 from .events import FormatError
 
 Arrays = dict[str, npt.NDArray[Any]]
 LIMIT: Final = 2**30  # bytes of the arrays of one recording
+BYTES_PER_S = 2**22  # the least that a slow machine decodes of a .mat
 DENSEST = 1032  # bytes that a byte of a zip archive can stand for, at most (zlib's technical notes)
 
 
@@ -96,19 +98,32 @@ def _within(declared: int, limit: int) -> None:
 
 
 def _mat(path: Path, limit: int) -> Arrays:
-    from scipy.io import loadmat, whosmat
+    """Read in a child with limits: a damaged file can crash scipy's reader."""
+    import scipy.io  # here, so that the child has it
 
-    sizes = {"double": 8, "single": 4, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4}
     with open(path, "rb") as file:
         if file.read(19) == b"MATLAB 7.3 MAT-file":
             raise FormatError("expected a .mat file up to version 7.2, got version 7.3; save it with -v7")
-    _within(sum(math.prod(shape) * sizes.get(kind, 8) for _, shape, kind in whosmat(path)), limit)
-    content = loadmat(path, simplify_cells=True)
-    arrays = {name: value for name, value in content.items() if not name.startswith("__")}
-    while len(arrays) == 1 and isinstance(value := next(iter(arrays.values())), dict):
-        arrays = value
-    numeric = {name: np.atleast_1d(value) for name, value in arrays.items() if not isinstance(value, (dict, str))}
-    return {name: array for name, array in numeric.items() if array.dtype.kind in "biuf"}
+    size = path.stat().st_size
+
+    def start() -> Answer:
+        sizes = {"single": 4, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4}
+        shapes = scipy.io.whosmat(path)
+        _within(sum(math.prod(shape) * sizes.get(kind, 8) for _, shape, kind in shapes), limit)
+        arrays = _numeric(scipy.io.loadmat(path, simplify_cells=True))
+        return lambda name: list(arrays) if name is None else arrays[name]
+
+    with contained(start, Limits(10 + size / BYTES_PER_S, 2 * limit + 2**28)) as ask:
+        return {name: ask(name) for name in ask(None)}
+
+
+def _numeric(content: dict[str, Any]) -> Arrays:
+    """Return the arrays of numbers of a .mat file; those of its struct, where it holds one alone."""
+    values = {name: value for name, value in content.items() if not name.startswith("__")}
+    while len(values) == 1 and isinstance(value := next(iter(values.values())), dict):
+        values = value
+    arrays = {name: np.atleast_1d(value) for name, value in values.items() if not isinstance(value, (dict, str))}
+    return {name: array for name, array in arrays.items() if array.dtype.kind in "biuf"}
 
 
 def _pt(path: Path, limit: int) -> npt.NDArray[Any] | Arrays:
