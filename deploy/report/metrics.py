@@ -51,6 +51,7 @@ def summary(run: RunData, energy: EnergyReport | None, placement: PlacementRepor
         "test_samples": None if run.confusion is None else run.tested,
         "silent_samples": None if run.confusion is None else run.silent,
         "validation_accuracy": export.get("validation_accuracy"),
+        **({"test_scores": dict(run.scores)} if run.scores else {}),
         "epoch": export.get("epoch"),
         "data": data_name(run.config),
         "seed": (run.environment or {}).get("seed"),

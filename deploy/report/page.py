@@ -102,7 +102,9 @@ def structure_charts(structure: dict[str, Any], chosen: int | None) -> Iterator[
     known = sorted(v for v in validation if v is not None)
     least = known[len(known) // 2] - 0.1 if known else 0.0
     late = [None if v is None or v < least else v for v in validation]
-    zoomed: dict[str, Any] = {"scale": 100, "y_range": (100 * max(least, known[0]), 100 * known[-1])} if known else {}
+    zoomed: dict[str, Any] = {}
+    if known and known[-1] > (low := max(least, known[0])):
+        zoomed = {"scale": 100, "y_range": (100 * low, 100 * known[-1])}
     caption = "Validation accuracy against sparsity, epoch by epoch; epochs far below the median are left out."
     yield line_chart(absent, {"validation": late}, "absent synapses (% of dense)", "accuracy (%)", **zoomed), caption
 

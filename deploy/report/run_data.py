@@ -36,7 +36,7 @@ class RunData:
     history: one mapping per epoch. export, certificate, measured: the JSON files of those names. before: shapes before
     pruning. activity: of samples spread over the test split, spikes recorded. confusion: (classes, classes), rows the
     true class, of the whole test split on the exported network; `silent` more samples had no spike at the output and no
-    class. absent: part -> why it is missing.
+    class. scores: metrics of a task other than one label per sample. absent: part -> why it is missing.
     """
 
     path: Path
@@ -50,6 +50,7 @@ class RunData:
     activity: Activity | None
     confusion: npt.NDArray[np.int64] | None
     silent: int
+    scores: Mapping[str, float]
     measured: Mapping[str, Any] | None
     hashes: Mapping[str, str]
     absent: Mapping[str, str]
@@ -97,6 +98,7 @@ def read_run(
     activity: Activity | None = None
     confusion: npt.NDArray[np.int64] | None = None
     silent = 0
+    scores: Mapping[str, float] = {}
     own = data is None and rate is None
     if network is None or samples == 0 or (own and config is None):
         lacks = "no network.nir" if network is None else "--samples 0" if samples == 0 else "no config.toml"
@@ -104,7 +106,7 @@ def read_run(
     else:
         try:
             source = folder if own else data
-            activity, confusion, silent = measure(network, source, rate, samples=samples, options=options)
+            activity, confusion, silent, scores = measure(network, source, rate, samples=samples, options=options)
         except (SdsnnError, ImportError) as error:
             if not own:
                 raise
@@ -122,6 +124,7 @@ def read_run(
         activity=activity,
         confusion=confusion,
         silent=silent,
+        scores=scores,
         measured=_of_network(folder / "measured.json", network, {}),
         hashes={path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in hashed if path.is_file()},
         absent=absent,
@@ -142,7 +145,7 @@ def _network_alone(
     """Read a network without a run, and simulate it where data or a rate say on what."""
     path = Path("network") if isinstance(run, Network) else Path(run)
     network = run if isinstance(run, Network) else read_network(path)
-    done: dict[str, Any] = {"activity": None, "confusion": None, "silent": 0}
+    done: dict[str, Any] = {"activity": None, "confusion": None, "silent": 0, "scores": {}}
     absent = {}
     if samples == 0 or (data is None and rate is None):
         absent["activity"] = f"not simulated: {'--samples 0' if samples == 0 else 'neither data nor a rate was given'}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,11 +30,13 @@ class Measured(NamedTuple):
     """Activity of samples spread over the data, spikes recorded, and what the whole data gave.
 
     confusion: (classes, classes) int64, true class by row; None without labels. silent: samples without a class.
+    scores: metrics of a task other than one label per sample.
     """
 
     activity: Activity
     confusion: npt.NDArray[np.int64] | None
     silent: int
+    scores: Mapping[str, float] = MappingProxyType({})
 
 
 def measure(
@@ -87,7 +90,7 @@ def measure(
     padded = np.zeros((len(recorded), max(array.shape[1] for array in recorded), recorded[0].shape[2]), np.uint8)
     for row, array in zip(padded, recorded, strict=True):
         row[: array.shape[1]] = array[0]
-    return Measured(run(network, padded, options.n_steps), whole.confusion, whole.silent)
+    return Measured(run(network, padded, options.n_steps), whole.confusion, whole.silent, whole.scores)
 
 
 def spikes_at(

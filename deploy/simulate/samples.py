@@ -44,4 +44,4 @@ def _run_split(path: Path) -> Samples:
     def read() -> Iterator[Any]:
         return (x for start in range(0, len(test), 16) for x in test.spikes[start : start + 16])
 
-    return Samples(Again(read), len(test), np.asarray(test.labels, np.int64))
+    return Samples(Again(read), len(test), np.asarray(test.labels))

@@ -23,6 +23,7 @@ from ..engine import Engine
 from ..engine.inputs import as_numpy, gather, is_events
 from ..loihi2.target import merge_measured
 from .backends import find_backend
+from .readings import TaskReader, task_of
 from .recorder import SpikeRecorder
 
 MEMORY_LIMIT: Final = 2**30  # bytes of a portion of samples with its results and working memory
@@ -52,6 +53,7 @@ class Options:
 class Simulation:
     """Result of a simulation of a data set. Counts are means of one inference (one sample).
 
+    scores: metrics of a task other than one label per sample, whose predictions then have the form of its targets.
     predictions, labels: (samples,) int64, labels None without labels; NO_CLASS (-1) for a sample in which no neuron of
     the output spiked. confusion: (classes, classes) int64, true class by row, without silent samples, or None.
     spikes: node -> spikes per inference. events: projection -> synaptic operations per inference.
@@ -71,6 +73,7 @@ class Simulation:
     network_sha256: str
     measured: Mapping[str, Any] = field(default_factory=dict)
     read: Summary = field(default_factory=Summary)
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def silent(self) -> int:
@@ -103,6 +106,7 @@ class Simulation:
             "steps_per_second": self.steps / self.seconds,
             "events_per_second": total * self.n_samples / self.seconds,
             "data": self.read.to_json(),
+            **({"scores": dict(self.scores)} if self.scores else {}),
             **({"measured": dict(self.measured)} if self.measured else {}),
         }
 
@@ -130,9 +134,14 @@ def simulate_data(
         raise NetworkError(f"simulate: expected a network with one input, got {', '.join(sorted(network.inputs))}")
     output = next(iter(network.outputs.values()))
     n_classes = network.size_of(output.source)
+    task = task_of(network)
+    reader = None if task.kind == "label" else TaskReader(network, task, None if labels is None else np.asarray(labels))
+    if reader is not None:
+        data, labels = reader.samples(data), None
     classes = None if labels is None else _classes(labels, n_classes)
     samples = _Reading(data, next(iter(network.inputs.values())).max_value, options)
-    wanted = _Wanted(() if recorder is None else recorder.names, (output.source,) if output.signal == "voltage" else ())
+    names = {*(() if recorder is None else recorder.names), *(() if reader is None else reader.spikes)}
+    wanted = _Wanted(tuple(sorted(names)), (output.source,) if output.signal == "voltage" else ())
     if backend == "engine":
         parts = _stream_engine(network, samples, options, wanted)
     else:
@@ -144,7 +153,10 @@ def simulate_data(
     done = steps = 0
     begin = time.perf_counter()
     for activity in parts:
-        predictions.append(decode(network, activity))
+        if reader is None:
+            predictions.append(decode(network, activity))
+        else:
+            reader.add(activity)
         done, steps = done + activity.n_samples, steps + activity.n_samples * activity.n_steps
         for name in spikes:
             spikes[name] += int(activity.counts[name].sum())
@@ -159,11 +171,11 @@ def simulate_data(
     seconds = time.perf_counter() - begin - samples.seconds
     if done == 0:
         raise NetworkError("data: expected at least one sample, got none")
-    if classes is None and samples.labels:
+    if classes is None and samples.labels and reader is None:
         classes = _classes(samples.labels, n_classes)
     if classes is not None and classes.shape != (done,):
         raise NetworkError(f"labels: expected shape ({done},), one for each sample, got {classes.shape}")
-    predicted = np.concatenate(predictions)
+    predicted = np.concatenate(predictions) if reader is None else reader.predictions
     return Simulation(
         target=backend,
         n_samples=done,
@@ -177,6 +189,7 @@ def simulate_data(
         network_sha256=network.digest(),
         measured=merge_measured(measured),
         read=samples.summary,
+        scores={} if reader is None else reader.scores(),
     )
 
 

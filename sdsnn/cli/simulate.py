@@ -125,6 +125,8 @@ def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> No
     if warning := result.read.warning():
         out.print(f"note: {warning}")
     accuracy = "no labels" if result.accuracy is None else f"accuracy {result.accuracy:.2%}"
+    if result.scores:
+        accuracy = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in result.scores.items())
     out.print(f"{result.n_samples} samples on {result.target}: {accuracy}")
     if result.silent:
         share = f"{result.silent} of {result.n_samples} samples ({result.silent / result.n_samples:.2%})"

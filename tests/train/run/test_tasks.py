@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import sdsnn
+from sdsnn.cli.app import app
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.parts.build import trainer_for
 from sdsnn.train.run.run_folder import RunFolder
@@ -70,6 +73,22 @@ def test_a_task_trains_and_is_read_alike_from_its_network(kind: str, tmp_path: P
     readings = task.read(values, output.signal, split.labels)
     np.testing.assert_allclose(readings, result.test.readings, atol=1e-9)
     assert task.scores(readings, split.labels) == pytest.approx(result.test.scores)
+
+
+@pytest.mark.parametrize("kind", ["step_labels", "values", "values_per_step", "spike_trains"])
+def test_export_and_simulation_have_the_figures_of_training(kind: str, tmp_path: Path) -> None:
+    result = sdsnn.train(load_config("digits", [*settings(kind), "optimiser.epochs=2"]), tmp_path / "run")
+    answer = CliRunner().invoke(app, ["export", str(tmp_path / "run"), "--no-lava"])
+    assert answer.exit_code == 0, answer.output
+    for target in ("engine", "reference"):
+        answer = CliRunner().invoke(app, ["simulate", str(tmp_path / "run"), "--json", "--target", target])
+        assert answer.exit_code == 0, answer.output
+        numbers = json.loads(answer.output.splitlines()[-1])
+        assert numbers["scores"] == pytest.approx(result.test.scores, nan_ok=True)
+        assert result.trainer.task.main.replace("_", " ") in answer.output
+    answer = CliRunner().invoke(app, ["report", str(tmp_path / "run"), "--samples", "4"])
+    assert answer.exit_code == 0, answer.output
+    assert result.trainer.task.main in (tmp_path / "run" / "report.json").read_text()
 
 
 @pytest.mark.parametrize("kind", ["values", "step_labels"])
