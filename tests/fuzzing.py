@@ -2,7 +2,8 @@
 
 A quarter of the networks are SLAYER models, lowered and compacted, whose own spikes join in. A quarter may have every
 feature of a Network of CUBA neurons, extremes that wrap and saturate included; a quarter has neurons of every model. A
-quarter are chains that a netx file can hold. Everything follows from a seed and the number of the network, so that a mismatch can be drawn again alone.
+quarter are chains that a netx file can hold. Everything follows from a seed and the number of the network, so that a
+mismatch can be drawn again alone.
 """
 
 from __future__ import annotations

@@ -227,6 +227,8 @@ class Engine:
         record_state: Collection[str] = (),
         bin_width: float | None = None,
         sensor_shape: Shape | None = None,
+        reset_every: int = 0,
+        reset_offset: int = 1,
     ) -> Iterator[Activity]:
         """Run samples one after another as they come, in bounded memory.
 
@@ -234,7 +236,8 @@ class Engine:
             samples: single samples: arrays (steps, *shape), tensors, or events. As many run at once as fit
                 `memory_limit`, at most 64 per thread. Those of one Activity are padded with silence to the longest.
             n_steps: steps to run for every sample; default its own.
-            memory_limit, n_threads, record, record_state, bin_width, sensor_shape: as in `run`.
+            memory_limit, n_threads, record, record_state, bin_width, sensor_shape, reset_every, reset_offset: as in
+                `run`.
 
         Yields:
             An Activity of the next few samples, in order.
@@ -263,7 +266,14 @@ class Engine:
 
         for x in batches(singles(), n_steps, need, limit, BATCH * threads):
             yield self.run(
-                {name: x}, n_steps, memory_limit=limit, n_threads=n_threads, record=record, record_state=record_state
+                {name: x},
+                n_steps,
+                memory_limit=limit,
+                n_threads=n_threads,
+                record=record,
+                record_state=record_state,
+                reset_every=reset_every,
+                reset_offset=reset_offset,
             )
 
 

@@ -93,7 +93,7 @@ def events_to_dense(
         dense[cells] = 1
     else:
         counts = np.bincount(cells, minlength=steps * math.prod(shape))
-        dense = np.minimum(counts, max_value).astype(np.uint8)
+        dense = np.minimum(counts, max_value).astype(np.uint8 if max_value < 256 else np.int32)
     return dense.reshape(steps, -1)
 
 

@@ -12,7 +12,7 @@ Sample = npt.NDArray[np.uint8]
 
 def padded(samples: list[Sample]) -> npt.NDArray[np.uint8]:
     """Return samples (steps, size) as one array (samples, steps, size), padded with silence to the longest."""
-    x: Sample = np.zeros((len(samples), max(map(len, samples)), samples[0].shape[1]), np.uint8)
+    x: Sample = np.zeros((len(samples), max(map(len, samples)), samples[0].shape[1]), samples[0].dtype)
     for row, sample in zip(x, samples, strict=True):
         row[: len(sample)] = sample
     return x

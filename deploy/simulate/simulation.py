@@ -27,6 +27,7 @@ from .readings import TaskReader, task_of
 from .recorder import SpikeRecorder
 
 MEMORY_LIMIT: Final = 2**30  # bytes of a portion of samples with its results and working memory
+RESETTING: Final = ("engine", "reference", "lava")  # back ends that reset neurons within a sample
 AT_ONCE: Final = {"lava": 32, "netx": 32}  # samples of one run, where a start takes seconds; else 1
 
 
@@ -37,7 +38,8 @@ class Options:
 
     n_steps: of every sample, default its own length. memory_limit: bytes, of the engine. n_threads: of the engine,
     default every core. bin_width, sensor_shape: of events, see `engine.events_to_dense`. cut: bins above the largest
-    value of the input count as that value, as events in one bin do.
+    value of the input count as that value, as events in one bin do. reset_every, reset_offset: resets within a sample,
+    see `sdsnn_core.reference.run`.
     """
 
     n_steps: int | None = None
@@ -46,6 +48,12 @@ class Options:
     bin_width: float | None = None
     sensor_shape: Shape | None = None
     cut: bool = False
+    reset_every: int = 0
+    reset_offset: int = 1
+
+    def resets(self) -> dict[str, int]:
+        """Return the arguments for resets within a sample, none where there are no resets."""
+        return {"reset_every": self.reset_every, "reset_offset": self.reset_offset} if self.reset_every else {}
 
 
 @final
@@ -130,6 +138,8 @@ def simulate_data(
     data or labels do not match the network, which must have one input.
     """
     run = find_backend(backend)
+    if options.reset_every and backend not in RESETTING:
+        raise NetworkError(f"reset_every: expected back end {', '.join(RESETTING)}, got {backend}")
     if len(network.inputs) != 1:
         raise NetworkError(f"simulate: expected a network with one input, got {', '.join(sorted(network.inputs))}")
     output = next(iter(network.outputs.values()))
@@ -227,6 +237,8 @@ def _stream_engine(network: Network, samples: Iterable[Any], options: Options, w
         record_state=wanted.states,
         bin_width=options.bin_width,
         sensor_shape=options.sensor_shape,
+        reset_every=options.reset_every,
+        reset_offset=options.reset_offset,
     )
 
 
@@ -240,10 +252,12 @@ def _stream(
         arrays = [gather(network, x, options.n_steps, options.bin_width, options.sensor_shape) for x in portion]
         if counts := [n for _, n, _, _ in arrays if n != 1]:
             raise NetworkError(f"samples: expected single samples, got {counts[0]} as one")
-        padded = np.zeros((len(arrays), max(length for *_, length in arrays), network.size_of(name)), np.uint8)
+        padded = np.zeros(
+            (len(arrays), max(length for *_, length in arrays), network.size_of(name)), arrays[0][0][name].dtype
+        )
         for row, (array, *_) in zip(padded, arrays, strict=True):
             row[: array[name].shape[1]] = array[name][0, : len(row)]
-        yield run(network, padded, record=wanted.spikes, record_state=wanted.states)
+        yield run(network, padded, record=wanted.spikes, record_state=wanted.states, **options.resets())
 
 
 class _Reading:

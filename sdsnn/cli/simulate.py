@@ -54,6 +54,12 @@ def simulate(
     form: Annotated[
         Literal["events", "raster"], typer.Option("--as", help="--write: a list of spikes, or bins of 0 and 1.")
     ] = "events",
+    reset_every: Annotated[
+        int, typer.Option(min=0, help="Reset all neurons every N steps within a sample (docs/engine.md). 0: never.")
+    ] = 0,
+    reset_offset: Annotated[
+        int, typer.Option(min=0, help="--reset-every: step of the first reset of layer 0; layer k is reset k later.")
+    ] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine. Default: every core.")] = None,
     memory: Annotated[int, typer.Option(min=1, help="Limit for samples and results in memory, in MiB.")] = 1024,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
@@ -90,7 +96,16 @@ def simulate(
     names = [name.strip() for name in populations.split(",")] if populations else []
     recorder = None if write is None else SpikeRecorder(loaded, names)
     opened = open_samples(network if data is None else data, Convention(time_unit, axes))
-    options = Options(steps, memory * 2**20, threads, bin_width, shape, cut=opened.counted)
+    options = Options(
+        steps,
+        memory * 2**20,
+        threads,
+        bin_width,
+        shape,
+        cut=opened.counted,
+        reset_every=reset_every,
+        reset_offset=reset_offset,
+    )
     total = len(opened) if samples is None else min(samples, len(opened))
     columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     stderr = Console(stderr=True)
