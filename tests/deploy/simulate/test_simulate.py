@@ -194,7 +194,7 @@ def test_the_command_prints_tables_and_json(
         (["n.nir", "empty"], "got no recordings"),
         (["n.nir", "mixed"], "files beside the folder 'a'"),
         (["n.nir", "cut", "--bin-width", "1000"], "expected whole events of 5 bytes, got 7"),
-        (["n.nir", "good.npz", "--memory", "1", "--steps", "1000000"], "MiB; record less"),
+        (["n.nir", "good.npz", "--memory", "1", "--steps", "1000000"], "steps; record less"),
         (["empty", "good.npz"], "`sdsnn export` makes it"),
     ],
 )
