@@ -75,7 +75,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
 
 def _problem(item: Any, model: type[BaseModel]) -> str:
     if item["type"] == "value_error":  # a check of ours, whose message is complete
-        return str(item["ctx"]["error"])
+        return _cut(str(item["ctx"]["error"]), 10 * LONGEST)
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key; expected one of {', '.join(_known(model, item['loc'][:-1]))}"
     message: str = (
@@ -84,9 +84,11 @@ def _problem(item: Any, model: type[BaseModel]) -> str:
     got = item["input"]
     if isinstance(got, dict | list):
         return message
-    text = json.dumps(got, default=str)
-    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-    return f"{message}, got {shown}"
+    return f"{message}, got {_cut(json.dumps(got, default=str), LONGEST)}"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _known(kind: Any, location: Sequence[Any]) -> list[str]:

@@ -85,3 +85,6 @@ def test_defaults_are_a_valid_configuration() -> None:
 def test_a_long_value_is_not_repeated_as_a_whole(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'seed: expected a valid integer, .*, got "x{99}\.\.\.$'):
         load_config("digits", [f'seed="{"x" * 5000}"'])
+    with pytest.raises(ConfigError) as caught:
+        load_config("digits", [f'optimiser.algorithm="{"x" * 5000}"'])
+    assert len(str(caught.value)) < 1200
