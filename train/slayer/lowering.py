@@ -177,12 +177,12 @@ _REASONS: Final = {
     "KWTA": "it picks winners among all neurons within a step, which a chip does not",
     "Average": "its outputs are means and not spikes; average the counts of the outputs instead",
     "TimeDecimation": "it changes the length of a step",
-    "alif": "a Population has no adaptive threshold and no refractory state",
-    "rf": "a Population has no resonator",
-    "rf_iz": "a Population has no resonator",
-    "adrf": "a Population has no resonator",
-    "adrf_iz": "a Population has no resonator",
-    "sigma_delta": "sigma-delta neurons send differences, a Population spikes",
+    "alif": "its blocks have no rule here yet; a Network holds such neurons (AdaptiveLif)",
+    "rf": "its blocks have no rule here yet; a Network holds such neurons (Resonator)",
+    "rf_iz": "its blocks have no rule here yet; a Network holds such neurons (Resonator)",
+    "adrf": "Lava has no such neurons, and netx takes them for RF ones without a message",
+    "adrf_iz": "Lava has no such neurons, and netx takes them for RF ones without a message",
+    "sigma_delta": "its blocks have no rule here yet; a Network holds such neurons (SigmaDelta)",
 }
 
 
