@@ -17,7 +17,7 @@ def compact(
         typer.Option("-o", "--out", help="The .nir or .net file to write. Default: FILE-compact of the same kind."),
     ] = None,
 ) -> None:
-    """Remove units and synapses that cannot change the output of a network.
+    """Remove units and synapses that never matter to the output.
 
     No training is needed, and every output spike stays the same.
     """
