@@ -58,13 +58,12 @@ def test_loops_of_lightning_develop_and_resume_to_the_same_result(name: str, che
 
 
 def test_a_dense_file_loses_half_of_its_synapses(tmp_path: Path) -> None:
-    pytest.importorskip("sdsnn.train.slayer.raising", reason="needs Network -> SLAYER")
     text = run("compress_a_network", tmp_path)
     before, after = shares(text)
     assert before > 85
     assert after > before - 6
     n_before, n_after = (int(n.replace(",", "")) for n in re.findall(r"(?:before|after) ([\d,]+)(?:,|\n)", text)[-2:])
-    assert n_after <= 0.52 * n_before
+    assert n_after <= 0.5 * n_before
 
 
 def test_each_program_is_tested() -> None:
