@@ -43,10 +43,10 @@ class NeuronChanges(Section):
 
 _LAYER_NEEDS = {"dense": ("out",), "recurrent": ("out",), "conv": ("out", "kernel"), "pool": ("kernel",), "flatten": ()}
 _LAYER_MAY = {
-    "dense": ("weight_scale", "weight_norm", "delay", "neuron"),
-    "recurrent": ("weight_scale", "weight_norm", "delay", "neuron"),
-    "conv": ("stride", "padding", "groups", "weight_scale", "weight_norm", "delay", "neuron"),
-    "pool": ("weight_scale", "delay", "neuron"),
+    "dense": ("weight_scale", "weight_norm", "weight_bits", "delay", "skip", "neuron"),
+    "recurrent": ("weight_scale", "weight_norm", "weight_bits", "delay", "skip", "neuron"),
+    "conv": ("stride", "padding", "groups", "weight_scale", "weight_norm", "weight_bits", "delay", "skip", "neuron"),
+    "pool": ("weight_scale", "delay", "skip", "neuron"),
     "flatten": (),
 }
 
@@ -62,7 +62,9 @@ class LayerConfig(Section):
     groups: int | None = Field(None, ge=1)
     weight_scale: float | None = Field(None, gt=0)
     weight_norm: bool | None = None
+    weight_bits: int | None = Field(None, ge=2, le=8)
     delay: bool | None = None
+    skip: int | None = Field(None, ge=1, description="layers that a second path to its input leaves out; spikes add up")
     neuron: NeuronChanges | None = None
 
     @model_validator(mode="after")
@@ -95,6 +97,8 @@ class ModelConfig(Section):
     neuron: NeuronConfig = NeuronConfig()
     weight_scale: float = Field(1.0, gt=0, description="factor on the initial weights")
     weight_norm: bool = False
+    weight_bits: int = Field(8, ge=2, le=8, description="bits of a weight; the step is 2/64 times a power of two")
+    norm: Literal["none", "mean_only"] = Field("none", description="SLAYER's MeanOnlyBatchNorm: a bias of the neurons")
     delay: bool = Field(False, description="trainable axonal delays on hidden layers")
     readout: Literal["spikes", "voltage"] = Field(
         "spikes", description="output: a Dense block's spikes, or the voltage of an Affine block"

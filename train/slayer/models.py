@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -14,23 +15,32 @@ from sdsnn_core.network import Shape
 
 from ..data.datasets import import_object
 from ..run.config import LayerConfig, ModelConfig
+from .quantisers import FewBits
 from .tracing import blocks_of, output_of
 
 
 class BlockNetwork(torch.nn.Module):
-    """A chain of SLAYER blocks, kept in order in `blocks`.
+    """SLAYER blocks that run one after another, kept in order in `blocks`, with skip connections between them.
 
     forward takes (batch, *shape, steps) float32 spikes and returns the spikes of the last block in the same layout.
+
+    Args:
+        blocks: the blocks.
+        skips: block -> an earlier block whose output is added to its input.
     """
 
-    def __init__(self, blocks: list[torch.nn.Module]) -> None:
+    def __init__(self, blocks: list[torch.nn.Module], skips: Mapping[int, int] | None = None) -> None:
         super().__init__()
         self.blocks = torch.nn.ModuleList(blocks)
+        self.skips = dict(skips or {})
 
     def forward(self, spikes: torch.Tensor) -> torch.Tensor:
         """Run all blocks over all steps."""
-        for block in self.blocks:
-            spikes = block(spikes)
+        kept: dict[int, torch.Tensor] = {}
+        for number, block in enumerate(self.blocks):
+            spikes = block(spikes + kept[self.skips[number]] if number in self.skips else spikes)
+            if number in self.skips.values():
+                kept[number] = spikes
         return spikes
 
 
@@ -48,16 +58,27 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> torc
     blocks: list[torch.nn.Module] = []
     sample = torch.zeros(1, *input_shape, 1)  # SLAYER makes shapes and delays on the first forward pass
 
+    ends: list[int] = []  # the block of each layer
+    skips: dict[int, int] = {}
+
     def put(block: torch.nn.Module) -> None:
         nonlocal sample
         with torch.no_grad():
             sample = block(sample)
         blocks.append(block)
 
+    shapes: list[Shape] = []
+
     for index, layer in enumerate((*layers, readout)):
         where = f"model.layers.{index}" if index < len(layers) else "the readout"
         if layer.kind in ("dense", "recurrent") and sample.dim() > 3:
             put(import_slayer().block.cuba.Flatten())
+        if layer.skip is not None:
+            source = index - 1 - layer.skip
+            if source < 0 or shapes[source] != tuple(sample.shape[1:-1]):
+                got = f"layer {source} of shape {shapes[source]}" if source >= 0 else "no layer"
+                raise ConfigError([f"{where} skip: expected a layer of shape {tuple(sample.shape[1:-1])}, got {got}"])
+            skips[len(blocks)] = ends[source]
         try:
             put(_block(config, layer, tuple(sample.shape[1:-1]), voltage=voltage and layer is readout))
         except (RuntimeError, ValueError) as error:
@@ -66,7 +87,9 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> torc
             raise ConfigError(
                 [f"{where}: expected an output with at least one value, got shape {tuple(sample.shape[1:-1])}"]
             )
-    return BlockNetwork(blocks)
+        ends.append(len(blocks) - 1)
+        shapes.append(tuple(sample.shape[1:-1]))
+    return BlockNetwork(blocks, skips)
 
 
 def cast_before_neurons(model: torch.nn.Module) -> None:
@@ -135,6 +158,8 @@ def _block(config: ModelConfig, layer: LayerConfig, shape: Shape, *, voltage: bo
     neuron: dict[str, Any] = {**config.neuron.model_dump(), "requires_grad": False}
     if layer.neuron is not None:
         neuron.update(layer.neuron.model_dump(exclude_none=True))
+    if config.norm == "mean_only" and layer.kind != "pool" and not voltage:
+        neuron["norm"] = import_slayer().neuron.norm.MeanOnlyBatchNorm
     more: dict[str, Any] = {
         "weight_scale": config.weight_scale if layer.weight_scale is None else layer.weight_scale,
         "weight_norm": config.weight_norm if layer.weight_norm is None else layer.weight_norm,
@@ -162,4 +187,9 @@ def _block(config: ModelConfig, layer: LayerConfig, shape: Shape, *, voltage: bo
             block = kind(neuron, math.prod(shape), layer.out, **more)
     # One state unit instead of 0.01: the same `v > threshold`, also above 64 and in the CUDA kernel.
     block.neuron.threshold_eps = 1 / block.neuron.s_scale
+    bits = config.weight_bits if layer.weight_bits is None else layer.weight_bits
+    if bits < 8 and layer.kind != "pool":
+        for name in ("synapse", "input_synapse", "recurrent_synapse"):
+            if hasattr(block, name):
+                getattr(block, name).pre_hook_fx = FewBits(bits)
     return cast("torch.nn.Module", block)
