@@ -19,7 +19,7 @@ from sdsnn_core.errors import ConfigError
 from sdsnn_core.lava.compat import import_slayer
 
 RESIDUAL = [
-    "optimiser.epochs=4",
+    "model.hidden=[]",
     "model.layers=[{kind='dense',out=12},{kind='dense',out=12},{kind='dense',out=9,skip=1}]",
 ]
 
