@@ -73,8 +73,8 @@ class Builder:
         self.names = [*network.inputs, *network.populations]
         self.indices = {name: index for index, name in enumerate(self.names)}
         self.kinds: dict[str, int] = {}
-        names = ("keep_u", "keep_v", "threshold", "bias", "initial", "geometry", "order", "fan_out")
-        names += ("keep_t", "keep_r", "step")
+        names = ["keep_u", "keep_v", "threshold", "bias", "initial", "geometry", "order", "fan_out"]
+        names += ["keep_t", "keep_r", "step"]
         self.pools = {name: _Pool(np.int32) for name in names}
         self.pools |= {"weight8": _Pool(np.int8), "weight16": _Pool(np.int16), "pointer": _Pool(np.int64)}
         self.pools |= {"post16": _Pool(np.uint16), "post32": _Pool(np.uint32), "delay": _Pool(np.uint8)}

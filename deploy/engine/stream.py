@@ -106,7 +106,7 @@ class Stream:
                 f"stream: expected events from step {self.steps[0]} on, got one of step "
                 f"{int(events['t'].min() // self.bin_width)}, which has run"
             )
-        later = events.copy()
+        later: npt.NDArray[Any] = events.copy()
         later["t"] = events["t"] - np.asarray(begun).astype(events["t"].dtype)
         return later
 

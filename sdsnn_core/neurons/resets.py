@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ..errors import NetworkError
 from ..network import Network
 from .models import CubaLif, Population
@@ -37,4 +39,6 @@ def resets_at(step: int, depth: int, every: int, offset: int) -> bool:
 
 def zeroed(population: Population) -> Population:
     """Return the population with all its states at 0 before the first step, as a reset leaves them."""
-    return replace(population, initial_voltage=0) if isinstance(population, CubaLif) else population
+    return (
+        replace(population, initial_voltage=np.zeros((), np.int32)) if isinstance(population, CubaLif) else population
+    )
