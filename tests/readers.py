@@ -6,6 +6,7 @@ Imports nothing of sdsnn, so that the tools may live in an environment of their 
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from pathlib import Path
@@ -72,8 +73,10 @@ def main(tool, folder):
     import numpy as np
     import torch
 
+    # sinabs 3.1.3 asks for nir 1.0.4, which has no type check to leave out
+    unchecked = {"type_check": False} if "type_check" in inspect.signature(nir.read).parameters else {}
     for file in sorted(folder.glob("*.nir")):
-        graph = nir.read(file, type_check=False)
+        graph = nir.read(file, **unchecked)
         x = torch.from_numpy(np.load(file.with_suffix(".npy")).astype(np.float32)).transpose(0, 1).contiguous()
         with torch.no_grad():
             y = load(tool, graph, len(x))(x)

@@ -103,6 +103,12 @@ def snntorch(folder):
     model = weights(nn.Sequential(nn.Linear(12, 16), loop), 3, mean=0.0)
     y = run(model, x)
     save(folder, "loop", export_to_nir(model, x[:, 0], ignore_dims=[0]), x, y)
+    plain = snn.Leaky(
+        beta=torch.full((16,), 0.9), threshold=torch.full((16,), 0.5), init_hidden=True, output=True
+    )  # subtracts, a step late
+    model = weights(nn.Sequential(nn.Linear(12, 16), plain), 0)
+    y = run(model, x)
+    save(folder, "default", export_to_nir(model, x[:, 0], ignore_dims=[0]), x, y)
     image = spikes((2, 8, 8), 1)
     parts = [nn.Conv2d(2, 4, 3, padding=1), leaky(4, 8, 8), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 10)]
     model = weights(nn.Sequential(*parts, leaky(10, output=True)), 1, mean=0.1)
@@ -160,6 +166,12 @@ def sinabs(folder):
     )
     y = run(weights(model, 0), x)
     save(folder, "lif", to_nir(model, x.flatten(0, 1)), x, y)
+    plain = sl.LIFSqueeze(
+        batch_size=N_SAMPLES, tau_mem=torch.full((16,), 10.0), spike_threshold=torch.full((16,), 0.05)
+    )  # norm_input, several spikes a step, subtraction
+    model = nn.Sequential(nn.Linear(12, 16), plain)
+    y = run(weights(model, 0), x)
+    save(folder, "default", to_nir(model, x.flatten(0, 1)), x, y)
     parts = [
         nn.Conv2d(2, 4, 3, padding=1),
         layer(sl.IAFSqueeze, 4, 8, 8),
@@ -189,6 +201,10 @@ def rockpool(folder):
         (states,) = (part for key, part in record.items() if key.endswith(kind.__name__))
         voltage = next(value for key, value in states.items() if key.lower() == "vmem")
         save(folder, name, to_nir(model, x), x, voltage)
+    torch.manual_seed(0)
+    neurons = LIFTorch(16, tau_mem=0.02, tau_syn=0.01, threshold=0.2, dt=1e-3)  # subtracts, several spikes a step
+    model = Sequential(LinearTorch((12, 16), has_bias=False), neurons)
+    save(folder, "default", to_nir(model, x), x, model(x)[0])
 
 
 if __name__ == "__main__":

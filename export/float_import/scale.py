@@ -26,6 +26,8 @@ from .operators import Convolved, Floats, Identity, Matrix, Operator, matrix_of
 LOWEST, HIGHEST, STEP = -256, 254, 2  # even weights: 8 bits with a sign, legal on a chip and in netx
 CANDIDATES: Final = 32  # scales looked at, over two octaves below the largest that clips nothing
 TRIED: Final = 5  # of them run on data, and as many that clip the largest weights
+EXACT: Final = 4  # scales at which whole weights stay exact
+GRID: Final = 1e-6  # of the unit of whole weights
 CLIPPING: Final = (1.1, 1.25, 1.5, 2.0)
 UNWEIGHTED: Final = 4096.0  # state units per unit of voltage where no weight says what would be good
 
@@ -144,9 +146,13 @@ def search_scales(
     """
     groups = Groups(neurons, arrivals)
     largest = largest_scales(neurons, arrivals, groups)
-    factors = 2.0 ** -np.linspace(0, 2, CANDIDATES)
-    errors = np.stack([_static_error(neurons, arrivals, groups, largest * factor) for factor in factors])
-    ranked = largest * factors[np.argsort(errors, axis=0, kind="stable")]
+    scales = np.stack(
+        [*(largest * 2.0 ** -np.linspace(0, 2, CANDIDATES)[:, None]), *exact_scales(largest, arrivals, groups)]
+    )
+    errors = np.stack([_static_error(neurons, arrivals, groups, scale) for scale in scales])
+    exact = errors[CANDIDATES:] < GRID**2 * (64 * HIGHEST / largest) ** 2
+    errors[CANDIDATES:][exact] = -1.0  # before those that only keep the ratio to the threshold
+    ranked = np.take_along_axis(scales, np.argsort(errors, axis=0, kind="stable"), axis=0)
     if differing is None or not neurons.fires:
         return ranked[0], ranked[0]
     trials = np.stack([*ranked[:TRIED], *(largest * factor for factor in CLIPPING)])
@@ -154,6 +160,26 @@ def search_scales(
     columns = np.arange(groups.n)
     unclipped = trials[np.argmin(counts[:TRIED], axis=0), columns]
     return unclipped, trials[np.argmin(counts, axis=0), columns]
+
+
+def exact_scales(largest: Floats, arrivals: list[Arrival], groups: Groups) -> list[Floats]:
+    """Return scales at which the weights of a group are integers, where all are multiples of one; [] where none are.
+
+    Of these the largest that clip nothing; a group whose weights have no common unit keeps its largest scale.
+    """
+    weights = np.concatenate([weights_of(arrival.operator) for arrival in arrivals] or [np.zeros(0)])
+    group = np.concatenate([groups.of_weights(arrival.operator) for arrival in arrivals] or [np.zeros(0, np.int64)])
+    unit = np.full(groups.n, np.inf)
+    np.minimum.at(unit, group[weights != 0], np.abs(weights[weights != 0]))
+    ratio = weights / unit[group]
+    uneven = np.bincount(group, np.abs(ratio - np.rint(ratio)) > GRID, groups.n) > 0
+    most = np.floor(largest * unit / (64 * STEP) * (1 + GRID))  # times STEP: the integer that the unit may become
+    whole = np.isfinite(unit) & ~uneven & (most >= 1) & np.isfinite(largest)
+    if not whole.any():
+        return []
+    times = (np.maximum(most - less, 1) for less in range(EXACT))
+    with np.errstate(invalid="ignore"):
+        return [np.where(whole, 64 * STEP * k / unit, largest) for k in times]
 
 
 def _static_error(neurons: FloatNeurons, arrivals: list[Arrival], groups: Groups, scale: Floats) -> Floats:

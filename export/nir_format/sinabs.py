@@ -75,7 +75,13 @@ def _neurons(nir: Any, threshold: Any, population: Population, where: str) -> An
 
 def write_sinabs(network: Network, path: str | Path) -> Path:
     """Write `to_sinabs(network)` to `path`, whole or not at all; return the path. Raises FileError besides."""
+    import h5py
+
     graph = to_sinabs(network)
     with atomic_path(path) as temporary:
         import_nir().write(temporary, graph)
+        with h5py.File(temporary, "r+") as file:  # sinabs 3.1.3 asks for nir 1.0.4, whose neurons have no v_reset
+            for node in file["node/nodes"].values():
+                if "v_reset" in node:
+                    del node["v_reset"]
     return Path(path)

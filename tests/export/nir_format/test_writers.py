@@ -17,7 +17,7 @@ from sdsnn.export.float_import.conventions import WRITERS
 from sdsnn.export.float_import.file import read_float_file
 from sdsnn.export.float_import.graph import FloatGraph, read_graph
 from sdsnn.export.float_import.read import import_file
-from sdsnn.export.float_import.run import float_run, start_steps
+from sdsnn.export.float_import.run import FloatDynamics, float_run, simulate, start_steps, writers_rates
 from sdsnn_core import reference
 
 SCRIPT = Path(__file__).parents[2] / "writers.py"
@@ -74,6 +74,24 @@ def test_the_floats_spike_as_the_tool_that_wrote_them(tool: str, name: str, writ
         return
     assert 0.02 < wanted.mean() < 0.8
     np.testing.assert_array_equal(spikes, wanted)
+
+
+@pytest.mark.parametrize(
+    ("tool", "writer"), [("snntorch", "snntorch"), ("sinabs", "sinabs-norm"), ("rockpool", "rockpool")]
+)
+def test_what_a_tools_neurons_do_by_default_is_what_the_table_says(tool: str, writer: str, written: Any) -> None:
+    """Subtraction, at once or late, several spikes a step, a spike at the threshold: every bin is the tool's."""
+    file = written(tool, "default")
+    graph = read_graph(read_float_file(file), DT[tool], writer)
+    x = np.load(file.with_suffix(".npy")).reshape(3, 50, -1)
+    inputs = {name: np.pad(x, ((0, 0), (0, 1), (0, 0))) for name in graph.inputs}
+    (output,) = graph.outputs.values()
+    got = simulate(graph, inputs, FloatDynamics(graph, WRITERS[writer].firing))[0][output][:, 1:]
+    wanted = np.load(file.with_suffix(".out.npy"))
+    assert wanted.mean() > 0.02
+    np.testing.assert_array_equal(got, wanted)
+    assert (float_run(graph, inputs)[0][output][:, 1:] != wanted).any()
+    assert writers_rates(graph, inputs)[writer][output] == pytest.approx(wanted.sum() / (3 * 51 * wanted.shape[2]))
 
 
 @pytest.mark.parametrize(("tool", "name"), [case for case in CASES if case[0] != "rockpool"])
