@@ -204,7 +204,8 @@ def rockpool(folder):
     torch.manual_seed(0)
     neurons = LIFTorch(16, tau_mem=0.02, tau_syn=0.01, threshold=0.2, dt=1e-3)  # subtracts, several spikes a step
     model = Sequential(LinearTorch((12, 16), has_bias=False), neurons)
-    save(folder, "default", to_nir(model, x), x, model(x)[0])
+    y, _, _ = model(x)  # before the export, which runs the model too
+    save(folder, "default", to_nir(model, x), x, y)
 
 
 if __name__ == "__main__":
