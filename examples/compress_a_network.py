@@ -10,8 +10,8 @@ sdsnn.write(sdsnn.lower(result.trainer.model, result.trainer.data.shape), "dense
 
 # Compressing it: the network of the file becomes the model, and development removes synapses while it is fine-tuned.
 theirs = sdsnn.read("dense.net")
-settings = ["optimiser.epochs=6", "optimiser.learning_rate=3e-4", "data.n_steps=12", "threads=1"]
-settings += ["development.target_sparsity=0.55", "development.pruning=false", "development.max_accuracy_drop=0.05"]
+settings = ["optimiser.epochs=10", "optimiser.learning_rate=1e-3", "data.n_steps=12", "threads=1"]
+settings += ["development.target_sparsity=0.57", "development.pruning=false"]
 compressed = sdsnn.train("digits", "runs/compressed", settings=settings, init=theirs)
 small = sdsnn.compact(sdsnn.lower(compressed.trainer.model, compressed.trainer.data.shape)).network
 sdsnn.write(small, "small.net")

@@ -134,10 +134,10 @@ def _train(
     trainer.load_state(state)
     test = trainer.evaluate(trainer.data.test)
     trainer.model.to("cpu")  # where lowering and export take it
-    epoch, best_score = best_of(state)
+    epoch, chosen = best_of(state)
     group.from_rank_0(lambda: record_test(folder, epoch, SplitFigures.of(test)))
     initial = group.from_rank_0(lambda: folder.read_json(folder.init_file))
-    validation = trainer.task.signed(best_score)
+    validation = trainer.task.signed(chosen)
     return TrainResult(trainer, folder, epoch, validation, test, None if initial is None else Initial(**initial))
 
 
