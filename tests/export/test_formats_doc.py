@@ -64,6 +64,8 @@ def examples() -> dict[str, tuple[Callable[[], list[Any]], tuple[int, ...]]]:
             lambda: [conv(delay=True), cuba.Conv(dict(NEURON), 4, 4, 2, weight_scale=2)], image),
         "Conv with delays, Flatten, Dense": (lambda: [conv(delay=True), cuba.Flatten(), dense(64)], image),
         "Pool": (lambda: [cuba.Pool(dict(NEURON), 2, weight_scale=1.1)], image),
+        "ConvT": (lambda: [cuba.ConvT(dict(NEURON), 2, 3, 2, stride=2, weight_scale=2)], image),
+        "Unpool": (lambda: [cuba.Unpool(dict(NEURON), 2, weight_scale=1.1)], image),
         "Flatten, Dense": (lambda: [conv(), cuba.Flatten(), dense(64)], image),
         "Input with neurons": (lambda: [cuba.Input(dict(NEURON), weight=1.0), dense()], (6,)),
         "Affine": (lambda: [dense(), cuba.Affine(dict(NEURON), 5, 3, weight_scale=2)], (6,)),
