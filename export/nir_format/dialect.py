@@ -136,7 +136,7 @@ def unfolding(matrix: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
 
 def unfolded(kernel: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the matrix of a kernel that `unfolding` made."""
-    return kernel[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, kernel.shape[1])
+    return np.asarray(kernel[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, kernel.shape[1]))
 
 
 def nir_shapes(network: Network) -> dict[str, Shape]:
