@@ -17,22 +17,8 @@ import typer
 import sdsnn
 from sdsnn_core.errors import SdsnnError, one_line
 
-from . import (
-    check,
-    compact,
-    compare,
-    demo,
-    doctor,
-    export,
-    import_,
-    place,
-    price,
-    report,
-    simulate,
-    sweep,
-    train,
-    verify,
-)  # fmt: skip
+from . import compare, demo, doctor, export, place, price, report, simulate, sweep, train
+from .files import check, compact, import_, verify  # fmt: skip
 
 INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
 # Name -> (function, two examples).

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .output import print_certificate
+from ..output import print_certificate
 
 
 def verify(

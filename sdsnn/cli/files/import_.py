@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .output import print_table
+from ..output import print_table
 
 if TYPE_CHECKING:
     from sdsnn.export.float_import.read import Imported

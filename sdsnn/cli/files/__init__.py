@@ -1,0 +1,1 @@
+"""Commands on a network file: import, check, verify, compact."""
