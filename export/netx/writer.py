@@ -210,14 +210,15 @@ def _metadata(network: Network, layers: list[Layer]) -> dict[str, Any]:
     for layer in layers:
         if layer.kernel is not None and layer.kernel is not layer.feed:
             projections[layer.feed_name]["one_to_one"] = True
+    [port] = network.inputs.values()
     return {
         "version": METADATA_VERSION,
         "dt_s": network.dt_s,
         "provenance": dict(network.provenance),
         "nodes": list(network.nodes),
         "input": next(iter(network.inputs)),
-        "max_value": next(iter(network.inputs.values())).max_value,
-        "min_value": next(iter(network.inputs.values())).min_value,
+        "max_value": port.max_value,
+        **({"min_value": port.min_value} if port.min_value else {}),
         "signal": next(iter(network.outputs.values())).signal,
         "projections": projections,
         "layers": [
@@ -225,7 +226,7 @@ def _metadata(network: Network, layers: list[Layer]) -> dict[str, Any]:
                 "population": layer.name,
                 "feed": layer.feed_name,
                 "loop": layer.loop_name,
-                "imaginary": layer.imaginary_name,
+                **({"imaginary": layer.imaginary_name} if layer.imaginary_name else {}),
                 "shape": layer.population.shape,
                 **FORMS.for_(layer.population)(layer.population),
             }
