@@ -22,8 +22,8 @@ COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 def mean(point: Point, key: str) -> float | None:
     """Return the mean of a number over the runs of a point; None where a run lacks it."""
-    values = [run.get(key) for run in point.runs]
-    return None if None in values else statistics.fmean(values)  # type: ignore[type-var]
+    values: list[Any] = [run.get(key) for run in point.runs]
+    return None if None in values else statistics.fmean(values)
 
 
 def front(points: Sequence[Point], cost: str = "synaptic_operations_per_inference") -> list[int]:
