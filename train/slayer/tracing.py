@@ -9,14 +9,11 @@ it.
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.modules import module as hooks
@@ -24,147 +21,32 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_map
 
 from sdsnn_core.errors import SdsnnError, UnsupportedNode, one_line
-from sdsnn_core.lava.compat import import_slayer
 from sdsnn_core.network import Shape
+
+from .graph.operations import OPERATIONS, SAME, ZEROS
+from .graph.types import (
+    Call,
+    Followed,
+    Lost,
+    ModelGraph,
+    Piece,
+    block_kinds,
+    block_name,
+    blocks_of,
+    output_of,
+    passes,
+    sources_of,
+    stops,
+    tensors_of,
+)
+
+__all__ = [
+    "Call", "Followed", "Lost", "ModelGraph", "Piece", "block_kinds", "block_name", "blocks_of", "output_of", "passes",
+    "random_example", "read_graph", "sources_of",
+]  # fmt: skip
 
 STEPS: Final = 4  # of the example: enough to notice an operation that moves steps
 SAMPLES: Final = 2  # likewise for samples
-
-
-class Lost(NamedTuple):
-    """A tensor whose elements are not single spikes or sums of spikes.
-
-    by: the operation that made it. sources: the inputs and calls that it may depend on.
-    """
-
-    by: str
-    sources: frozenset[int]
-
-
-class Followed(NamedTuple):
-    """A tensor whose elements are spikes, or sums of one spike of each term.
-
-    terms: int64 tensors of its shape, the number of a spike in each place, 0 for none.
-    """
-
-    terms: tuple[Tensor, ...]
-
-
-class Piece(NamedTuple):
-    """What one source contributes to the input of a block.
-
-    source: an input of the model or a call, by its number in the graph. units: int64 of the shape of the block's
-    input, the flat index of the source's unit whose spikes arrive there, -1 for none.
-    """
-
-    source: int
-    units: npt.NDArray[np.int64]
-
-
-class Call(NamedTuple):
-    """One call of a block: what its input is made of, and the shapes of input and output without batch and steps."""
-
-    path: str
-    block: Any
-    pieces: tuple[Piece, ...] | Lost
-    shape_in: Shape
-    shape: Shape
-
-    @property
-    def sources(self) -> frozenset[int]:
-        """The inputs and calls that its input depends on."""
-        return sources_of(self.pieces)
-
-
-class ModelGraph(NamedTuple):
-    """The calls of a model in their order. Sources are numbered: first the inputs, then the calls.
-
-    Attributes:
-        inputs: shapes of the model's inputs, without batch and steps.
-        calls: the calls of blocks.
-        outputs: what the tensors that the forward pass returns are made of; the first one is the model's output.
-        unused: paths of blocks that were not called.
-    """
-
-    inputs: tuple[Shape, ...]
-    calls: tuple[Call, ...]
-    outputs: tuple[tuple[Piece, ...] | Lost, ...]
-    unused: tuple[str, ...]
-
-    def call_of(self, source: int) -> Call | None:
-        """Return the call of that number; None for an input of the model."""
-        return self.calls[source - len(self.inputs)] if source >= len(self.inputs) else None
-
-    def shape_of(self, source: int) -> Shape:
-        """Return the shape of an input or of the output of a call."""
-        call = self.call_of(source)
-        return self.inputs[source] if call is None else call.shape
-
-    def whole(self, pieces: tuple[Piece, ...] | Lost) -> int | None:
-        """Return the source whose units, all and in order, are a tensor; None if there is none."""
-        if isinstance(pieces, Lost) or len(pieces) != 1:
-            return None
-        units = pieces[0].units.reshape(-1)
-        size = math.prod(self.shape_of(pieces[0].source))
-        return pieces[0].source if np.array_equal(units, np.arange(size)) else None
-
-    def output_sources(self) -> list[int]:
-        """Return the sources whose spikes leave the model.
-
-        The source of the first tensor that the pass returned, if that is all its spikes; and those of the other
-        tensors if they feed no block, so that spikes of hidden layers that are returned too are no outputs.
-        """
-        fed = {source for call in self.calls for source in call.sources if not passes(call.block)}
-        sources = [self.whole(pieces) for pieces in self.outputs]
-        further = [source for source in sources[1:] if source not in fed]
-        return list(dict.fromkeys(source for source in (*sources[:1], *further) if source is not None))
-
-
-def sources_of(pieces: tuple[Piece, ...] | Lost) -> frozenset[int]:
-    """Return the numbers of the sources of an input."""
-    return pieces.sources if isinstance(pieces, Lost) else frozenset(piece.source for piece in pieces)
-
-
-@functools.cache
-def block_kinds() -> tuple[type, ...]:
-    """Return the classes of SLAYER's blocks; a block is an instance of one of them."""
-    block = import_slayer().block
-    rooms = [room for room in vars(block).values() if getattr(room, "__name__", "").startswith(block.__name__ + ".")]
-    kinds = {kind for room in rooms for kind in vars(room).values() if isinstance(kind, type)}
-    own = {kind for kind in kinds if kind.__module__.startswith(block.__name__) and hasattr(kind, "forward")}
-    return tuple(kind for kind in own if "forward" in vars(kind) or not kind.__name__.startswith("Abstract"))
-
-
-def blocks_of(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """Return the SLAYER blocks of a model, in the order in which it lists them."""
-    return [module for module in model.modules() if isinstance(module, block_kinds())]
-
-
-def output_of(result: Any) -> Tensor:
-    """Return the output among what a forward pass returned: the first tensor of a tuple, a list or a dict."""
-    tensors = _tensors(result)
-    if not tensors:
-        raise UnsupportedNode(
-            f"model: expected forward to return a tensor, or a tuple whose first item is one, got {_kind(result)}"
-        )
-    return tensors[0]
-
-
-def _kind(result: Any) -> str:
-    return (
-        f"{type(result).__name__} of {len(result)}"
-        if isinstance(result, (tuple, list, dict))
-        else str(type(result).__name__)
-    )
-
-
-def _tensors(result: Any) -> list[Tensor]:
-    if isinstance(result, Mapping):
-        result = tuple(result.values())
-    items = result if isinstance(result, (tuple, list)) else (result,)
-    if items and not isinstance(items[0], Tensor):
-        return []
-    return [item for item in items if isinstance(item, Tensor)]
 
 
 def random_example(shape: Shape, device: torch.device | None = None) -> Tensor:
@@ -289,9 +171,9 @@ class _Tracer(TorchFunctionMode):
         operands = _leaves((args, kwargs))
         name = getattr(func, "__name__", "")
         known = any(id(operand) in self.values for operand in operands)
-        if not known and name not in _ZEROS:
+        if not known and name not in ZEROS:
             return func(*args, **kwargs)
-        rule = _OPERATIONS.get(name)
+        rule = OPERATIONS.get(name)
         value = None if rule is None else rule(self, func, args, kwargs)
         result = func(*args, **kwargs)
         if name == "__setitem__":
@@ -305,7 +187,7 @@ class _Tracer(TorchFunctionMode):
         values = value if isinstance(value, list) else [value] * len(results)
         for each, what in zip(results, values, strict=True):
             if isinstance(each, Tensor):
-                if any(each is operand for operand in operands) and name.endswith("_") and name not in _SAME:
+                if any(each is operand for operand in operands) and name.endswith("_") and name not in SAME:
                     self._change(each, what)
                 else:
                     self.record(each, what)
@@ -359,7 +241,7 @@ class _Tracer(TorchFunctionMode):
     def enter(self, module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         """Note the start of a module; for a block, its input."""
         self.inside.append(module)
-        if self.block is None and isinstance(module, _stops()):
+        if self.block is None and isinstance(module, stops()):
             tensor = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], Tensor) else None
             self.block = (module, tensor)
 
@@ -467,134 +349,12 @@ class _Tracer(TorchFunctionMode):
             for module in model.modules()
             if isinstance(module, block_kinds()) and id(module) not in called
         ]
-        outputs = [self.resolve(self.value(tensor), tuple(tensor.shape)) for tensor in _tensors(result)]
+        outputs = [self.resolve(self.value(tensor), tuple(tensor.shape)) for tensor in tensors_of(result)]
         inputs = tuple(tuple(example.shape[1:-1]) for example in examples)
         return ModelGraph(inputs, tuple(self.calls), tuple(outputs), tuple(unused))
-
-
-def block_name(path: str, block: Any) -> str:
-    """Return how errors name a block: its path in the model and its type."""
-    module = type(block).__module__
-    short = (
-        module.rsplit(".", 1)[-1] if module.startswith("lava.lib.dl.slayer.") else module.removeprefix("lava.lib.dl.")
-    )
-    where = f"block {path}" if path.isdigit() else path or "a block outside the model's modules"
-    return f"{where} ({short}.{type(block).__name__})"
-
-
-def passes(block: Any) -> bool:
-    """Return whether a block hands its input on unchanged: Flatten, and Input as a port."""
-    base = import_slayer().block.base
-    port = isinstance(block, base.AbstractInput) and block.neuron is None and block.delay_shift is not True
-    return port or isinstance(block, base.AbstractFlatten)
-
-
-@functools.cache
-def _stops() -> tuple[type, ...]:
-    """Return the modules inside which nothing is followed: blocks, and SLAYER's axonal delay."""
-    return (*block_kinds(), import_slayer().axon.Delay)
 
 
 def _leaves(tree: Any) -> list[Tensor]:
     leaves: list[Tensor] = []
     tree_map(lambda item: leaves.append(item) if isinstance(item, Tensor) else None, tree)
     return leaves
-
-
-# -- rules of operations: (tracer, function, args, kwargs) -> the value of the result ---------------------------------
-
-
-def _move(tracer: _Tracer, func: Any, args: Any, kwargs: Any) -> Any:
-    return tracer.move(func, args, kwargs)
-
-
-def _join(tracer: _Tracer, func: Any, args: Any, kwargs: Any) -> Any:
-    return tracer.move(func, args, kwargs, joins=True)
-
-
-def _same(tracer: _Tracer, _func: Any, args: Any, _kwargs: Any) -> Any:
-    return tracer.value(args[0])
-
-
-def _zeros(_tracer: _Tracer, _func: Any, _args: Any, _kwargs: Any) -> Any:
-    return Followed(())
-
-
-def _dropout(tracer: _Tracer, func: Any, args: Any, kwargs: Any) -> Any:
-    names = ("input", "p", "training", "inplace")
-    bound = {"training": True, **dict(zip(names, args, strict=False)), **kwargs}
-    if bound.get("train", bound["training"]):
-        return tracer.lost(f"{tracer.name(func)} in training mode", [bound["input"]])
-    return tracer.value(bound["input"])
-
-
-def _pad(tracer: _Tracer, func: Any, args: Any, kwargs: Any) -> Any:
-    value = kwargs.get("value", args[3] if len(args) > 3 else None)
-    return tracer.move(func, args, kwargs) if value in (None, 0) else None
-
-
-def _add(tracer: _Tracer, func: Any, args: Any, kwargs: Any) -> Any:
-    left, right = args[0], args[1] if len(args) > 1 else kwargs.get("other")
-    if kwargs.get("alpha", 1) != 1:
-        return None
-    numbers = [item for item in (left, right) if not isinstance(item, Tensor)]
-    tensors = [item for item in (left, right) if isinstance(item, Tensor)]
-    if any(number != 0 for number in numbers):
-        return None
-    values = [tracer.value(tensor) for tensor in tensors]
-    if any(isinstance(value, Lost) for value in values):
-        return tracer.lost(next(value.by for value in values if isinstance(value, Lost)), tensors)
-    terms = [term for value in values for term in value.terms]  # type: ignore[union-attr]
-    shape = np.broadcast_shapes(*(tuple(tensor.shape) for tensor in tensors))
-    return Followed(tuple(term.broadcast_to(shape) for term in terms))
-
-
-def _sum(tracer: _Tracer, _func: Any, args: Any, kwargs: Any) -> Any:
-    value = tracer.value(args[0])
-    dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    if isinstance(value, Lost) or not isinstance(dim, int) or args[0].shape[dim] > 64:
-        return None
-    keep = kwargs.get("keepdim", args[2] if len(args) > 2 else False)
-    parts = [part for term in value.terms for part in term.unbind(dim)]
-    return Followed(tuple(part.unsqueeze(dim) if keep else part for part in parts))
-
-
-def _set_item(tracer: _Tracer, _func: Any, args: Any, _kwargs: Any) -> Any:
-    target, index, source = args
-    before = tracer.value(target)
-    after = tracer.value(source) if isinstance(source, Tensor) else (Followed(()) if source == 0 else None)
-    if isinstance(before, Lost) or after is None or isinstance(after, Lost):
-        tensors = [target, source] if isinstance(source, Tensor) else [target]
-        return tracer.lost("an assignment to a slice", tensors)
-    terms = []
-    for k in range(max(len(before.terms), len(after.terms))):
-        term = before.terms[k].clone() if k < len(before.terms) else torch.zeros(target.shape, dtype=torch.int64)
-        term[index] = after.terms[k] if k < len(after.terms) else 0
-        terms.append(term)
-    return Followed(tuple(terms))
-
-
-_ZEROS: Final = frozenset({"zeros", "zeros_like", "new_zeros"})
-_SAME: Final = frozenset({
-    "contiguous", "clone", "detach", "detach_", "to", "float", "half", "double", "bfloat16", "type", "cpu", "cuda",
-    "requires_grad_", "type_as", "alias",
-})  # fmt: skip
-_MOVES: Final = frozenset({
-    "reshape", "view", "flatten", "unflatten", "permute", "transpose", "transpose_", "movedim", "moveaxis", "swapaxes",
-    "swapdims", "squeeze", "unsqueeze", "expand", "expand_as", "view_as", "reshape_as", "broadcast_to", "__getitem__",
-    "select", "narrow", "index_select", "chunk", "split", "split_with_sizes", "tensor_split", "unbind", "unsafe_chunk",
-    "flip", "roll", "repeat", "repeat_interleave", "tile", "channel_shuffle", "pixel_shuffle", "t", "__iter__",
-})  # fmt: skip
-_OPERATIONS: Final[dict[str, Callable[[_Tracer, Any, Any, Any], Any]]] = {
-    **dict.fromkeys(_MOVES, _move),
-    **dict.fromkeys(("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack"), _join),
-    **dict.fromkeys(_SAME, _same),
-    **dict.fromkeys(_ZEROS, _zeros),
-    **dict.fromkeys(
-        ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"), _dropout
-    ),
-    **dict.fromkeys(("add", "add_", "__add__", "__radd__", "__iadd__"), _add),
-    "sum": _sum,
-    "pad": _pad,
-    "__setitem__": _set_item,
-}
