@@ -54,7 +54,7 @@ def _add(tracer: Any, func: Any, args: Any, kwargs: Any) -> Any:
     values = [tracer.value(tensor) for tensor in tensors]
     if any(isinstance(value, Lost) for value in values):
         return tracer.lost(next(value.by for value in values if isinstance(value, Lost)), tensors)
-    terms = [term for value in values for term in value.terms]  # type: ignore[union-attr]
+    terms = [term for value in values for term in value.terms]
     shape = np.broadcast_shapes(*(tuple(tensor.shape) for tensor in tensors))
     return Followed(tuple(term.broadcast_to(shape) for term in terms))
 
