@@ -41,6 +41,10 @@ SEED ?= 0
 fuzz: $(STAMP)
 	$(BIN)/python scripts/fuzz.py $(N) --seed $(SEED) --traces build/fuzz
 
+KIND ?=
+fuzz-files: $(STAMP)
+	$(BIN)/python scripts/fuzz_files.py $(N) --seed $(SEED) $(if $(KIND),--kind $(KIND))
+
 lint: $(STAMP) ide
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
