@@ -29,7 +29,8 @@ def pair(values: Any, where: str) -> Pair:
     """Return one or two whole numbers as (y, x). Raises NetworkError naming `where` for anything else."""
     numbers = np.asarray(values).reshape(-1)
     if numbers.size not in (1, 2) or numbers.dtype.kind not in "iuf" or (numbers != np.rint(numbers)).any():
-        raise NetworkError(f"{where}: expected one or two integers, got {values}")
+        shown = f"values of shape {np.shape(values)}" if np.size(values) > 2 else values
+        raise NetworkError(f"{where}: expected one or two integers, got {shown}")
     y, x = np.broadcast_to(numbers, (2,))
     return int(y), int(x)
 

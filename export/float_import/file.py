@@ -50,6 +50,7 @@ OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     "CubaLI": ("w_in",),
 }
 _NOT_VALUES: Final = ("type", "metadata", "input_type", "output_type", "name")
+MAY_BE_TEXT: Final = ("padding",)
 MAY_BE_INFINITE: Final = ("tau", "tau_mem", "tau_syn", "r", "w_in")  # no leak: snnTorch writes beta = 1 so
 
 
@@ -107,6 +108,8 @@ def _graph_of(group: Any, where: str) -> FloatFile:
         if "type" not in item:
             raise FileError(f"{label}: expected a type, got none: writing it broke off")
         kind = text_of(item["type"][()])
+        if not kind.isidentifier():
+            raise FileError(f"{label}: expected the name of a kind of node as its type, got {kind[:40]!r}")
         if kind == "NIRGraph":
             nodes[name] = _graph_of(item, f"{label}: ")
         else:
@@ -128,14 +131,21 @@ def checked_node(kind: str, values: Mapping[str, Any], where: str) -> FloatNode:
     for name, value in values.items():
         if name not in known:
             raise FileError(f"{where}: expected the fields {', '.join(known)} of a {kind}, got {name!r} too")
-        numbers = None if isinstance(value, str) or value is None else np.asarray(value)
-        if numbers is None or numbers.dtype.kind not in "fc":
+        if value is None or (isinstance(value, str) and name in MAY_BE_TEXT):
             continue
+        numbers = np.asarray(value)
+        if numbers.dtype.kind not in "biuf":
+            raise FileError(f"{where} {name}: expected numbers, got {_kind_of(numbers.dtype)}")
         if np.isnan(numbers).any():
             raise NetworkError(f"{where} {name}: expected numbers, got {int(np.isnan(numbers).sum())} NaN")
         if name not in MAY_BE_INFINITE and not np.isfinite(numbers).all():
             raise NetworkError(f"{where} {name}: expected finite numbers, got {int(np.isinf(numbers).sum())} infinite")
     return FloatNode(kind, dict(values))
+
+
+def _kind_of(dtype: np.dtype[Any]) -> str:
+    """Return what values of a type are, in a word or two."""
+    return {"U": "a text", "S": "a text", "c": "complex numbers"}.get(dtype.kind, "a record of fields")
 
 
 def float_file_of(graph: Any, where: str = "") -> FloatFile:

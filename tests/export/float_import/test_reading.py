@@ -12,7 +12,7 @@ import nir
 import numpy as np
 import pytest
 
-from sdsnn.export.float_import.file import read_float_file
+from sdsnn.export.float_import.file import checked_node, read_float_file
 from sdsnn.export.float_import.graph import FloatGraph, read_graph
 from sdsnn.export.float_import.operators import Convolved
 from sdsnn.export.float_import.oracle import refuse_misreading
@@ -358,3 +358,18 @@ def test_an_input_that_goes_straight_to_an_output_is_relayed(tmp_path: Path, rng
     (population,) = made.network.populations
     got = reference.run(made.network, x).spikes[population]
     np.testing.assert_array_equal(got[:, 1:], x[:, :-1])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"tau": "\ufffd\ufffd"}, "node 'lif' tau: expected numbers, got a text"),
+        ({"r": np.zeros(2, [("a", "<i4"), ("b", "<f8")])}, "node 'lif' r: expected numbers, got a record of fields"),
+        ({"v_leak": np.ones(2, complex)}, "node 'lif' v_leak: expected numbers, got complex numbers"),
+    ],
+)
+def test_fields_that_hold_no_numbers_are_named(values: dict[str, Any], message: str) -> None:
+    fields = {"tau": np.ones(2), "r": np.ones(2), "v_leak": np.zeros(2), "v_threshold": np.ones(2), **values}
+    with pytest.raises(FileError) as caught:
+        checked_node("LIF", fields, "node 'lif'")
+    assert str(caught.value) == message
