@@ -105,7 +105,7 @@ def shift(where: str, block: Any) -> Traps:
 
 def kinds(where: str, block: Any) -> Traps:
     """Blocks that have no rule on the way to a chip."""
-    from sdsnn.train.slayer.lowering import kind_of, lowered_kinds, why_not
+    from sdsnn.train.slayer.graph.builder import kind_of, lowered_kinds, why_not
 
     known = lowered_kinds()
     if kind_of(block) not in known:

@@ -158,7 +158,7 @@ def write_files(folder: Path) -> None:
         (["unknown.nir"], r"unknown\.nir: .*node 'odd': expected .*CubaLIF.*, got (a )?Threshold"),
         (["good.nir", "--data", "wide.npz"], r"input 'input': expected shape .*, got \(2, 5, 999\)"),
         (["good.nir", "--data", "nospikes.npz"], r"expected an array spikes or x, got images"),
-        (["good.nir", "--data", "cut.npz"], r"expected a \.npy or \.npz file of plain arrays"),
+        (["good.nir", "--data", "cut.npz"], r"expected an \.npz file of plain arrays"),
         (["good.nir", "--data", "none.npz"], r"data none\.npz: no such file"),
         (["good.nir", "--run", "nowhere"], r"has no config\.toml"),
     ],

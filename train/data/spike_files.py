@@ -206,7 +206,7 @@ def _names(path: Path) -> set[str]:
         with zipfile.ZipFile(path) as file:
             return {name.removesuffix(".npy") for name in file.namelist()}
     except Exception as error:  # of zipfile, on a damaged directory: any
-        raise FileError(f"data {path}: is not an .npz file, or it is damaged ({one_line(error)})") from None
+        raise FileError(f"data {path}: expected an undamaged .npz file ({one_line(error)})") from None
 
 
 def _events(path: Path, content: dict[str, npt.NDArray[Any]], convention: Convention) -> Samples:

@@ -9,6 +9,7 @@ it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -121,6 +122,7 @@ class _Tracer(TorchFunctionMode):
         self.starts: list[int] = [1]  # the number of the first spike of each source, and of the next one
         self.calls: list[Call] = []
         self.inside: list[torch.nn.Module] = []  # modules that are running
+        self.thread = threading.get_ident()
         self.block: tuple[Any, Tensor | None] | None = None  # the block that is running, and its input
         self.n_inputs = 0
 
@@ -240,6 +242,8 @@ class _Tracer(TorchFunctionMode):
 
     def enter(self, module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         """Note the start of a module; for a block, its input."""
+        if threading.get_ident() != self.thread:  # the hooks are those of the whole process
+            return
         self.inside.append(module)
         if self.block is None and isinstance(module, stops()):
             tensor = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], Tensor) else None
@@ -247,6 +251,8 @@ class _Tracer(TorchFunctionMode):
 
     def leave(self, module: torch.nn.Module, _inputs: Any, output: Any) -> None:
         """Note the end of a module; for a block, its output."""
+        if threading.get_ident() != self.thread:
+            return
         self.inside.pop()
         if self.block is None or self.block[0] is not module:
             return

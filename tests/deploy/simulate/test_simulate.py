@@ -180,7 +180,7 @@ def test_the_command_prints_tables_and_json(
         (["n.nir", "half.npz"], r"expected integers 0..1, got 0.0..0.5"),
         (["n.nir", "text.npz"], "spikes: expected whole numbers .*, got <U1"),
         (["n.nir", "short.npz"], r"labels: expected integers \(7,\), got int64 \(2,\)"),
-        (["n.nir", "damaged.npz"], "not an .npz file, or it is damaged"),
+        (["n.nir", "damaged.npz"], "expected an undamaged .npz file"),
         (["n.nir", "other.npz"], "expected arrays spikes .*, got z"),
         (["n.nir", "noends.npz"], "events but no offsets"),
         (["n.nir", "badends.npz"], "expected offsets that rise from 0 to the"),

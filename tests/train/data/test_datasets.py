@@ -174,7 +174,7 @@ def test_wrong_files_are_refused(rng: np.random.Generator, tmp_path: Path) -> No
         with pytest.raises(FileError, match=message):
             load_data(config("mnist", tmp_path), seed=0)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(FileError, match=r"not an \.npz file of plain arrays"):
+    with pytest.raises(FileError, match=r"expected an \.npz file of plain arrays"):
         load_data(config("mnist", tmp_path), seed=0)
     (tmp_path / "shd").mkdir()
     for name in ("shd_train.h5", "shd_test.h5"):

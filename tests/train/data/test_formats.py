@@ -164,9 +164,9 @@ DAMAGED = {
     "a.es": (b"Event Stream\x02\x00\x00\x00" + bytes(9), "expected DVS or ATIS events, got generic events"),
     "b.es": (b"Event Stream\x02\x00\x00\x01" + bytes(4) + b"\x02\x00\x00", "expected whole events of 5 bytes"),
     "c.es": (b"Event Stream\x01\x00\x00\x01" + bytes(9), "expected an Event Stream file of version 2, got version 1"),
-    "a.mat": (b"MATLAB 5.0 MAT-file" + bytes(200), "not a .mat file of MATLAB up to 7.2"),
+    "a.mat": (b"MATLAB 5.0 MAT-file" + bytes(200), "expected a .mat file of MATLAB up to 7.2"),
     "b.mat": (b"MATLAB 7.3 MAT-file" + bytes(600), "up to version 7.2, got version 7.3"),
-    "a.pt": (b"PK\x03\x04 nothing", "not a .pt file of tensors alone"),
+    "a.pt": (b"PK\x03\x04 nothing", "expected a .pt file of tensors alone"),
     "a.npy": (b"\x93NUMPY\x01\x00v\x00{'descr': '<i8', 'fortran_order': False, 'shape': (99999999999, 4), }".ljust(128)
               + bytes(64), "expected 3199999999968 bytes of int64 .*; the file is damaged"),
 }  # fmt: skip
@@ -266,7 +266,7 @@ def test_a_mat_file_that_crashes_scipy_is_one_line(tmp_path: Path) -> None:
     scipy.io.savemat(tmp_path / "a.mat", {"spikes": np.zeros((3, 4, 5))})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scipy.io, "loadmat", crash)
-        with pytest.raises(FileError, match=r"a\.mat: not a \.mat file .* crashed \(SIGSEGV\)"):
+        with pytest.raises(FileError, match=r"a\.mat: expected a \.mat file .* crashed \(SIGSEGV\)"):
             read_recording(tmp_path / "a.mat")
 
 
@@ -289,7 +289,7 @@ def test_a_pickle_within_a_pt_file_is_not_run(tmp_path: Path) -> None:
             return (exec, ("raise SystemExit('ran')",))
 
     torch.save(Evil(), tmp_path / "a.pt")
-    with pytest.raises(FileError, match=r"not a \.pt file of tensors alone"):
+    with pytest.raises(FileError, match=r"expected a \.pt file of tensors alone"):
         read_recording(tmp_path / "a.pt")
 
 

@@ -120,9 +120,14 @@ def test_training_and_simulation_take_the_same_files_and_see_the_same_bins(form:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("a.bin", "expected whole events of 5 bytes, got 7"), ("a.npy", "not an .npy file"),
-                          ("a.npz", "not an .npz file"), ("a.aedat4", "aedat")]
-)  # fmt: skip
+    ("name", "message"),
+    [
+        ("a.bin", "expected whole events of 5 bytes, got 7"),
+        ("a.npy", "expected the header of an array"),
+        ("a.npz", "expected an .npz file"),
+        ("a.aedat4", "aedat"),
+    ],
+)
 def test_a_damaged_recording_is_the_same_line_in_both(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / name).write_bytes(b"damaged")

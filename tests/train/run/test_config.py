@@ -36,7 +36,7 @@ def test_unknown_keys_and_bad_values_are_answered_together() -> None:
     message = str(caught.value)
     assert "\n" not in message
     for part in (
-        "optimiser.epoch: unknown key; expected one of accumulate, batch_size, clip, epochs",
+        "optimiser.epoch: unknown key; expected one of accumulate, algorithm, batch_size, clip, epochs",
         'data.n_steps: expected a valid integer, unable to parse string as an integer, got "x"',
         "nope: unknown key; expected one of data, development, hardware, log, model",
         "model.neuron.threshold: expected a number greater than 0, got -1",

@@ -172,7 +172,7 @@ def test_parts_have_the_gradient_of_the_whole_batch(accumulate: int) -> None:
         assert sum(part.stop - part.start for _, part in own) == 100
         for _ in range(2):
             batch = [(torch.from_numpy(spikes[part]), torch.from_numpy(labels[part])) for _, part in own]
-            loss, hits = trainer.stepper.step(batch, 100, [[0, n] for n, _ in own])
+            loss, hits, _ = trainer.stepper.step(batch, 100, [[0, n] for n, _ in own])
             trainer.optimiser.load_state_dict(trainer.optimiser.state_dict())
         scores = [layer.absent_gradient.clone() for layer in trainer.developer.layers]
         gradients = [parameter.grad.clone() for parameter in trainer.stepper.parameters if parameter.grad is not None]

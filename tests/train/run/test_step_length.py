@@ -42,7 +42,7 @@ def test_recordings_tell_how_long_a_step_lasts(tmp_path: Path) -> None:
     activity = reference.run(network, folder.test_split().spikes[:2])
     report = price(activity, network, placement=place(network, "loihi1"), chip="loihi1")
     real = report.static[-1]
-    assert real.title == "in real time, 7 ms steps"
+    assert real.at == "in real time, 7 ms steps"
     # 104 mW for 8 steps of 7 ms
     assert real.joules.low == real.joules.high == pytest.approx(0.104 * 8 * 7e-3)
 

@@ -40,7 +40,7 @@ def read_arrays(path: Path, limit: int = LIMIT, skip: str = "") -> npt.NDArray[A
     except (FormatError, FileNotFoundError):
         raise
     except (Exception, MemoryError) as error:  # of numpy, zipfile, scipy or torch on a damaged file: any
-        raise FormatError(f"not {KINDS[path.suffix]} ({one_line(error)})") from None
+        raise FormatError(f"expected {KINDS[path.suffix]} ({one_line(error)})") from None
 
 
 def _npy(path: Path, limit: int) -> npt.NDArray[Any]:
