@@ -94,7 +94,7 @@ def _root(file: Any) -> Any:
         raise FileError("expected a group 'node' with a NIR graph, got an HDF5 file without it")
     if "type" not in root:
         raise FileError("expected a complete NIR graph, got one without its type: writing it broke off")
-    if (kind := text_of(root["type"][()])) != "NIRGraph":
+    if (kind := _kind(root, "graph")) != "NIRGraph":
         raise FileError(f"expected a NIRGraph, got a single {kind} node; wrap it in a graph with Input and Output")
     return root
 
@@ -107,9 +107,7 @@ def _graph_of(group: Any, where: str) -> FloatFile:
         label = f"{where}node {name!r}"
         if "type" not in item:
             raise FileError(f"{label}: expected a type, got none: writing it broke off")
-        kind = text_of(item["type"][()])
-        if not kind.isidentifier():
-            raise FileError(f"{label}: expected the name of a kind of node as its type, got {kind[:40]!r}")
+        kind = _kind(item, label)
         if kind == "NIRGraph":
             nodes[name] = _graph_of(item, f"{label}: ")
         else:
@@ -118,6 +116,13 @@ def _graph_of(group: Any, where: str) -> FloatFile:
             nodes[name] = checked_node(kind, values, label)
     edges = tuple((text_of(a), text_of(b)) for a, b in group["edges"][()])
     return FloatFile(nodes, edges)
+
+
+def _kind(group: Any, where: str) -> str:
+    """Return the type of a node, one text."""
+    if group["type"].shape != () or not (kind := text_of(group["type"][()])).isidentifier():
+        raise FileError(f"{where}: expected the name of a kind of node as its type, got something else")
+    return kind
 
 
 def checked_node(kind: str, values: Mapping[str, Any], where: str) -> FloatNode:

@@ -92,12 +92,12 @@ def _convolution(node: FloatNode, shape: Shape, where: str) -> tuple[Convolved, 
     else:
         kernel = np.asarray(node["weight"], np.float64)
         bias = np.asarray(node["bias"], np.float64).reshape(-1)
-        groups = int(np.asarray(node["groups"]).reshape(-1)[0])
-        if groups < 1 or kernel.shape[0] % groups:
-            raise NetworkError(f"{where} groups: expected a divisor of {kernel.shape[0]} channels, got {groups}")
         one_axis = node.kind == "Conv1d"
         if kernel.ndim != (3 if one_axis else 4):
             raise NetworkError(f"{where} weight: expected {3 if one_axis else 4} axes, got shape {kernel.shape}")
+        groups = pair(node["groups"], f"{where} groups")[0]
+        if groups < 1 or kernel.shape[0] % groups:
+            raise NetworkError(f"{where} groups: expected a divisor of {kernel.shape[0]} channels, got {groups}")
         kernel = kernel[:, :, None, :] if one_axis else kernel
         stride, dilation = (_axes(node[name], one_axis, 1, where) for name in ("stride", "dilation"))
         before, after = _padding(node["padding"], kernel.shape[2:], stride, dilation, one_axis, where)

@@ -28,6 +28,7 @@ DAMAGED: Final = (
 DEFLATE_LIMIT: Final = 1040  # zlib's manual: at most 1032 bytes from one
 SLACK: Final = 2**16  # bytes a dataset may declare without storing them
 OPENING: Final = Limits(4, 2**28)  # for a file of no size; more for larger ones
+MOST_TEXTS: Final = 1_000_000  # of one dataset: a graph has two for each edge
 READ_BYTES_PER_S: Final = 2**24  # the least that a slow machine decompresses
 _HEAP: Final = b"GCOL\x01\0\0\0"  # HDF5 file format 3.0, III.E: global heap collection, version 1
 
@@ -57,6 +58,9 @@ class Dataset:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __contains__(self, _name: object) -> bool:
+        return False  # it has no members; without this, `in` would read it element by element
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self[()], dtype)
@@ -180,6 +184,8 @@ def _value(dataset: Any, index: int | None) -> Any:
     """Return a numeric value as an array, texts as {"texts": ..., "shape": ...}."""
     if dataset.shape is None:  # a null dataspace
         return {"texts": [""], "shape": []}
+    if dataset.dtype.kind in "OSU" and dataset.size > MOST_TEXTS:
+        raise FileError(f"{dataset.name[1:]}: expected at most {MOST_TEXTS} texts, got {dataset.size}")
     value = dataset[()] if index is None else dataset[index]
     array = np.asarray(value)
     if array.dtype.kind not in "OSU":

@@ -14,7 +14,7 @@ from ..slayer.evaluate import Evaluation
 from .checkpoint import best_of, check_config, load_checkpoint, load_newest, previous, save_checkpoint
 from .config import RunConfig
 from .logs import Logs
-from .parts.build import check_lowering, group_of, trainer_for
+from .parts.build import group_of, trainer_for
 from .parts.own import NOTHING, Own
 from .parts.warm_start import Init
 from .processes import ProcessGroup
@@ -96,9 +96,7 @@ def _train(
     init = own.init
     if resume and (network := group.from_rank_0(folder.initial_network)) is not None:
         init = Init(str(folder.path), network=network)
-    trainer = trainer_for(config, group, own.parts, init)
-    if not own.train_only:
-        check_lowering(trainer)
+    trainer = trainer_for(config, group, own.parts, init, lowers=not own.train_only)
 
     def begin() -> dict[str, Any] | None:
         if resume:

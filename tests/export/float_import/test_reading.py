@@ -373,3 +373,20 @@ def test_fields_that_hold_no_numbers_are_named(values: dict[str, Any], message: 
     with pytest.raises(FileError) as caught:
         checked_node("LIF", fields, "node 'lif'")
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("node", "got one without its type"), ("node/nodes", "damaged"), ("node/nodes/lif", "expected a type, got none")],
+)
+def test_a_dataset_in_the_place_of_a_group_is_one_line(place: str, message: str, tmp_path: Path) -> None:
+    """And quickly: `in` on a dataset would otherwise ask for every element."""
+    path = tmp_path / "x.nir"
+    with h5py.File(path, "w") as file:
+        if place != "node":
+            file["node/type"] = "NIRGraph"
+            file["node/edges"] = np.array([["a", "b"]], h5py.string_dtype())
+        file[place] = np.zeros(200_000)
+    with pytest.raises(FileError, match=message) as caught:
+        read_float_file(path)
+    assert "\n" not in str(caught.value)

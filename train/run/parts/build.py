@@ -25,13 +25,21 @@ from .warm_start import Init, load_weights, raised
 
 
 def trainer_for(
-    config: RunConfig, group: ProcessGroup | None = None, parts: Parts = NO_PARTS, init: Init | None = None
+    config: RunConfig,
+    group: ProcessGroup | None = None,
+    parts: Parts = NO_PARTS,
+    init: Init | None = None,
+    *,
+    lowers: bool = False,
 ) -> Trainer:
     """Load the data of a run and build its trainer; the weights come from the run's seed, or from `init`.
+
+    lowers: refuse a model that cannot be lowered.
 
     Raises:
         ConfigError: a part does not fit.
         FileError: data or weights cannot be read or do not fit.
+        UnsupportedNode: `lowers` is set, and lowering would refuse the model.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -49,6 +57,8 @@ def trainer_for(
     if config.hardware.precision != "32-true":
         cast_before_neurons(model)
     model.to(group.device)
+    if lowers:  # before masks wrap the synapses, so that what is named is the user's
+        check_lowering(model, data, group.device)
     if parts.optimiser is not None:
         optimiser = build_optimiser(parts.optimiser, model.parameters(), settings.learning_rate, settings.weight_decay)
     else:
@@ -84,11 +94,9 @@ def build_network(config: RunConfig, samples: SampleFormat, initial: Network | N
     return model
 
 
-def check_lowering(trainer: Trainer) -> None:
+def check_lowering(model: torch.nn.Module, data: DataSet, device: torch.device) -> None:
     """Raise UnsupportedNode with all that lowering would refuse of a fresh model."""
-    data = trainer.data
-    example = random_example(data.shape, trainer.group.device)
-    problems = lowering_problems(trainer.model, example=example, input_max=data.input_max)
+    problems = lowering_problems(model, example=random_example(data.shape, device), input_max=data.input_max)
     if problems:
         raise UnsupportedNode(f"{'; '.join(problems)} (--train-only trains it all the same)")
 
