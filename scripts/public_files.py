@@ -27,11 +27,12 @@ LIMITS: Final = (120.0, 4 * 2**30)  # seconds of CPU time, bytes of memory
 SAMPLES, STEPS = 2, 24
 LONGEST: Final = 150  # characters of a verdict
 # What the text of a repository says of its files: a part of their path -> step in seconds, writer, largest input.
-TOLD: Final = (
+SETTINGS: Final = (
     ("lif_norse", 1e-3, None, None),
     ("cnn_sinabs", 1e-4, "nir", None),
     ("scnn_mnist", 1e-4, "sinabs", None),
     ("spyx", 1.0, "spyx", None),
+    ("lif_rockpool", 1e-4, "rockpool", None),
     ("nir2fpga", 1.0, "nir", None),
 )
 LICENCES: Final = ("BSD 3-Clause", "MIT", "Apache", "GNU AFFERO", "GNU GENERAL")
@@ -98,7 +99,9 @@ def verdict(path: Path) -> tuple[str, str]:
         if path.suffix == ".net":
             network, how = read_netx(path), "read"
         else:
-            dt, writer, largest = next((tuple(rest) for part, *rest in TOLD if part in str(path)), (1e-4, None, None))
+            dt, writer, largest = next(
+                (tuple(rest) for part, *rest in SETTINGS if part in str(path)), (1e-4, None, None)
+            )
             imported = import_file(path, dt, writer=writer, input_max=largest, force=True)
             network, how = imported.network, "read exactly" if imported.exact else _imported(imported)
     except FileError as error:
