@@ -16,9 +16,8 @@ from sdsnn_core.network import Network, Shape
 from sdsnn_core.neurons.resets import check_resets
 
 from . import tables as tb
-from .inputs import gather
+from .inputs import batches, gather
 from .plan import Builder, Layout
-from .streaming import batches
 from .workspace import Workspace
 
 MEMORY_LIMIT = 4 * 2**30  # default limit of the bytes of input, results and buffers of a run

@@ -1,9 +1,9 @@
-"""Conversion of a user's spikes to the engine's input: (samples, steps, size) uint8."""
+"""Conversion of a user's spikes to the engine's input, (samples, steps, size) uint8, and batches within a limit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -12,8 +12,6 @@ import numpy.typing as npt
 from sdsnn_core.activity import event_dtype, prepare_inputs
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Input, Network, Shape
-
-from .streaming import padded
 
 MOST_BINS: Final = 2**32  # of one sample of events
 
@@ -163,3 +161,36 @@ def _shaped(array: npt.NDArray[Any], node: Input) -> npt.NDArray[Any] | None:
     if tail in (1, 2) and array.shape[tail:] == shape:
         return array.reshape(*((1,) if tail == 1 else ()), *array.shape[:tail], size)
     return None
+
+
+def padded(samples: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Return samples (steps, size) as one array (samples, steps, size), padded with silence to the longest."""
+    x: npt.NDArray[np.uint8] = np.zeros((len(samples), max(map(len, samples)), samples[0].shape[1]), samples[0].dtype)
+    for row, sample in zip(x, samples, strict=True):
+        row[: len(sample)] = sample
+    return x
+
+
+def batches(
+    samples: Iterable[npt.NDArray[np.uint8]],
+    n_steps: int | None,
+    need: Callable[[int, int], int],
+    limit: int,
+    most: int,
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield batches of at most `most` samples, so that a batch with its results and working memory fits the limit.
+
+    n_steps: what samples will be run for, default their own length. need: (samples, steps) -> bytes. limit: bytes.
+    """
+    waiting: list[npt.NDArray[np.uint8]] = []
+    longest = 0
+    for sample in samples:
+        steps = n_steps or len(sample)
+        following = max(longest, steps)
+        if waiting and (need(len(waiting) + 1, following) > limit or len(waiting) >= most):
+            yield padded(waiting)
+            waiting, following = [], steps
+        waiting.append(sample)
+        longest = following
+    if waiting:
+        yield padded(waiting)

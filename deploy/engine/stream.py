@@ -31,7 +31,7 @@ class Stream:
     Raises:
         NetworkError: Less than one stream, or an unknown node.
 
-    Example:
+    Examples:
         ```python
         stream = open(network)
         for chunk in chunks:  # (steps, size), of any length

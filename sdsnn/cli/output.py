@@ -51,6 +51,19 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
         yield lambda what, share: bar.update(task, description=what, completed=share)
 
 
+@contextmanager
+def counting_bar(what: str, quiet: bool, *, transient: bool = False) -> Iterator[Callable[[int, int | None], None]]:
+    """Give a function that shows how many of all (None: not known yet) are done on stderr, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    stderr = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, disable=quiet or not stderr.is_terminal, transient=transient) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def print_certificate(certificate: Certificate) -> None:
     """Print one line for every back end."""
     for comparison in certificate.comparisons:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .drive import BinWidth, Sensor, sensor_shape
-from .output import console, print_table
+from .output import console, counting_bar, print_table
 
 if TYPE_CHECKING:
     from sdsnn.deploy.simulate.simulation import Simulation
@@ -72,9 +72,6 @@ def simulate(
     import itertools
     from contextlib import nullcontext
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from sdsnn.deploy.simulate.backends import find_backend
     from sdsnn.deploy.simulate.recorder import SpikeRecorder, check_target
     from sdsnn.deploy.simulate.samples import FORMS, open_samples
@@ -107,18 +104,15 @@ def simulate(
         reset_offset=reset_offset,
     )
     total = len(opened) if samples is None else min(samples, len(opened))
-    columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    stderr = Console(stderr=True)
-    hidden = quiet or not stderr.is_terminal
-    with Progress(*columns, console=stderr, disable=hidden, transient=True) as bar, recorder or nullcontext():
-        task = bar.add_task("simulate", total=total)
+    with counting_bar("simulate", quiet, transient=True) as show, recorder or nullcontext():
+        show(0, total)
         result = simulate_data(
             loaded,
             itertools.islice(opened, total),
             None if opened.labels is None else opened.labels[:total],
             backend=target,
             options=options,
-            progress=lambda done: bar.update(task, completed=done),
+            progress=lambda done: show(done, total),
             recorder=recorder,
         )
         if recorder is not None and write is not None:

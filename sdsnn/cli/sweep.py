@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .output import console
+from .output import counting_bar, print_table
 
 
 def sweep(
@@ -31,10 +31,6 @@ def sweep(
     The runs go to the workers of a Dask cluster. Give the same command again to go on after an interruption: finished
     runs are kept, and started ones resume.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.table import Table
-
     from ..sweep.cluster import connect
     from ..sweep.plan import read_sweep
     from ..sweep.sweep import run_sweep
@@ -42,25 +38,16 @@ def sweep(
 
     config = read_sweep(file)
     folder = out or Path(config.out or Path("runs") / file.stem)
-    stderr = Console(stderr=True)
-    columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with connect(scheduler, workers or os.cpu_count() or 1) as client:
-        stderr.print(f"dashboard: {client.dashboard_link}")
-        with Progress(*columns, console=stderr, disable=quiet or not stderr.is_terminal) as bar:
-            task = bar.add_task("runs", total=None)
-            points = run_sweep(
-                config, folder, client, lambda done, total: bar.update(task, completed=done, total=total)
-            )
+        typer.echo(f"dashboard: {client.dashboard_link}", err=True)
+        with counting_bar("runs", quiet) as show:
+            points = run_sweep(config, folder, client, show)
     if as_json:
         typer.echo(json.dumps([point._asdict() for point in points]))
         return
     headings, *cells = rows(points)
-    table = Table(
-        *headings, title="* no other point is more accurate on validation for fewer operations", title_justify="left"
-    )
-    for row in cells:
-        table.add_row(*row)
-    console().print(table)
+    title = "* no other point is more accurate on validation for fewer operations"
+    print_table(headings, cells, title=title, left=range(len(headings)))
     typer.echo(
         f"{folder}: {sum(len(point.runs) for point in points)} runs; compare them with sdsnn compare {folder}/*seed*"
     )

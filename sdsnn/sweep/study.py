@@ -9,7 +9,7 @@ from typing import Any
 
 from sdsnn_core.errors import MissingDependency
 
-from .plan import RangeConfig, SearchConfig, SweepConfig
+from .plan import RangeConfig, SearchConfig
 
 
 class Study:
@@ -52,12 +52,6 @@ class Study:
         metrics = (*self._search.maximise, *self._search.minimise)
         means = [statistics.fmean(float(run[metric]) for run in runs) for metric in metrics]
         self._study.tell(number, means, skip_if_finished=True)
-
-
-def open_study(config: SweepConfig, out: Path) -> Study:
-    """Return the study of a sweep, new or as it was left."""
-    assert config.search is not None
-    return Study(config.search, out / "optuna.journal")
 
 
 def _sampler(optuna: Any, search: SearchConfig, journal: Path) -> Any:

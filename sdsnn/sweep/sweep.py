@@ -12,7 +12,7 @@ from sdsnn_core.files import write_json
 
 from .job import run_job
 from .plan import Job, SweepConfig, grid_points, jobs_of
-from .study import open_study
+from .study import Study
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -47,14 +47,11 @@ def run_sweep(config: SweepConfig, out: Path, client: Client, progress: Progress
         SdsnnError: a run cannot be made; the line names it.
     """
     _claim(config, out)
-    source = _grid(config) if config.grid else open_study(config, out)
+    source = _Grid(grid_points(config)) if config.search is None else Study(config.search, out / "optuna.journal")
     report = progress or (lambda done, total: None)
     total = source.n_points * len(config.seeds)
-    points: list[Point] = []
     report(0, total)
-    for number, values, runs in _finished(config, out, client, source, lambda done: report(done, total)):
-        points.append(Point(number, values, runs))
-    points.sort(key=lambda point: point.number)
+    points = sorted(_finished(config, out, client, source, lambda done: report(done, total)), key=lambda p: p.number)
     write_json(out / "sweep.json", {"format": 1, "points": [point._asdict() for point in points]})
     return points
 
@@ -73,10 +70,6 @@ class _Grid:
         """A grid learns nothing from its results."""
 
 
-def _grid(config: SweepConfig) -> _Grid:
-    return _Grid(grid_points(config))
-
-
 def _claim(config: SweepConfig, out: Path) -> None:
     """Write down which sweep the folder holds. Raises ConfigError where it holds another."""
     file, content = out / "sweep_config.json", config.model_dump(mode="json", exclude={"out"})
@@ -91,36 +84,35 @@ def _claim(config: SweepConfig, out: Path) -> None:
 
 
 def _finished(
-    config: SweepConfig, out: Path, client: Client, source: Any, report: Callable[[int], None]
-) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
+    config: SweepConfig, out: Path, client: Client, source: _Grid | Study, report: Callable[[int], None]
+) -> Iterator[Point]:
     """Yield each point when its last run is finished. A grid is submitted whole, a search a worker's load at a time."""
     from distributed import as_completed
 
     width = None if config.grid else max(1, len(client.scheduler_info()["workers"]) // len(config.seeds))
-    open_points: dict[int, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {}
-    futures: Any = as_completed(with_results=True)
+    running: dict[int, dict[str, Any]] = {}  # number of a point -> its values
     jobs: dict[str, Job] = {}
+    results: dict[str, dict[str, Any]] = {}
+    futures: Any = as_completed(with_results=True)
 
     def fill() -> None:
-        while (width is None or len(open_points) < width) and (asked := source.ask()) is not None:
-            number, values = asked
-            open_points[number] = (values, {})
-            for job in jobs_of(config, out, number, values):
+        while (width is None or len(running) < width) and (asked := source.ask()) is not None:
+            running[asked[0]] = asked[1]
+            for job in jobs_of(config, out, *asked):
                 jobs[job.name] = job
                 futures.add(client.submit(run_job, job, key=job.name, retries=RETRIES, pure=False))
 
     fill()
-    for done, (future, numbers) in enumerate(futures, 1):
+    for future, numbers in futures:
         job = jobs[future.key]
         if "error" in numbers:
             client.cancel(list(jobs))
             raise SdsnnError(f"run {job.name} ({', '.join(job.settings)}): {numbers['error']}")
-        values, results = open_points[job.point]
         results[job.name] = numbers
-        report(done)
-        if len(results) == len(config.seeds):
-            runs = [results[name] for name in sorted(results, key=list(jobs).index)]
+        report(len(results))
+        own = [other.name for other in jobs.values() if other.point == job.point]
+        if all(name in results for name in own):
+            runs = [results[name] for name in own]
             source.tell(job.point, runs)
-            del open_points[job.point]
-            yield job.point, values, runs
+            yield Point(job.point, running.pop(job.point), runs)
             fill()

@@ -55,7 +55,7 @@ class Population:
         shape: (N,) or (C, H, W).
         graded: Whether it sends messages with a value, and not spikes.
 
-    Example:
+    Examples:
         >>> population = Population((3,), current_decay=4096, voltage_decay=128, threshold=[80, 90, 80])
         >>> type(population).__name__, population.size, population.per_neuron("threshold")
         ('CubaLif', 3, array([80, 90, 80]))
@@ -65,6 +65,7 @@ class Population:
     graded: ClassVar[bool] = False
     kind: ClassVar[str]  # its name in a digest
     ranges: ClassVar[Ranges]  # array parameter -> its smallest and largest value
+    exponents: ClassVar[dict[str, int]] = {}  # exponent -> its largest value
 
     def __new__(cls, *args: Any, **kwargs: Any) -> CubaLif:
         """Make CUBA neurons where no model is named."""
@@ -84,10 +85,9 @@ class Population:
                 )
             in_range(array, low, high, f"Population {name}")
             object.__setattr__(self, name, array)
-
-    def _check_exponent(self, name: str, high: int) -> None:
-        if not 0 <= getattr(self, name) <= high:
-            raise NetworkError(f"Population {name}: expected 0..{high}, got {getattr(self, name)}")
+        for name, high in self.exponents.items():
+            if not 0 <= getattr(self, name) <= high:
+                raise NetworkError(f"Population {name}: expected 0..{high}, got {getattr(self, name)}")
 
     @property
     def size(self) -> int:
@@ -117,7 +117,7 @@ class CubaLif(Population):
     Raises:
         NetworkError: A value outside its range, or of a shape that does not fit.
 
-    Example:
+    Examples:
         >>> CubaLif((3,), current_decay=4096, voltage_decay=128, threshold=[80, 90, 80]).per_neuron("threshold")
         array([80, 90, 80])
     """
@@ -138,10 +138,7 @@ class CubaLif(Population):
         "bias": (-BIAS_MAX, BIAS_MAX),
         "initial_voltage": (-(2**31) + 1, 2**31 - 1),
     }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_exponent("bias_exp", BIAS_EXP_MAX)
+    exponents: ClassVar[dict[str, int]] = {"bias_exp": BIAS_EXP_MAX}
 
 
 @final
@@ -165,7 +162,7 @@ class AdaptiveLif(Population):
     Raises:
         NetworkError: A value outside its range, or of a shape that does not fit.
 
-    Example:
+    Examples:
         >>> AdaptiveLif((3,), 1024, 128, 64, 410, threshold=80, threshold_step=8).size
         3
     """
@@ -190,10 +187,7 @@ class AdaptiveLif(Population):
         "threshold_step": (0, THRESHOLD_MAX),
         "bias": (-BIAS_MAX, BIAS_MAX),
     }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_exponent("bias_exp", BIAS_EXP_MAX)
+    exponents: ClassVar[dict[str, int]] = {"bias_exp": BIAS_EXP_MAX}
 
 
 @final
@@ -215,7 +209,7 @@ class Resonator(Population):
     Raises:
         NetworkError: A value outside its range, or of a shape that does not fit.
 
-    Example:
+    Examples:
         >>> Resonator((3,), sin_decay=1200, cos_decay=3600, threshold=64).size
         3
     """
@@ -250,11 +244,10 @@ class Encoder(Population):
 
     graded = True
     ranges: ClassVar[Ranges] = {"threshold": (0, 2**31 - 1)}
+    exponents: ClassVar[dict[str, int]] = {"spike_exp": STATE_EXP_MAX, "state_exp": STATE_EXP_MAX}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_exponent("spike_exp", STATE_EXP_MAX)
-        self._check_exponent("state_exp", STATE_EXP_MAX)
         for name in self.ranges:  # the threshold, and a bias: what is scaled must fit a register of 32 bits
             limit = (2**31 - 1) >> (self.spike_exp + self.state_exp)
             in_range(getattr(self, name), -limit, limit, f"Population {name}")
@@ -277,7 +270,7 @@ class SigmaDelta(Encoder):
     Raises:
         NetworkError: A value outside its range, or of a shape that does not fit.
 
-    Example:
+    Examples:
         >>> SigmaDelta((3,), threshold=6, bias=[0, 2, -4]).graded
         True
     """
@@ -304,7 +297,7 @@ class Delta(Encoder):
     Raises:
         NetworkError: A value outside its range, or of a shape that does not fit.
 
-    Example:
+    Examples:
         >>> Delta((3,), threshold=6).graded
         True
     """
@@ -323,7 +316,7 @@ class Sigma(Population):
     Raises:
         NetworkError: A shape that is none.
 
-    Example:
+    Examples:
         >>> Sigma((3,)).graded
         True
     """

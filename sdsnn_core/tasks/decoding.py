@@ -21,7 +21,7 @@ def classes_of_counts(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
     Returns:
         (samples,) int64: the neuron with most spikes, ties to the lower class; NO_CLASS where none spiked.
 
-    Example:
+    Examples:
         >>> classes_of_counts([[0, 3, 3], [0, 0, 0]]).tolist()
         [1, -1]
     """

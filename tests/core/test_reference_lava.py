@@ -6,13 +6,12 @@ take seconds. One test runs unmodified processes under the real runtime (in a pr
 
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from lava_models import Port, modules
 from networks import random_weights
 from scipy import sparse
 
@@ -38,29 +37,8 @@ pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not instal
 
 @pytest.fixture(scope="module")
 def lava():
-    from sdsnn_core.lava.compat import ensure_lava
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the packages' own import-time warnings
-        ensure_lava()
-        import lava.proc.conv.models as conv
-        import lava.proc.dense.models as dense
-        import lava.proc.lif.models as lif
-        import lava.proc.sparse.models as sparse_models
-        from lava.utils.weightutils import SignMode
-    return SimpleNamespace(conv=conv, dense=dense, lif=lif, sparse=sparse_models, MIXED=SignMode.MIXED)
-
-
-class Port:
-    """Both ends of a channel that holds one value."""
-
-    value = None
-
-    def send(self, value):
-        self.value = np.array(value)
-
-    def recv(self):
-        return self.value
+    names = {name: f"lava.proc.{name}.models" for name in ("conv", "dense", "lif", "sparse")}
+    return modules(**names, weights="lava.utils.weightutils")
 
 
 def lava_neurons(lava, population):
@@ -167,7 +145,9 @@ def lava_wires(lava, kind, synapses, n_pre, n_post, graded):
         "DelayDense": lava.dense.PyDelayDenseModelBitAcc,
         "DelaySparse": lava.sparse.PyDelaySparseModelBitAcc,
     }[kind]
-    model = model_type({"weight_exp": synapses.weight_exp, "sign_mode": lava.MIXED, "num_weight_bits": 9})
+    model = model_type(
+        {"weight_exp": synapses.weight_exp, "sign_mode": lava.weights.SignMode.MIXED, "num_weight_bits": 9}
+    )
     model.s_in, model.a_out = Port(), Port()
     model.num_message_bits = np.array([8 if graded else 0])
     where = (synapses.post, synapses.pre)

@@ -18,7 +18,9 @@ from sdsnn.export.netx.writer import write_netx
 from sdsnn.export.nir_format.reader import read_nir
 from sdsnn.export.nir_format.sinabs import to_sinabs
 from sdsnn.export.nir_format.writer import to_nir, write_nir
-from sdsnn.train.slayer.lowering import _REASONS, lower, lowered_kinds
+from sdsnn.train.slayer.graph.builder import lowered_kinds
+from sdsnn.train.slayer.graph.names import REASONS
+from sdsnn.train.slayer.lowering import lower
 from sdsnn_core import reference
 from sdsnn_core.errors import SdsnnError
 from sdsnn_core.lava.compat import import_slayer, lava_available
@@ -153,5 +155,5 @@ def test_every_kind_of_block_has_a_row_and_every_refusal_its_reason() -> None:
     rows = " ".join(examples())
     assert all(kind.__name__ in rows for kind in lowered_kinds())
     text = DOCS.read_text(encoding="utf-8")
-    table = "\n".join(f"| {name} | {reason} |" for name, reason in _REASONS.items())
+    table = "\n".join(f"| {name} | {reason} |" for name, reason in REASONS.items())
     assert table in text, f"docs/formats.md should say\n\n{table}\n"

@@ -70,14 +70,15 @@ def test_a_projection_type_knows_its_own_synapses() -> None:
 
 
 def test_every_slayer_block_has_a_rule_or_a_reason() -> None:
-    from sdsnn.train.slayer.lowering import _REASONS, block_rules
+    from sdsnn.train.slayer.graph.builder import block_rules
+    from sdsnn.train.slayer.graph.names import REASONS
     from sdsnn_core.lava.compat import import_slayer
 
     cuba = import_slayer().block.cuba
     kinds = {kind for kind in vars(cuba).values() if isinstance(kind, type) and kind.__module__ == cuba.__name__}
     kinds -= {cuba.AbstractCuba}
     assert len(kinds) > 10
-    missing = [kind.__name__ for kind in kinds if kind not in block_rules() and kind.__name__ not in _REASONS]
+    missing = [kind.__name__ for kind in kinds if kind not in block_rules() and kind.__name__ not in REASONS]
     assert not missing, f"neither a rule nor a reason for {', '.join(missing)}"
 
 

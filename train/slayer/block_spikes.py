@@ -11,8 +11,8 @@ import torch
 
 from sdsnn_core.lava.compat import import_slayer
 
+from .graph.names import population_names
 from .integers import axonal_delay
-from .lowering import population_names
 from .tracing import output_of, random_example, read_graph
 
 

@@ -17,20 +17,11 @@ from typing import Any, Final
 import torch
 
 from sdsnn_core.errors import NetworkError, UnsupportedNode
-from sdsnn_core.network import (
-    Network,
-)
+from sdsnn_core.network import Network
 
-from .graph.builder import _Builder, block_rules, check_kind, lowered_kinds, why_not
-from .graph.names import REASONS as _REASONS
-from .graph.names import population_name, population_names
+from .graph.builder import Builder, check_kind
 from .layout import Layout
 from .tracing import ModelGraph, block_name, blocks_of, random_example, read_graph
-
-__all__ = [
-    "STEP_S", "_REASONS", "block_rules", "lower", "lowered_kinds", "lowering_problems", "population_name",
-    "population_names", "why_not",
-]  # fmt: skip
 
 STEP_S: Final = 1e-3  # seconds of a step where the data have none: what chips are usually throttled to
 
@@ -74,7 +65,7 @@ def lower(
         3
     """
     graph = _graph_of(model, input_shape, example)
-    builder = _Builder(graph, input_max, getattr(model, "layout", None))
+    builder = Builder(graph, input_max, getattr(model, "layout", None))
     for number in range(len(graph.calls)):
         builder.add(number)
     return builder.finish(dt_s, provenance or {})
@@ -94,7 +85,7 @@ def lowering_problems(
     """
     try:
         graph = _graph_of(model, input_shape, example)
-        builder = _Builder(graph, input_max, getattr(model, "layout", None))
+        builder = Builder(graph, input_max, getattr(model, "layout", None))
     except (UnsupportedNode, NetworkError) as error:
         return [str(error)]
     problems = []

@@ -6,12 +6,11 @@ without Lava's runtime; one test per model runs the unmodified process under it.
 
 import subprocess
 import sys
-import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from lava_models import Port, modules
 
 from sdsnn_core.lava.compat import lava_available
 from sdsnn_core.network import (
@@ -31,28 +30,12 @@ pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not instal
 
 @pytest.fixture(scope="module")
 def lava():
-    from sdsnn_core.lava.compat import ensure_lava
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the packages' own import-time warnings
-        ensure_lava()
-        import lava.proc.atrlif.models as atrlif
-        import lava.proc.rf.models as rf
-        import lava.proc.rf_iz.models as rf_iz
-        import lava.proc.sdn.models as sdn
-    return SimpleNamespace(atrlif=atrlif, rf=rf, rf_iz=rf_iz, sdn=sdn)
-
-
-class Port:
-    """Both ends of a channel that holds one value."""
-
-    value = None
-
-    def send(self, value):
-        self.value = np.array(value)
-
-    def recv(self):
-        return self.value
+    return modules(
+        atrlif="lava.proc.atrlif.models",
+        rf="lava.proc.rf.models",
+        rf_iz="lava.proc.rf_iz.models",
+        sdn="lava.proc.sdn.models",
+    )
 
 
 def wide(rng, low, high, size):

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fuzzing import runs_in_lava
 from networks import KINDS, assert_same_activity, random_network
 
-from sdsnn.export.lava.neurons import refuse_neurons
 from sdsnn.export.lava.run import run_lava, run_lava_many
 from sdsnn_core import reference
 from sdsnn_core.activity import random_spikes
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.lava.compat import lava_available
 from sdsnn_core.network import Input, Network, Output, SigmaDelta, Synapses
-
-
-def runs_in_lava(network: Network) -> bool:
-    try:
-        refuse_neurons(network)
-    except UnsupportedNode:
-        return False
-    return True
 
 
 @pytest.mark.skipif(not lava_available(), reason="Lava is not installed: see the README")

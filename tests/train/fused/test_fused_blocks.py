@@ -15,7 +15,7 @@ from sdsnn.train.development.masks import attach_masks
 from sdsnn.train.fused import fuse, unfuse
 from sdsnn.train.fused.layout import time_last, time_major
 from sdsnn.train.fused.sums.events import SPARSE, bound_and_events
-from sdsnn.train.slayer.lowering import lowered_kinds
+from sdsnn.train.slayer.graph.builder import lowered_kinds
 from sdsnn_core.lava.compat import import_slayer
 
 slayer = import_slayer()

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,10 +44,11 @@ from ..layout import Layout
 from ..tracing import Call, Lost, ModelGraph, block_kinds, block_name
 from ..wiring import Feed, Kernel, Matrix, Pairs, Weights, later, per_unit, projections
 from .names import REASONS, population_names
+from .types import NO_DELAY, Place
 
 
 @functools.cache
-def block_rules() -> Rules[Callable[[_Builder, str, Any], None]]:
+def block_rules() -> Rules[Callable[[Builder, str, Any], None]]:
     """Return the table of rules by class of block."""
     block = import_slayer().block
     cuba = block.cuba
@@ -55,16 +56,16 @@ def block_rules() -> Rules[Callable[[_Builder, str, Any], None]]:
     return Rules(
         "lowering: SLAYER block",
         {
-            cuba.Input: _Builder.input,
-            **dict.fromkeys(flattens, _Builder.flatten),
-            cuba.Dense: _Builder.dense,
-            cuba.Conv: _Builder.conv,
-            cuba.ConvT: _Builder.conv_transposed,
-            cuba.Pool: _Builder.pool,
-            cuba.Unpool: _Builder.unpool,
-            cuba.Recurrent: _Builder.recurrent,
-            cuba.Affine: _Builder.affine,
-            import_slayer().axon.Delay: _Builder.delay,
+            cuba.Input: Builder.input,
+            **dict.fromkeys(flattens, Builder.moves),
+            cuba.Dense: Builder.dense,
+            cuba.Conv: Builder.conv,
+            cuba.ConvT: Builder.conv_transposed,
+            cuba.Pool: Builder.pool,
+            cuba.Unpool: Builder.unpool,
+            cuba.Recurrent: Builder.recurrent,
+            cuba.Affine: Builder.affine,
+            import_slayer().axon.Delay: Builder.moves,
         },
     )
 
@@ -101,19 +102,7 @@ def check_kind(block: Any, where: str) -> type:
     return kind
 
 
-class _Place(NamedTuple):
-    """What a source of the graph is in the Network: a node, its shape, the delays of its axons and its signal."""
-
-    name: str
-    shape: Shape
-    delay: Array  # () or (channels,), steps
-    signal: Literal["spikes", "voltage"] = "spikes"
-
-
-_NO_DELAY: Final = np.zeros((), np.int64)
-
-
-class _Builder:
+class Builder:
     """The network so far. Rules of blocks add a population `name` and its projections."""
 
     def __init__(self, graph: ModelGraph, input_max: int, layout: Layout | None) -> None:
@@ -132,7 +121,7 @@ class _Builder:
         self.names = population_names(graph, layout)
         self.projections: dict[str, Projection] = {}
         self.places = {
-            n: _Place(name, shape, _NO_DELAY) for n, (name, shape) in enumerate(zip(names, graph.inputs, strict=True))
+            n: Place(name, shape, NO_DELAY) for n, (name, shape) in enumerate(zip(names, graph.inputs, strict=True))
         }
         self.number = 0  # of the call at hand
         self.outputs = graph.output_sources()
@@ -176,7 +165,7 @@ class _Builder:
         shape = call.shape if len(call.shape) in (1, 3) else (math.prod(call.shape),)
         name = f"refused{number}"
         self.nodes.setdefault(name, Population(shape, DECAY_UNITY, DECAY_UNITY, NEVER_FIRES))
-        self.places[len(self.graph.inputs) + number] = _Place(name, shape, _NO_DELAY)
+        self.places[len(self.graph.inputs) + number] = Place(name, shape, NO_DELAY)
 
     def finish(self, dt_s: float, provenance: Mapping[str, Any]) -> Network:
         """Return the network. Raises UnsupportedNode where its output is no block's."""
@@ -203,15 +192,15 @@ class _Builder:
     # -- rules of blocks ----------------------------------------------------------------------------------------------
 
     def input(self, name: str, block: Any) -> None:
+        """Lower an Input: one weight for each channel, or only a port."""
         if block.neuron is None:
             if block.weight is not None or block.bias is not None or block.delay_shift:
                 raise UnsupportedNode(
                     "expected Input(delay_shift=False) without weight and bias where it has no neurons, got another"
                 )
             return
-        if self.graph.whole(self.call.pieces) is None or not self.call.sources < set(range(len(self.graph.inputs))) | {
-            -1
-        }:
+        ports = {-1, *range(len(self.graph.inputs))}
+        if self.graph.whole(self.call.pieces) is None or not self.call.sources < ports:
             raise UnsupportedNode("expected one Input as the first block, got a second or later one")
         if self.input_max > INPUT_MAX:
             raise UnsupportedNode(f"expected inputs up to {INPUT_MAX}, where its quantiser clips, got {self.input_max}")
@@ -223,16 +212,15 @@ class _Builder:
             self.connect(name, Matrix(weight * np.eye(channels, dtype=np.int64)))
         self.population(name, shape, block, bias)
 
-    def flatten(self, _name: str, _block: Any) -> None:
-        return None
-
-    def delay(self, _name: str, _block: Any) -> None:
-        return None
+    def moves(self, _name: str, _block: Any) -> None:
+        """Pass a block without neurons: what it moves or delays is read from the trace."""
 
     def dense(self, name: str, block: Any) -> None:
+        """Lower a Dense."""
         self.population(name, self.synapses(name, block.synapse), block)
 
     def recurrent(self, name: str, block: Any) -> None:
+        """Lower a Recurrent: its input synapse, and a loop."""
         if block.bias is not None:
             raise UnsupportedNode("expected no bias on the input synapse of a Recurrent block, got one")
         shape = self.synapses(name, block.input_synapse)
@@ -242,6 +230,7 @@ class _Builder:
         self.population(name, shape, block)
 
     def affine(self, name: str, block: Any) -> None:
+        """Lower an Affine, read by its voltage."""
         shape = self.synapses(name, block.synapse)
         # Without dynamics: only the weighted sum of each step.
         current, voltage = decays_of(block.neuron, shape) if block.dynamics else [np.array(DECAY_UNITY)] * 2
@@ -249,24 +238,19 @@ class _Builder:
             raise UnsupportedNode("expected an Affine readout without a norm, got one")
         shape, (current, voltage) = self._shaped(name, shape, current, voltage)
         self.nodes[name] = Population(shape, current, voltage, np.array(NEVER_FIRES))
-        self.places[self.source] = _Place(name, shape, _NO_DELAY, "voltage")
+        self.places[self.source] = Place(name, shape, NO_DELAY, "voltage")
 
     def conv(self, name: str, block: Any) -> None:
-        layer = block.synapse
-        window = Window(layer.stride[:2], layer.padding[:2], layer.dilation[:2], layer.groups)
-        self.connect(name, Kernel(integers_of(layer, block)[..., 0], window, self.call.shape_in))
+        """Lower a Conv."""
+        self.connect(name, self._kernel(block, self.call.shape_in))
         self.population(name, self.call.shape, block)
 
     def conv_transposed(self, name: str, block: Any) -> None:
-        layer = block.synapse
-        window = Window(layer.stride[:2], layer.padding[:2], layer.dilation[:2], layer.groups)
-        # The convolution that leads back: from its output to its input.
-        back = Kernel(integers_of(layer, block)[..., 0], window, self.call.shape)
-        post, place, weight = back.entries()
-        self.connect(name, Pairs(place, post, weight))
-        self.population(name, self.call.shape, block)
+        """Lower a ConvT: the synapses of the convolution that leads back, from its output to its input."""
+        self._backwards(name, block, self._kernel(block, self.call.shape))
 
     def pool(self, name: str, block: Any) -> None:
+        """Lower a Pool: a kernel for each channel."""
         size = self._tiles("Pool", block.synapse)
         weight = integers_of(block.synapse, block)[0, 0, :, :, 0]
         # SLAYER appends zeros where the kernel does not divide the source: the same sums come from a kernel with as
@@ -279,14 +263,25 @@ class _Builder:
         self.population(name, self.call.shape, block)
 
     def unpool(self, name: str, block: Any) -> None:
+        """Lower an Unpool: the synapses of the pool that leads back."""
         size = self._tiles("Unpool", block.synapse)
         weight = integers_of(block.synapse, block)[0, 0, :, :, 0]
         channels = self.call.shape[0]
         window = Window(size, (0, 0), (1, 1), channels)  # type: ignore[arg-type]
-        back = Kernel(np.tile(weight, (channels, 1, 1, 1)), window, self.call.shape)
-        post, place, values = back.entries()
-        self.connect(name, Pairs(place, post, values))
+        self._backwards(name, block, Kernel(np.tile(weight, (channels, 1, 1, 1)), window, self.call.shape))
+
+    def _backwards(self, name: str, block: Any, kernel: Kernel) -> None:
+        """Connect a block by the synapses of a convolution, turned round."""
+        post, place, weight = kernel.entries()
+        self.connect(name, Pairs(place, post, weight))
         self.population(name, self.call.shape, block)
+
+    @staticmethod
+    def _kernel(block: Any, shape: Shape) -> Kernel:
+        """Return the kernel of a convolution of an image of a shape."""
+        layer = block.synapse
+        window = Window(layer.stride[:2], layer.padding[:2], layer.dilation[:2], layer.groups)
+        return Kernel(integers_of(layer, block)[..., 0], window, shape)
 
     @staticmethod
     def _tiles(kind: str, layer: Any) -> tuple[int, ...]:
@@ -315,7 +310,7 @@ class _Builder:
         """Add the projections from what the input of the call at hand is made of."""
         pieces = self.call.pieces
         assert not isinstance(pieces, Lost)
-        feeds = [feed for piece in pieces for feed in self._feeds(piece.source, piece.units, _NO_DELAY)]
+        feeds = [feed for piece in pieces for feed in self._feeds(piece.source, piece.units, NO_DELAY)]
         named = projections(weights, feeds, name) if self.layout is None else self._laid_out(weights, feeds, name)
         exponent = exponent_of(self.call.block)
         for key, projection in named:
@@ -377,7 +372,7 @@ class _Builder:
         )
         shape, (current, voltage, bias, start) = self._shaped(name, shape, current, voltage, bias, start)
         self.nodes[name] = Population(shape, current, voltage, np.array(threshold), bias, initial_voltage=start)
-        self.places[self.source] = _Place(name, shape, _NO_DELAY if np.ndim(moved) else delay)
+        self.places[self.source] = Place(name, shape, NO_DELAY if np.ndim(moved) else delay)
 
     def _shaped(self, name: str, shape: Shape, *values: Array) -> tuple[Shape, tuple[Array, ...]]:
         """Return the shape of a population and its parameters: a layout has an image for what a dense block makes."""
@@ -393,5 +388,5 @@ class _Builder:
             if projection.target == name:
                 loop = projection.source == name
                 source = shape if loop else self.nodes[projection.source].shape  # type: ignore[union-attr]
-                self.projections[key] = later(projection, source, steps, steps if loop else _NO_DELAY)
+                self.projections[key] = later(projection, source, steps, steps if loop else NO_DELAY)
         return np.atleast_1d(delay)

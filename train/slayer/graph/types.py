@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,17 @@ from torch import Tensor
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.lava.compat import import_slayer
 from sdsnn_core.network import Shape
+
+NO_DELAY: Final = np.zeros((), np.int64)
+
+
+class Place(NamedTuple):
+    """What a source of the graph is in the Network: a node, its shape, the delays of its axons and its signal."""
+
+    name: str
+    shape: Shape
+    delay: npt.NDArray[np.int64]  # () or (channels,), steps
+    signal: Literal["spikes", "voltage"] = "spikes"
 
 
 class Lost(NamedTuple):
