@@ -85,3 +85,13 @@ def write_cifar10_dvs(folder: Path, rng: np.random.Generator, n: int = 8) -> Non
             x, y, p = rng.integers(0, 128, 400), rng.integers(0, 128, 400), rng.integers(0, 2, 400)
             x[0], y[0], p[0] = label, index, 1  # the first event tells which recording it is
             (folder / name / f"cifar10_{name}_{index}.aedat4").write_bytes(aedat4(t, x, y, p))
+
+
+def write_skin(
+    folder: Path, rng: np.random.Generator, name: str = "objects", n_classes: int = 36, bins: int = 40
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, n in (("train", 4), ("test", 1)):
+        labels = np.arange(n * n_classes) % n_classes
+        spikes = (rng.random((len(labels), bins, 78)) < 0.1).astype(np.uint8)
+        np.savez(folder / f"{name}_{part}.npz", spikes=spikes, labels=labels)

@@ -74,6 +74,16 @@ DATA_SETS = {
         "folders airplane to truck of *.aedat4 files, as tonic unpacks them "
         "(https://doi.org/10.6084/m9.figshare.4724671); --download takes them with tonic",
     ),
+    "ev_objects": Entry(
+        "sensors.touch:ev_objects", "36 objects held by an event skin, 78 channels", ("evtouch", "Ev-Objects"),
+        "objects_train.npz and objects_test.npz (spikes (n, bins, 78), labels), or the folders train and test of "
+        "Ev-Objects.zip (https://github.com/clear-nus/TactileSGNet)",
+    ),
+    "ev_containers": Entry(
+        "sensors.touch:ev_containers", "20 containers held by an event skin, 78 channels", ("evtouch", "Ev-Containers"),
+        "containers_train.npz and containers_test.npz (spikes (n, bins, 78), labels), or the folders train and test of "
+        "Ev-Containers.zip (https://github.com/clear-nus/TactileSGNet)",
+    ),
     "folder": Entry(
         "folder:folder", "your own events or arrays", (),
         "train.npz and test.npz with `spikes` and `labels`, or <class>/<file> of events (docs/data.md)",

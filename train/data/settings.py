@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field
 from ..section import Section
 
 NAMES: Final = (
-    "digits", "mnist", "fashion_mnist", "cifar10", "nmnist", "dvs_gesture", "shd", "ssc", "cifar10_dvs", "folder",
+    "digits", "mnist", "fashion_mnist", "cifar10", "nmnist", "dvs_gesture", "shd", "ssc", "cifar10_dvs",
+    "ev_objects", "ev_containers", "folder",
 )  # fmt: skip
 
 

@@ -28,6 +28,8 @@ def write(name: str, folder: Path, rng: np.random.Generator) -> None:
         dataset_writers.write_cifar10_dvs(folder, rng)
     elif name == "shd":
         dataset_writers.write_heidelberg(folder, ("shd_train.h5", "shd_test.h5"), 20, rng)
+    elif name == "ev_objects":
+        dataset_writers.write_skin(folder, rng)
     else:
         assert name == "digits", f"no tiny data for {name}"
 
