@@ -30,8 +30,9 @@ $(STAMP): pyproject.toml $(wildcard locks/*.txt) scripts/install.py
 demo: $(STAMP)
 	$(BIN)/sdsnn demo
 
+# Whole files go to the processes, one per core: what a file's tests share is built once.
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

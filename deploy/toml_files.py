@@ -1,7 +1,5 @@
 """TOML files that describe chips and prices, found by name or path."""
 
-from __future__ import annotations
-
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """How an output is read: by its spikes or by its voltage, and the threshold of what never fires."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Literal
 

@@ -3,8 +3,6 @@
 The names below are loaded when they are first used, so `import sdsnn` is cheap and needs neither torch nor Lava.
 """
 
-from __future__ import annotations
-
 import ast
 from importlib import import_module
 from pathlib import Path

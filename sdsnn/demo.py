@@ -1,7 +1,5 @@
 """The demo: handwritten digits through every room of the house, offline, up to the report."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Activity: what a simulation returns and what accuracy and energy are read from."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

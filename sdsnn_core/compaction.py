@@ -5,8 +5,6 @@ spike, so they and their synapses go. Units of a population that a convolution t
 one by one; a population without any live unit goes with its projections. Ports keep their shape.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final, get_args

@@ -10,8 +10,6 @@ Weights are SLAYER weights times 64, thresholds times 64, decays times 4096: eac
 image and an exact inverse, so nothing is lost between SLAYER, a Network and NIR.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

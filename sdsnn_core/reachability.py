@@ -10,8 +10,6 @@ where one could, u may wrap and the neuron counts as firing. Then v <= max(initi
 Rounding is towards zero and only lowers positive values, so the bound is safe.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

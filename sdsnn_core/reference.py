@@ -8,8 +8,6 @@ One step, for every population at once, from what was sent in earlier steps:
 and then the step of its neuron model, in `neurons/steps.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 
 import numpy as np

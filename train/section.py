@@ -1,7 +1,5 @@
 """Tables of TOML files: their base, how a file is read, and one line for each problem."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import sys

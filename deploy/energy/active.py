@@ -6,8 +6,6 @@ defines neither; this is our definition. The current is not reset by a spike, so
 in, and an Activity that recorded them gives the exact number; otherwise only bounds are known.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Baselines of a pruned network: the same network before pruning, and the dense ANN of the same layers."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 

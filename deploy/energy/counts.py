@@ -4,8 +4,6 @@ Active neuron updates are counted in `active.py`. Kinds of lists, stored zeros, 
 depend on the cores, so they need a placement.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace

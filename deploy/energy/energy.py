@@ -4,8 +4,6 @@
 price is listed with the reason, and a total that lacks one says 'partial'. The definitions are in docs/energy.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from sdsnn_core.activity import Activity

@@ -1,7 +1,5 @@
 """Counts of an inference times the prices of one list: energy, time of a step, and the static energy meanwhile."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The result of pricing: rows, totals per price list, baselines, and the report that holds them all."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

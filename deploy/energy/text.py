@@ -1,7 +1,5 @@
 """An energy report as JSON and as lines of text."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Sending spikes through convolutions, tap by tap onto vectors of output channels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Engine: a compiled network, and runs of it on any number of samples, threads and steps."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping

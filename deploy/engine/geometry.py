@@ -1,7 +1,5 @@
 """Where the taps of a convolution land, as tables, so that the compiled code needs no division and no test of edges."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """Conversion of a user's spikes to the engine's input, (samples, steps, size) uint8, and batches within a limit."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Functions written in LLVM's instructions, because numba's own code is too slow here: vectors, bits, bare pointers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ As in `neurons.py`, ALIGN neurons at a time, or none of them where they are at r
 keeps its states in `current`, `voltage` and up to two vectors in `extra`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One step of a population: from arriving sums to states to spikes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The order in which populations are computed: strongly connected components, upstream ones first."""
 
-from __future__ import annotations
-
 from graphlib import TopologicalSorter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Lay out a Network in the flat tables that the compiled code reads; see `tables.py` for their contents."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 

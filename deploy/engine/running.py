@@ -1,7 +1,5 @@
 """Whole samples in compiled code: every component over a block of steps, then the next one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

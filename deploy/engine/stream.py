@@ -1,7 +1,5 @@
 """A stream: a network whose state is kept between calls, for input that comes in chunks."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, final
 

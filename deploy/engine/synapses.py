@@ -1,7 +1,5 @@
 """Sending spikes through matrices, stored as dense rows or compressed columns."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

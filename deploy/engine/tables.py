@@ -4,8 +4,6 @@ A plan is flat: one array per kind of number, shared by all nodes or projections
 compiled function serves every network, and nothing is compiled twice.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

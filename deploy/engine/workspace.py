@@ -1,7 +1,5 @@
 """Memory of a run: its size, the buffers of each thread, and the arrays of results."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Collection
 from typing import Any, final

@@ -7,8 +7,6 @@ report.html, report.json   the report
 samples.npz, run_on_loihi.py   a few test samples with the output they should give, and the script that runs them
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

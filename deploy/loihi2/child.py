@@ -1,7 +1,5 @@
 """One sample on Loihi 2, in a child process: adapters in and out, Loihi2HwCfg, the probes as callbacks."""
 
-from __future__ import annotations
-
 import runpy
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ Only the output's spikes leave the chip. Everything else an Activity holds comes
 input, and the output that the chip gave is compared with it, bin by bin; both go into the measurement.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace

@@ -10,8 +10,6 @@ For each resource the need of the whole network is counted once, wherever the ne
 `tight_bound.py` also looks at the gaps and indices of lists, and at sources that several cores need.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ Inside a box, the list of a source pixel depends only on its channel, on which k
 box and the same for columns. Pixels with the same relative list share one stored list.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Cutting populations into pieces that fit a core: runs of consecutive neurons, or boxes under a convolution."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

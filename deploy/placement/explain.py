@@ -1,7 +1,5 @@
 """A placement with what explains it: the limit that binds, changes that save cores, the network before pruning."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

@@ -5,8 +5,6 @@ columns. Several ways to cut and pack are tried until one needs no more cores th
 Output axons depend on where the targets went, so a cut is repeated with smaller pieces where they run over.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

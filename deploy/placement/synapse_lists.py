@@ -5,8 +5,6 @@ most 64; each takes n * (weight + delay + tag + index bits) + 10 bits and is rou
 index bits, and stores every target from the first to the last that it reaches.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

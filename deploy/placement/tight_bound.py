@@ -22,8 +22,6 @@ One case breaks this. Where a run begins in the middle of a list, its first syna
 does not store. `overcharge` is the most that this can be on one core; the tight bound adds it to the core's memory.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

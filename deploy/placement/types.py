@@ -1,7 +1,5 @@
 """A placement: the core of each neuron, and the axons between them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

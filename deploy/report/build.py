@@ -1,7 +1,5 @@
 """The content of report.json: everything the page shows, and more, as data. The schema is in docs/report.md."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any

@@ -1,7 +1,5 @@
 """The report's drawings as inline SVG: lines, spikes, confusion matrix, ranges of energy, accuracy against energy."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping, Sequence

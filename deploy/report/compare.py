@@ -1,7 +1,5 @@
 """`sdsnn compare`: runs side by side, and which of them no other beats in accuracy and energy at once."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The cores of a placement: what each holds and uses most, and their map."""
 
-from __future__ import annotations
-
 import math
 from importlib import resources
 from pathlib import Path

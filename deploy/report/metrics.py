@@ -1,7 +1,5 @@
 """NeuroBench's metrics, and the headline numbers that every report starts with."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import asdict

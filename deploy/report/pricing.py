@@ -1,7 +1,5 @@
 """From a network alone to its energy: simulate, place, price."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`sdsnn report`: report.json and report.html of a run folder or a network, each whole or absent."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A run folder, or a network alone, as the report reads it: a missing part is None, a corrupt one an error."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Elements, axes and numbers of inline SVG, coloured by the page's CSS variables so that they follow light and dark."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A back end is a function with the signature of `sdsnn_core.reference.run` (`sdsn
 enter it in BACKENDS.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a network does on data or on random spikes: the activity of some samples, and the classes of all."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a task reads from a simulation: its targets are more than one class per sample."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, final
 

@@ -1,7 +1,5 @@
 """Samples and labels from where users keep them: files, folders of recordings, the test split of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Simulation of a data set on any back end, in bounded memory: accuracy, confusion, activity, throughput."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Nested graphs put in place of their node: their ports stay, as nodes that pass on what arrives."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final
 

@@ -4,8 +4,6 @@ NIR adds what arrives at a node and then lets the node act. So linear nodes are 
 behind one is, for every set of neurons in front, one operator, and one bias in all. Nested graphs are flattened first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any

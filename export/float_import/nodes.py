@@ -1,7 +1,5 @@
 """Nodes of a float NIR graph: linear ones as operators, neurons as one step of a recursion (see `conventions.py`)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Final
 

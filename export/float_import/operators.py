@@ -4,8 +4,6 @@ A chain of linear nodes stays one small operator where one exists: a pool in fro
 convolution, a scale per channel is part of the kernel. Only what has no such form becomes a matrix.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Any, final

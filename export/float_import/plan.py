@@ -1,7 +1,5 @@
 """One population on its way to integers: what arrives, what drives it, and the scales that its data choose."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

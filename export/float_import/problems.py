@@ -1,7 +1,5 @@
 """What cannot work in a quantised graph: found before a file is written, each a line that names the node."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

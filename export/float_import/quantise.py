@@ -6,8 +6,6 @@ undoes the steps in which only a bias arrived. A constant that has to pass a lea
 by its settled value as a bias, less a current that one neuron, which spikes in the first step alone, starts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, final

@@ -4,8 +4,6 @@ Before anything is rounded, the maps that the file was read as are compared with
 (`oracle.py`); afterwards what cannot work is stopped (`problems.py`).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

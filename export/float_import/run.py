@@ -1,7 +1,5 @@
 """A float graph simulated in float64, in the timing of a Network: what quantisation is measured against."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 

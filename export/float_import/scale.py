@@ -7,8 +7,6 @@ kernel is shared over places) has one scale of its own. `S` is in state units pe
     threshold = round(theta s / 64)    bias = round(c s)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple

@@ -6,8 +6,6 @@ Resonator    RF or RF_IZ, a period and a decay that Lava rounds down to exactly 
 SigmaDelta   SigmaDelta;  Delta  Delta;  Sigma  Sigma
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """Neurons of a netx layer: one rule to write each type of node, and one to read each type of the file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 

@@ -3,8 +3,6 @@
 `read_netx` refuses what `sdsnn check` reports as an error: both use these rules.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

@@ -4,8 +4,6 @@ They lie in a file as NIR's own nodes do, a group with a type and its parameters
 population. Our reader takes them back identically. Other readers stop at their type, which begins with `Sdsnn`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import field, fields, make_dataclass
 from functools import lru_cache

@@ -8,8 +8,6 @@ It has no current that decays (CubaLIF), no bias and no delays. By default its n
 subtract the threshold; docs/formats.md lists the settings that change this after loading.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Final
 

@@ -4,8 +4,6 @@ docs/formats.md describes what other readers see. The file is written node by no
 memory at a time.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable, Iterator

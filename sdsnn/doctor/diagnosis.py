@@ -1,7 +1,5 @@
 """The whole diagnosis, as text and as a mapping."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

@@ -4,8 +4,6 @@ The child imports one module after the other and prints a JSON line for each. Th
 that failed; `probe` starts a new child behind it.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """One run of a sweep, as a worker makes it: train or resume, export, report."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sdsnn.deploy.placement.chip import load_chip

@@ -1,7 +1,5 @@
 """A search by Optuna: which point comes next, and what a point's runs say of it."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path

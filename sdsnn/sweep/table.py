@@ -1,7 +1,5 @@
 """The points of a sweep side by side: means over the seeds, and the points that no other beats."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any

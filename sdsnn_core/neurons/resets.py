@@ -1,7 +1,5 @@
 """Resets within a run: which population is reset when, and to what."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

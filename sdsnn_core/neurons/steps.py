@@ -31,8 +31,6 @@ Sigma
 Lava's wrap of u subtracts 2**24 once, and all registers are integers of 32 bits. Both are kept.
 """
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Metrics of tasks: accuracy, F1, root mean square error, R2, van Rossum distance."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

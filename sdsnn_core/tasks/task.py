@@ -4,8 +4,6 @@ A reading is what is kept of an output (samples, size, steps): spikes of 0 and 1
 SLAYER's evaluation and every back end read through the same functions, so their figures agree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, final

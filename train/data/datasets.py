@@ -4,8 +4,6 @@ A set of your own needs no entry: `data.name = "package.module:function"` names 
 (DataConfig, seed, download) -> DataSet, and `data.name = "folder"` reads events or arrays from files.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

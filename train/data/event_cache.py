@@ -6,8 +6,6 @@ A folder of the cache holds `bins.npy` (uint32: step * size + channel of every s
 that decides its content.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

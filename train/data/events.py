@@ -4,8 +4,6 @@ The files are those that tonic downloads; tonic reads the formats, and here they
 data sets start to download where something is missing.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack

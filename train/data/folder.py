@@ -1,7 +1,5 @@
 """Data of the user's own: arrays of spikes, or one file of events per recording in a folder per class."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

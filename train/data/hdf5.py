@@ -5,8 +5,6 @@ library crashes. So the library runs in a child with limits (`sdsnn_core.system.
 declared size with what the file stores before a value is read.
 """
 
-from __future__ import annotations
-
 import math
 import mmap
 import struct

@@ -1,7 +1,5 @@
 """Images as spikes: scikit-learn's digits; MNIST, Fashion-MNIST and CIFAR-10 from local files or openml."""
 
-from __future__ import annotations
-
 import gzip
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Data sets as spikes: bins of (samples, steps, *shape) with labels, in three splits that the seed decides."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final

@@ -1,7 +1,5 @@
 """Batches prepared ahead by threads, in order, and how long the trainer waited for them."""
 
-from __future__ import annotations
-
 import functools
 import time
 from collections import deque

@@ -3,8 +3,6 @@
 Training from `data.name = "folder"` and `sdsnn simulate` read recordings here and nowhere else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple

@@ -8,8 +8,6 @@ FILE             one recording of any form that `recordings` reads
 FOLDER           one folder per class, or recordings without labels
 """
 
-from __future__ import annotations
-
 import math
 import zipfile
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """What was read from recordings, in one line: for training's log and for `sdsnn simulate`."""
 
-from __future__ import annotations
-
 import logging
 import math
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Gradients of masked weights, accumulated over the batches of an epoch: the grow scores at its end."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, final

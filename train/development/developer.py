@@ -1,7 +1,5 @@
 """The Developer: applies the rules of sdsnn_core.development to the masks of a model, epoch by epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any

@@ -4,8 +4,6 @@ Blocks without masks between two layers (Pool, Flatten) and operations that move
 layer follows another if its input depends on the other's output without a third masked layer between them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ The results are bit for bit those of torch's operations: with a scale that is a 
 over a layer's weights, each with a new tensor.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import math

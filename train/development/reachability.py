@@ -1,7 +1,5 @@
 """Synapses and units that cannot influence the output of a masked model, and paths that are protected from pruning."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The synapse stage on a model: drop and grow single synapses until the target share of all synapses is masked."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 

@@ -4,8 +4,6 @@ A file is one line of magic and SHA-256 of the rest, then the zip archive of tor
 alone. The checkpoint before stays as `<name>.previous`, which loading falls back to when the newest is damaged.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -1,7 +1,5 @@
 """Logs of a run for other tools: history.csv and TensorBoard's event files. Resuming reads history.jsonl."""
 
-from __future__ import annotations
-
 import csv
 import io
 from typing import Any

@@ -1,7 +1,5 @@
 """Begin a run or go on with one: configuration, processes, run folder; `sdsnn train` and `sdsnn.train` share it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

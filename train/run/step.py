@@ -4,8 +4,6 @@ The batch is cut into (processes x accumulate) parts in a fixed order. Gradients
 take the very step that one process with twice `accumulate` takes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A run from its configuration to its result: epochs, checkpoints, history, logs, and the test split at the end."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from contextlib import ExitStack, closing

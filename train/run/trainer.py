@@ -1,7 +1,5 @@
 """Training: epochs of gradient descent, each followed by one step of structural development."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import time

@@ -1,7 +1,5 @@
 """State of autocast on the CPU, for torch 2.3 and later."""
 
-from __future__ import annotations
-
 import functools
 
 import torch

@@ -1,7 +1,5 @@
 """The spikes of every block of a SLAYER model, laid out as the populations of its Network are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

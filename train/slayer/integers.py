@@ -1,7 +1,5 @@
 """The integers behind SLAYER's floats: weights, decays, biases, delays, and the voltage that a bias starts from."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import numpy as np

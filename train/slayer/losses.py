@@ -1,7 +1,5 @@
 """Losses on the output, summed over the batch: cross-entropy, squared error, SLAYER's own and the user's."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Final
 

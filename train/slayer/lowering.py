@@ -9,8 +9,6 @@ A bias is integrated by the chip one step earlier than by SLAYER, because the ch
 input can arrive. An initial voltage cancels that step exactly (`initial_voltage` in `integers`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """Networks of SLAYER blocks from a configuration."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ One operation is one spike meeting one synapse whose deployed weight (quantised 
 spike counts once, whatever its value. These are `Activity.events` of the network that the model is lowered to.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Quantisers beside SLAYER's: nine bits that hold every integer of a chip, fewer bits for small memories."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import torch

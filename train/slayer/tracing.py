@@ -7,8 +7,6 @@ of the attributes and the order of the calls. An operation that does more than m
 it.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

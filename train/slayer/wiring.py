@@ -5,8 +5,6 @@ a slice of them. Every projection costs one step, whatever lies between its ends
 population on every path.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ Layouts: https://docs.inivation.com/software/software-advanced-usage/file-format
 Coordinates are those of the file: AEDAT 2 counts y from the lower edge, later versions from the upper one.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

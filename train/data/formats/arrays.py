@@ -1,7 +1,5 @@
 """Arrays in .npy, .npz, .mat and .pt files. Sizes that a file declares are compared with the file before it is read."""
 
-from __future__ import annotations
-
 import math
 import os
 import zipfile

@@ -4,8 +4,6 @@ Layout: https://github.com/neuromorphic-paris/event_stream. An event is five byt
 pixel; bytes that no event can begin with prolong that time.
 """
 
-from __future__ import annotations
-
 from array import array
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Events as an array, and the error of a file that does not hold them."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import numpy as np

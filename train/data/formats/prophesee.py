@@ -4,8 +4,6 @@ Layouts: https://docs.prophesee.ai/stable/data/file_formats/dat.html,
 https://docs.prophesee.ai/stable/data/encoding_formats/evt2.html and evt3.html.
 """
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

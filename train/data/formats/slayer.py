@@ -5,8 +5,6 @@
 .bs3         56 bits: x 12, y 12, channel 8, time 24 (bamsumit/slayerPytorch, src/spikeFileIO.py)
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .events import Bytes, Events, as_events, words

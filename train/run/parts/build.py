@@ -1,7 +1,5 @@
 """The parts of a run, as its configuration describes them or as the user brings them."""
 
-from __future__ import annotations
-
 import torch
 
 from sdsnn_core.errors import ConfigError, UnsupportedNode

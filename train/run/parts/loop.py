@@ -1,7 +1,5 @@
 """How a trainer trains: portions and length of a run, and learning rates."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple, Protocol, final
 

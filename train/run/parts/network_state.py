@@ -1,7 +1,5 @@
 """A Network as plain values and tensors, in which checkpoints keep the network that a run began with."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Adam, in one pass over memory where torch has it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

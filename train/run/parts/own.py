@@ -1,7 +1,5 @@
 """Parts of a run that the user brings: objects, or functions named by package.module:function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 

@@ -1,7 +1,5 @@
 """Warm start: the weights (and the model, where there is no class) that a run begins with."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Names of populations, and why blocks have no rule."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import torch

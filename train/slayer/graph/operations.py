@@ -1,7 +1,5 @@
 """What each operation of torch makes of followed spikes: rules by the operation's name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Final
 
