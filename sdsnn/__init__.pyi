@@ -6,6 +6,7 @@ from sdsnn.deploy.simulate.backends import verify as verify
 from sdsnn.export.check.check import check as check
 from sdsnn.export.files import read_network as read
 from sdsnn.export.files import write_network as write
+from sdsnn.export.float_import.read import import_file as import_
 from sdsnn.train.development.developer import Developer as Developer
 from sdsnn.train.fused import fuse as fuse
 from sdsnn.train.run.parts.own import Parts as Parts

@@ -36,5 +36,9 @@ def import_findings(path: Path, dt: float, writer: str | None) -> list[Finding]:
             f"{node.threshold_error:.2%}, {node.vanished} of {node.weights} weights become 0, {node.saturated} values "
             f"are clipped; rate {node.rate:.4f} instead of {node.rate_float:.4f} on {imported.data}"
         )
-        findings.append(IMPORT.finding(f"node {node.name!r}", "; ".join((what, *node.notes)), help_))
+        costs = (f"{bins} of {node.bins} bins differ because of {cause}" for cause, bins in node.costs.items())
+        findings.append(IMPORT.finding(f"node {node.name!r}", "; ".join((what, *node.notes, *costs)), help_))
+    if imported.silent:
+        silent = f"the output is silent in {imported.silent} of {imported.samples} samples of {imported.data}"
+        findings.append(IMPORT.finding(path.name, silent, help_))
     return findings

@@ -111,7 +111,7 @@ def _with_input(nodes: dict[str, FloatNode], edges: Edges, notes: list[str]) -> 
     if len(roots) != 1 or others:
         raise NetworkError("graph: expected an Input, got none, and no single Linear or Affine that could follow it")
     size = int(np.asarray(nodes[roots[0]]["weight"]).shape[1])
-    notes.append(f"the graph has no Input: one of {size} channels feeds {roots[0]!r}")
+    notes.append(f"the graph has no Input; one with {size} channels was put in front of {roots[0]!r}")
     return {"input": FloatNode("Input", {"shape": np.array([size])}), **nodes}, [("input", roots[0]), *edges]
 
 

@@ -31,6 +31,7 @@ from sdsnn_core.nodes import legal_name
 
 from ..nir_format.dialect import smallest_form
 from .conventions import WRITERS
+from .costs import costs_of
 from .graph import FloatGraph
 from .operators import Convolved, Identity, Matrix, matrix_of
 from .plan import IntegerDynamics, Plan, judge_of, keep_clips_that_pay, plans_of, settling_drive
@@ -56,7 +57,8 @@ class NodeReport:
     rate_float, rate: spikes per neuron and step. silenced: neurons that spiked in the float graph and no longer do.
     differing: share of (neuron, step) bins that differ. notes: what is only approximate. vanished_maps: the maps of
     which all weights became 0. rates_as: writer -> rate in floats, as its neurons fire by default, where that is not
-    NIR's one spike and reset.
+    NIR's one spike and reset. bins: (sample, step, neuron) bins that were compared. costs: what a chip does otherwise
+    -> the bins that this alone changes in floats.
     """
 
     name: str
@@ -75,6 +77,8 @@ class NodeReport:
     weights: int = 0
     vanished_maps: tuple[str, ...] = ()
     rates_as: Mapping[str, float] = field(default_factory=dict)
+    bins: int = 0
+    costs: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -84,10 +88,17 @@ class NodeReport:
 @final
 @dataclass(frozen=True, eq=False)
 class Quantised:
-    """The network, and a report for each population of the float graph in its order."""
+    """The network, and a report for each population of the float graph in its order.
+
+    samples: samples that it was run on. silent, silent_float: those in which no output spiked, in integers and in
+    floats; 0 where the outputs are voltages.
+    """
 
     network: Network
     reports: tuple[NodeReport, ...]
+    samples: int = 0
+    silent: int = 0
+    silent_float: int = 0
 
 
 def quantise(
@@ -124,6 +135,7 @@ def quantise(
     for name, cost in costs.items():
         cost["rates_as"] = {writer: rates[name] for writer, rates in others.items() if name in rates}
         cost["notes"] += _firing_notes(cost["rates_as"], float(trains[name].mean()))
+    changed = costs_of(graph, inputs, trains, wanted)
     reports = tuple(
         NodeReport(
             names[name],
@@ -132,11 +144,22 @@ def quantise(
             rate=float(got[name].mean()),
             silenced=int((wanted[name].any(axis=(0, 1)) & ~got[name].any(axis=(0, 1))).sum()),
             differing=float((wanted[name] != got[name]).mean()),
+            bins=got[name].size,
+            costs=changed[name],
             **costs[name],
         )
         for name, plan in plans.items()
     )
-    return Quantised(network, reports)
+    samples = len(next(iter(inputs.values())))
+    return Quantised(network, reports, samples, _silent(graph, got), _silent(graph, wanted))
+
+
+def _silent(graph: FloatGraph, trains: Mapping[str, npt.NDArray[Any]]) -> int:
+    """Return in how many samples no output spiked; 0 where an output is a voltage."""
+    shown = [trains[source] for source in graph.outputs.values() if graph.neurons[source].fires]
+    if len(shown) < len(graph.outputs) or not shown:
+        return 0
+    return int((~np.any([train.any(axis=(1, 2)) for train in shown], axis=0)).sum())
 
 
 def _firing_notes(rates: Mapping[str, float], own: float) -> tuple[str, ...]:

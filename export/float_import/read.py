@@ -42,7 +42,7 @@ class Imported:
     network: the integers. exact: the floats stood for integers, nothing was rounded. writer: whose conventions were
     used. data: what rates were measured on. reports: one per population. notes: what was assumed. checked: bins in
     which the reading was compared with the graph run node by node. problems: what will not work; empty without
-    `force`.
+    `force`. samples: samples of `data`. silent, silent_float: those in which no output spiked, in integers and floats.
     """
 
     network: Network
@@ -53,6 +53,9 @@ class Imported:
     notes: tuple[str, ...] = ()
     checked: int = 0
     problems: tuple[str, ...] = ()
+    samples: int = 0
+    silent: int = 0
+    silent_float: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -66,15 +69,18 @@ class Imported:
             "notes": list(self.notes),
             "checked": self.checked,
             "problems": list(self.problems),
+            "samples": self.samples,
+            "silent": self.silent,
+            "silent_float": self.silent_float,
         }
 
 
 def import_file(
-    path: Path,
+    path: str | Path,
     dt: float | None = None,
     *,
     writer: str | None = None,
-    calibrate: Path | None = None,
+    calibrate: str | Path | npt.NDArray[Any] | None = None,
     seed: int = 0,
     input_max: int | None = None,
     force: bool = False,
@@ -85,8 +91,8 @@ def import_file(
         path: a NIR file (.nir, .hdf5, .h5), or a netx .net, whose integers are taken as they are.
         dt: its step in seconds, which NIR does not store; not needed for a .net.
         writer: a key of `conventions.WRITERS`; None recognises it by the parameters.
-        calibrate: spikes or counts (.npy, .npz) by which scales are chosen and rates compared. Without it rates are
-            compared on random spikes.
+        calibrate: spikes or counts by which scales are chosen and rates compared: an array (samples, steps, ...), or
+            a file with one (.npy, .npz). Without it rates are compared on random spikes.
         seed: of the random spikes.
         input_max: largest value of an input bin, 1..255; None takes it from the data.
         force: go on where the result would not work; the problems are then listed in the result.
@@ -98,9 +104,12 @@ def import_file(
         FileError, NetworkError, UnsupportedNode: one line that names file and node.
 
     Examples:
-        >>> made = import_file(Path("theirs.nir"), 1e-4)  # doctest: +SKIP
-        >>> made.network, made.reports[0].differing  # doctest: +SKIP
+        >>> import sdsnn
+        >>> imported = sdsnn.import_("theirs.nir", dt=1e-4, calibrate=spikes)  # doctest: +SKIP
+        >>> imported.reports[0].differing, imported.silent  # doctest: +SKIP
+        >>> sdsnn.write(imported.network, "ours.nir")  # doctest: +SKIP
     """
+    path = Path(path)
     if path.suffix == ".net":
         from ..files import read_network
 
@@ -135,7 +144,7 @@ def _quantised(
     file: FloatFile,
     dt: float,
     writer: str | None,
-    calibrate: Path | None,
+    calibrate: str | Path | npt.NDArray[Any] | None,
     seed: int,
     input_max: int | None,
     force: bool,
@@ -145,7 +154,7 @@ def _quantised(
     few = ORACLE_STEPS + _late(graph)
     checked = refuse_misreading(graph, {name: x[:ORACLE_SAMPLES, :few] for name, x in inputs.items()})
     if calibrate is not None:
-        inputs, data = _given(graph, calibrate, input_max), calibrate.name
+        inputs, data = _given(graph, calibrate, input_max)
         checked += refuse_misreading(graph, {name: x[:ORACLE_SAMPLES, :few] for name, x in inputs.items()})
     result = quantise(graph, inputs, calibrate=calibrate is not None, input_max=input_max)
     problems = problems_of(graph, result, inputs)
@@ -155,7 +164,10 @@ def _quantised(
 
 
 def _imported(graph: FloatGraph, result: Quantised, data: str, checked: int, problems: tuple[str, ...]) -> Imported:
-    return Imported(result.network, False, graph.writer, data, result.reports, graph.notes, checked, problems)
+    return Imported(
+        result.network, False, graph.writer, data, result.reports, graph.notes, checked, problems,
+        samples=result.samples, silent=result.silent, silent_float=result.silent_float,
+    )  # fmt: skip
 
 
 def _late(graph: FloatGraph) -> int:
@@ -189,17 +201,23 @@ def _random(graph: FloatGraph, seed: int, largest: int) -> tuple[dict[str, npt.N
     return best[1], f"random spikes, rate {best[2]}{raised}"
 
 
-def _given(graph: FloatGraph, path: Path, input_max: int | None) -> dict[str, npt.NDArray[np.uint8]]:
+def _given(
+    graph: FloatGraph, data: str | Path | npt.NDArray[Any], input_max: int | None
+) -> tuple[dict[str, npt.NDArray[np.uint8]], str]:
+    """Return calibration data as input of the graph, and its description."""
     if len(graph.inputs) != 1:
         raise NetworkError(f"calibration data: expected a graph with one input, got {', '.join(graph.inputs)}")
     name, shape = next(iter(graph.inputs.items()))
-    spikes, _ = read_spikes(path)
+    if isinstance(data, str | Path):
+        (spikes, _), what, where = read_spikes(Path(data)), Path(data).name, f"data {data}"
+    else:
+        spikes, what, where = np.asarray(data), "the calibration data", "calibration data"
     size = int(np.prod(shape))
     if spikes.ndim < 3 or int(np.prod(spikes.shape[2:])) != size:
-        raise FileError(f"data {path}: expected shape (samples, steps, {size}), got {spikes.shape}")
+        raise FileError(f"{where}: expected shape (samples, steps, {size}), got {spikes.shape}")
     whole = spikes.reshape(*spikes.shape[:2], size)
     top = input_max or 255
     if whole.size == 0 or whole.min() < 0 or whole.max() > top or np.any(whole != np.rint(whole)):
         span = f"{whole.min():g}..{whole.max():g}" if whole.size else "no values"
-        raise FileError(f"data {path}: expected whole numbers 0..{top}, got {span}")
-    return {name: whole.astype(np.uint8)}
+        raise FileError(f"{where}: expected whole numbers 0..{top}, got {span}")
+    return {name: whole.astype(np.uint8)}, what

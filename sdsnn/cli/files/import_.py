@@ -72,19 +72,27 @@ def print_import(imported: Imported) -> None:
     if imported.exact:
         typer.echo("every value is an integer: nothing was rounded")
         return
-    headings = ("node", "size", "max weight error", "max threshold error", "clipped", "rounded to 0")
+    headings = ("node", "size", "weight error", "threshold error", "clipped", "to 0", "rate", "float rate")
     rows = (
         (
             *(node.name, node.neurons, f"{node.weight_error:.2%}", f"{node.threshold_error:.2%}"),
-            *(node.saturated, node.vanished, f"{node.rate:.4f}", f"{node.rate_float:.4f}", node.silenced),
+            *(node.saturated, node.vanished, f"{node.rate:.4f}", f"{node.rate_float:.4f}"),
+            *(f"{node.differing:.2%}", node.silenced),
         )
         for node in imported.reports
     )
-    title = f"written by: {imported.writer}; rates on {imported.data}"
-    print_table((*headings, "rate", "float rate", "silenced"), rows, title=title)
+    title = f"written by: {imported.writer}; rates on {imported.data}; errors are the largest of each node"
+    print_table((*headings, "bins that differ", "silenced"), rows, title=title)
     typer.echo(f"reading compared with the graph run node by node: {imported.checked} bins, 0 differ")
     for line in (*imported.notes, *(f"problem: {problem}" for problem in imported.problems)):
         typer.echo(line)
     for node in imported.reports:
         for note in node.notes:
             typer.echo(f"{node.name}: {note}")
+        for cause, bins in node.costs.items():
+            typer.echo(f"{node.name}: {bins} of {node.bins} bins differ because of {cause}")
+    if imported.silent:
+        typer.echo(
+            f"the output was silent in {imported.silent} of {imported.samples} samples, in floats in "
+            f"{imported.silent_float}: they have no class"
+        )
