@@ -141,6 +141,8 @@ def checked_node(kind: str, values: Mapping[str, Any], where: str) -> FloatNode:
         numbers = np.asarray(value)
         if numbers.dtype.kind not in "biuf":
             raise FileError(f"{where} {name}: expected numbers, got {_kind_of(numbers.dtype)}")
+        if not numbers.size and name != "shape":  # of one number, an Input's shape is ()
+            raise FileError(f"{where} {name}: expected numbers, got none")
         if np.isnan(numbers).any():
             raise NetworkError(f"{where} {name}: expected numbers, got {int(np.isnan(numbers).sum())} NaN")
         if name not in MAY_BE_INFINITE and not np.isfinite(numbers).all():

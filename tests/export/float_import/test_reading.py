@@ -366,6 +366,7 @@ def test_an_input_that_goes_straight_to_an_output_is_relayed(tmp_path: Path, rng
         ({"tau": "\ufffd\ufffd"}, "node 'lif' tau: expected numbers, got a text"),
         ({"r": np.zeros(2, [("a", "<i4"), ("b", "<f8")])}, "node 'lif' r: expected numbers, got a record of fields"),
         ({"v_leak": np.ones(2, complex)}, "node 'lif' v_leak: expected numbers, got complex numbers"),
+        ({"r": np.zeros(0)}, "node 'lif' r: expected numbers, got none"),
     ],
 )
 def test_fields_that_hold_no_numbers_are_named(values: dict[str, Any], message: str) -> None:
