@@ -12,6 +12,7 @@ from sdsnn.train.fused import fuse as fuse
 from sdsnn.train.run.parts.own import Parts as Parts
 from sdsnn.train.slayer.lowering import lower as lower
 from sdsnn.train.slayer.raising import raise_ as raise_
+from sdsnn.zoo.zoo import load as load
 from sdsnn_core.activity import Activity as Activity
 from sdsnn_core.compaction import compact as compact
 from sdsnn_core.development import DevelopmentConfig as DevelopmentConfig

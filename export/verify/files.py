@@ -36,11 +36,12 @@ def verify_file(
     seed: int = 0,
     lava: bool = True,
     extra: Mapping[str, Backend] | None = None,
+    folder: Path | None = None,
 ) -> tuple[Certificate, Path]:
     """Verify a network file, and write the certificate, and traces of a mismatch, beside it.
 
     Args:
-        path: a .nir or .net file.
+        path: a .nir or .net file, or a run folder with network.nir.
         run: the run folder it was exported from; its SLAYER model is compared too.
         data: file of spikes (samples, steps, ...); otherwise random ones are drawn.
         n_samples: random samples to draw; None for 8, fewer where a large network would make more than 2**23 bins.
@@ -48,6 +49,7 @@ def verify_file(
         seed: of the drawing.
         lava: run Lava's processes and lava-dl's netx too.
         extra: more back ends by name.
+        folder: where to write. Default: beside the file.
 
     Returns:
         The certificate, and the file it was written to (see `write_certificate`).
@@ -57,6 +59,7 @@ def verify_file(
         NetworkError: the data do not match the network, or it is not the network of `run`.
     """
     network = read_network(path)
+    folder = folder or (path if path.is_dir() else path.parent)
     if data is not None:
         spikes, _ = read_spikes(data)
         inputs, _, _ = prepare_inputs(network, spikes)
@@ -66,15 +69,15 @@ def verify_file(
             n_samples = max(1, min(RANDOM_SAMPLES, RANDOM_BINS // bins))
         inputs = random_spikes(np.random.default_rng(seed), network, n_samples, n_steps)
     slayer = {} if run is None else {"slayer": _slayer_backend(run, network, inputs)}
-    with tempfile.TemporaryDirectory() as folder:
-        netx, nir_file, why_no_nir = _netx_file(path, network, Path(folder)), None, ""
+    with tempfile.TemporaryDirectory() as temporary:
+        netx, nir_file, why_no_nir = _netx_file(path, network, Path(temporary)), None, ""
         try:
-            nir_file = write_nir(network, Path(folder) / "network.nir")
+            nir_file = write_nir(network, Path(temporary) / "network.nir")
         except (NetworkError, UnsupportedNode) as error:
             why_no_nir = one_line(error)
         chosen = backends_for(nir_file, netx, lava=lava, extra=extra, why_no_nir=why_no_nir)
-        certificate = verify(network, inputs, {**slayer, **chosen.run}, traces=path.parent, skipped=chosen.skipped)
-    return certificate, write_certificate(certificate, path.parent, random=data is None)
+        certificate = verify(network, inputs, {**slayer, **chosen.run}, traces=folder, skipped=chosen.skipped)
+    return certificate, write_certificate(certificate, folder, random=data is None)
 
 
 def write_certificate(certificate: Certificate, folder: Path, *, random: bool) -> Path:

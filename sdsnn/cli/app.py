@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +18,13 @@ import typer
 import sdsnn
 from sdsnn_core.errors import SdsnnError, one_line
 
-from . import compare, demo, doctor, export, place, price, report, simulate, sweep, train
+from ..zoo.zoo import resolve
+from . import compare, demo, doctor, export, place, price, report, simulate, sweep, train, zoo
 from .files import check, compact, import_, verify  # fmt: skip
 
 INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
+# Parameters that take zoo:NAME -> what stands for it: its folder, which is a run folder, or a file in it.
+NETWORKS = {"network": "", "path": "network.nir", "runs": "", "data": "", "file": "network.nir", "init": "network.nir"}
 # Name -> (function, two examples).
 COMMANDS: dict[str, tuple[Callable[..., Any], tuple[str, str]]] = {
     "train": (train.train, ("train digits --set optimiser.epochs=40 --run runs/mine", "train --resume runs/mine")),
@@ -41,6 +45,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], tuple[str, str]]] = {
     "compare": (compare.compare, ("compare runs/a runs/b", "compare runs/* --out compare.html")),
     "sweep": (sweep.sweep, ("sweep sweep.toml --workers 4", "sweep sweep.toml --scheduler tcp://host:8786")),
     "check": (check.check, ("check runs/mine", "check theirs.nir --json")),
+    "zoo": (zoo.zoo, ("zoo", "zoo mnist-mlp-98")),
     "demo": (demo.demo, ("demo", "demo --run runs/try --seed 3")),
     "doctor": (doctor.doctor, ("doctor", "doctor --json")),
 }
@@ -52,7 +57,7 @@ def guarded(command: Callable[..., Any]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            command(*args, **{name: _without_zoo(name, value) for name, value in kwargs.items()})
         except SdsnnError as error:
             typer.echo(f"sdsnn: {one_line(error)}", err=True)
             raise typer.Exit(2) from None
@@ -65,6 +70,15 @@ def guarded(command: Callable[..., Any]) -> Callable[..., None]:
             raise typer.Exit(0) from None
 
     return run
+
+
+def _without_zoo(name: str, value: Any) -> Any:
+    """Return the value of a parameter, with paths in the place of zoo:NAME."""
+    if name not in NETWORKS:
+        return value
+    if isinstance(value, list):
+        return [_without_zoo(name, each) for each in value]
+    return resolve(value, NETWORKS[name]) if isinstance(value, Path) else value
 
 
 def _show_version(wanted: bool) -> None:

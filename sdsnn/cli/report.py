@@ -12,7 +12,10 @@ from .drive import BinWidth, DataPath, Rate, Sensor, Steps, options_of
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a .nir or .net file with --data or --rate.")],
+    network: Annotated[
+        Path,
+        typer.Argument(help="A run folder, or a .nir or .net file with --data or --rate.", metavar="RUN"),
+    ],
     data: DataPath = None,
     rate: Rate = None,
     chip: Annotated[str, typer.Option("--chip", help="Chip for placement and energy.")] = "loihi2",
@@ -35,9 +38,11 @@ def report(
     """
     from sdsnn.deploy.report.report import make_report, write_report
 
+    from ..zoo.zoo import results_folder
+
     options = options_of(steps, bin_width, sensor)
-    result = make_report(run, chip=chip, samples=samples, data=data, rate=rate, options=options)
-    page, data = write_report(result, out)
+    result = make_report(network, chip=chip, samples=samples, data=data, rate=rate, options=options)
+    page, data = write_report(result, out or results_folder(network))
     if as_json:
         typer.echo(json.dumps(result.data))
         return

@@ -24,10 +24,13 @@ def compact(
     from sdsnn.export.files import read_network, write_network
     from sdsnn_core.compaction import compact as compact_network
 
+    from ...zoo.zoo import results_folder
+
     loaded = read_network(network)
     compaction = compact_network(loaded)
     suffix = network.suffix if network.suffix in (".nir", ".net") else ".nir"
-    path = out or network.with_name(f"{network.stem}-compact{suffix}")
+    folder = results_folder(network) or network.parent
+    path = out or folder / f"{network.stem}-compact{suffix}"
     write_network(compaction.network, path)
     counts = compaction.counts()
     changes = (f"{name} {counts[f'{name}_masked']:,} -> {counts[f'{name}_compacted']:,}" for name in _COUNTED)

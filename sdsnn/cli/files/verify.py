@@ -12,7 +12,7 @@ from ..output import print_certificate
 
 
 def verify(
-    network: Annotated[Path, typer.Argument(help="A .nir or .net file.")],
+    network: Annotated[Path, typer.Argument(help="A .nir or .net file, or a run folder.")],
     run: Annotated[
         Path | None, typer.Option("--run", help="The run it was exported from: compares SLAYER's spikes too.")
     ] = None,
@@ -37,6 +37,8 @@ def verify(
     from sdsnn.deploy.simulate.backends import BACKENDS
     from sdsnn.export.verify.files import verify_file
 
+    from ...zoo.zoo import results_folder
+
     certificate, written = verify_file(
         network,
         run=run,
@@ -46,6 +48,7 @@ def verify(
         seed=seed,
         lava=lava,
         extra={"engine": BACKENDS["engine"]},
+        folder=results_folder(network),
     )
     if as_json:
         typer.echo(json.dumps(certificate.as_dict()))

@@ -1,0 +1,1 @@
+"""The zoo: small trained networks that come with the package, and their names: `zoo:digits`."""
