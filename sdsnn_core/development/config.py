@@ -12,20 +12,28 @@ from typing import Literal, final
 
 from ..errors import ConfigError
 
+Criterion = Literal["spine", "magnitude", "inverse", "random", "activity", "dpap"]
+
 DEFECTS = ("B1", "B2", "B4", "B5", "B6", "B7", "B9", "B11", "B12", "B14")
 """Defects of the released code that change results and can be switched on one by one."""
 
 _RANGES: dict[tuple[float, float], str] = {
     (0, 1): "persistence_fraction range_quantile shrink fade max_step min_kept alive_fraction_conv alive_fraction_dense"
-    " regeneration_cap synapse_target synapse_begin synapse_end synapse_turnover stop_sparsity max_accuracy_drop",
+    " regeneration_cap synapse_target synapse_begin synapse_end synapse_turnover stop_sparsity max_accuracy_drop"
+    " fastest_removal",
     (0, 100): "regeneration_percent_conv regeneration_percent_dense fixed_regeneration_percent",
     (1, math.inf): "persistence persistence_least grow_score_every",
     (0, math.inf): "initial_percent_conv initial_percent_dense rate_dense_scale rate_dense_switch rate_dense_floor"
-    " pruning_gain fixed_pruning_rate stop_operations stop_memory",
+    " pruning_gain fixed_pruning_rate regeneration_margin stop_operations stop_memory",
 }
 _POSITIVE = ("rate_decay_conv", "rate_decay_dense", "synapse_exponent")
 _CHOICES = {
-    "mode": ("corrected", "literal"),
+    "mode": ("corrected", "literal", "adaptive"),
+    "unit_criterion": ("spine", "magnitude", "inverse", "random", "activity", "dpap"),
+    "regeneration_rule": ("synapses", "units"),
+    "regeneration_when": ("always", "validation"),
+    "regeneration_start": ("remembered", "gradient"),
+    "synapse_growth": ("abs", "signed", "random"),
     "synapse_scope": ("global", "balanced", "layer"),
     "synapse_criterion": ("magnitude", "relative"),
     "defects": DEFECTS,
@@ -42,7 +50,9 @@ class DevelopmentConfig:
     0..1; `rate_*` are paper epochs, or percentage points per paper epoch.
 
     Args:
-        mode: "corrected", or "literal": the released code with its defects (`sdsnn.train.development.literal`).
+        mode: "corrected"; "literal": the released code with its defects (`sdsnn.train.development.literal`); or
+            "adaptive": the synapse stage without a target, as sparse as `max_accuracy_drop` (0.005 if it is not set)
+            permits.
         defects: the defects to reproduce, out of DEFECTS. None: all in literal mode, otherwise none.
         constraint: clip weights to their ranges. Ranges are computed in any case, since unit pruning ranks by them.
         pruning: remove units.
@@ -62,7 +72,7 @@ class DevelopmentConfig:
         0.9
     """
 
-    mode: Literal["corrected", "literal"] = "corrected"
+    mode: Literal["corrected", "literal", "adaptive"] = "corrected"
     defects: tuple[str, ...] | None = None
     constraint: bool = True
     pruning: bool = True
@@ -87,6 +97,7 @@ class DevelopmentConfig:
     rate_dense_scale: float = 0.5  # code
     rate_dense_switch: float = 23.0  # code: epochs 37 to 60
     rate_dense_floor: float = 0.0005  # code: after the switch
+    unit_criterion: Criterion = "spine"  # what orders units for pruning; see criteria.py
     pruning_gain: float = 1.0  # own: factor on the adaptive rate; the script's constants remove little in narrow nets
     fixed_pruning_rate: float = 0.05  # own: percentage points per paper epoch when the rate does not adapt
     max_step: float = 0.1  # own: largest share of a layer's units that is pruned in one epoch
@@ -97,15 +108,22 @@ class DevelopmentConfig:
     regeneration_percent_conv: float = 35.0  # code: q = 65 + 1.1^t, rho = 100 - q
     regeneration_percent_dense: float = 40.0  # code: q = 60 + 1.1^t
     fixed_regeneration_percent: float = 10.0  # own
+    regeneration_rule: Literal["synapses", "units"] = "synapses"  # units: own, whole units that can fire; revival.py
+    regeneration_when: Literal["always", "validation"] = "always"  # validation: own, while its loss calls for repair
+    regeneration_margin: float = 0.2  # own: share by which the loss lies above its best when it calls for repair
+    regeneration_start: Literal["remembered", "gradient"] = "remembered"  # own: first weights of a revived unit
     grow_score_every: int = 1  # own: accumulate gradients of masked weights in one batch of this many; the other
     # batches skip masked weights and are faster
-    regeneration_cap: float = 0.02  # own: largest share of a layer's synapses that is unmasked in one epoch
+    regeneration_cap: float = 0.02  # own: largest share of a layer's synapses that is unmasked in one epoch; of its
+    # units where whole units return
 
     synapse_stage: bool = False  # drop and grow single synapses until a share of synapse_target is masked
     synapse_target: float = 0.8
     synapse_begin: float = 0.15  # of the run
     synapse_end: float = 0.7  # of the run; the remaining epochs train the final structure
     synapse_exponent: float = 3.0  # cubic schedule of gradual pruning (Zhu and Gupta 2017)
+    synapse_growth: Literal["abs", "signed", "random"] = "abs"  # score of masked synapses; abs as in RigL
+    fastest_removal: float = 0.2  # own: largest share of the present synapses that mode adaptive removes in an epoch
     synapse_turnover: float = 0.1  # share of present synapses replaced per epoch at first; cosine decay
     # one budget for the network; one per layer, denser in small layers (Erdos-Renyi kernel); one share for all layers
     synapse_scope: Literal["global", "balanced", "layer"] = "global"
@@ -128,6 +146,10 @@ class DevelopmentConfig:
             object.__setattr__(self, "synapse_target", target_sparsity)
         if listen_every is not None:
             object.__setattr__(self, "grow_score_every", listen_every)
+        if self.mode == "adaptive":
+            object.__setattr__(self, "synapse_stage", True)
+            if self.max_accuracy_drop is None:
+                object.__setattr__(self, "max_accuracy_drop", 0.005)
         problems = [
             f"{name}: expected {f'{low}..{high}' if high < math.inf else f'at least {low}'}, got {value}"
             for (low, high), names in _RANGES.items()
@@ -151,6 +173,8 @@ class DevelopmentConfig:
                 problems.append(f"defects: expected {needed} beside {defect}, which reads what {needed} makes")
         if self.synapse_stage and "B6" in self.reproduced:
             problems.append("synapse_stage: needs hard masks, but B6 (part of mode literal) masks between epochs only")
+        if self.literal and self.regeneration_rule == "units":
+            problems.append("regeneration_rule: expected synapses with defects of the released code, got units")
         if problems:
             raise ConfigError(problems)
 
@@ -164,3 +188,8 @@ class DevelopmentConfig:
     def literal(self) -> bool:
         """Whether a run needs `LiteralDeveloper`: literal mode, or single defects of the released code."""
         return self.mode == "literal" or bool(self.defects)
+
+    @property
+    def follows_validation(self) -> bool:
+        """Whether structure depends on a trend of validation."""
+        return self.mode == "adaptive" or self.regeneration_when == "validation"

@@ -74,6 +74,17 @@ def update_ranges(
     return RangeState(upper, lower, over, over_sum, is_over, under, under_sum, is_under, fading, is_fading, magnitude)
 
 
+def fresh(state: RangeState, weight: Tensor, units: Tensor) -> RangeState:
+    """Return the state with the synapses of `units` (bool) at the layer's widest range, without counts.
+
+    weight: the weights from now on.
+    """
+    radius = torch.maximum(state.upper.max(), state.lower.abs().max())
+    new = constant_ranges(weight, radius)
+    rows = units.reshape(-1, *(1,) * (weight.dim() - 1))
+    return RangeState(*(torch.where(rows, after, before) for before, after in zip(state, new, strict=True)))
+
+
 def _count(hit: Tensor, count: Tensor, total: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
     """Return count and sum after an epoch: increased on a hit, otherwise 0."""
     zero = torch.zeros((), dtype=total.dtype, device=total.device)

@@ -14,11 +14,13 @@ from .masks import MaskedHook, MaskedLayer
 class AbsentGradients:
     """Switches the accumulation of masked weights' gradients on and off: on in one batch of `every`, from the first on.
 
-    The score of an epoch is the sum over batches of abs(gradient of the batch), as in RigL (arXiv:1911.11134).
+    The score of an epoch is the sum over batches of abs(gradient of the batch), as in RigL (arXiv:1911.11134), or of
+    the gradient with its sign.
     """
 
     def __init__(self, layers: Sequence[MaskedLayer], every: int) -> None:
         self.every = every
+        self.signed = False
         self._hooks = [synapse.hook for layer in layers for synapse in layer.synapses]
         self._needed: list[MaskedHook] = []
         self._batch = 0
@@ -29,12 +31,14 @@ class AbsentGradients:
         """Number of batches of this epoch that have ended."""
         return self._batch
 
-    def begin_epoch(self, layers: Collection[MaskedLayer]) -> None:
-        """Start an epoch that ends with a growth step in `layers`."""
+    def begin_epoch(self, layers: Collection[MaskedLayer], *, signed: bool = False) -> None:
+        """Start an epoch that ends with a growth step in `layers`. signed: sum the gradients with their signs."""
+        self.signed = signed
         hooks = [synapse.hook for layer in layers for synapse in layer.synapses]
         self._needed = [hook for hook in hooks if not bool(hook.mask.all())]
         for hook in self._hooks:
             hook.accumulates = False
+            hook.signed = self.signed
         self._batch = -1
         self.next_batch()
 
@@ -69,7 +73,7 @@ class AbsentGradients:
 
     @contextmanager
     def one_batch(self, scaler: Any = None) -> Iterator[list[Tensor]]:
-        """Sum the gradients of several backward passes with their signs; add the absolute value at the end.
+        """Sum the gradients of several backward passes with their signs; add the score of the sum at the end.
 
         With a scaler the sums are added in `next_batch`, when it is known whether their step was taken.
         """
@@ -81,9 +85,9 @@ class AbsentGradients:
             yield [hook.absent_gradient for hook, _ in before]
         finally:
             for hook, scores in before:
-                hook.signed = False
+                hook.signed = self.signed
                 if scaler is None:
-                    hook.absent_gradient.abs_().add_(scores)
+                    self._score(hook.absent_gradient).add_(scores)
             if scaler is not None:
                 self._scaled = scaler, scaler.get_scale(), before
 
@@ -96,5 +100,9 @@ class AbsentGradients:
         for hook, scores in before:
             sums = hook.absent_gradient
             # A score of masked weights alone can overflow in a step that is taken.
-            sums.abs_().div_(scale).masked_fill_(~torch.isfinite(sums), 0).mul_(float(taken)).add_(scores)
+            self._score(sums).div_(scale).masked_fill_(~torch.isfinite(sums), 0).mul_(float(taken)).add_(scores)
         return taken
+
+    def _score(self, sums: Tensor) -> Tensor:
+        """Return the scores of the gradients of a batch, in place."""
+        return sums if self.signed else sums.abs_()

@@ -8,16 +8,19 @@ import torch
 from torch import Tensor
 
 from sdsnn_core.compaction import synapse_memory
-from sdsnn_core.development import pruning, ranges, regeneration, stop_criteria
+from sdsnn_core.development import criteria, pruning, ranges, regeneration, stop_criteria
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
+from sdsnn_core.development.trend import Trend
 from sdsnn_core.errors import ConfigError, FileError
 
 from .absent_gradients import AbsentGradients
+from .activity import ActivityMeter
 from .layer_graph import trace_graph
 from .layer_state import LayerState
 from .masks import MaskedLayer, MaskedSynapse, attach_masks
-from .records import range_quantiles, structure_of
+from .records import rates_of, structure_of
+from .regeneration import RegrowthRules, Reviver, regrow
 from .sparsifier import Sparsifier
 
 
@@ -41,6 +44,7 @@ class Developer:
         graph: the connections between them.
         next_epoch: number of epochs that have ended.
         operations: synaptic operations per inference, which `stop_operations` needs; set it after each evaluation.
+        trend: of validation. `regeneration_when = "validation"` needs `trend.loss`; set it after each evaluation.
         records: what the last `epoch_end` returned; emptied by the next `step`.
         held: True if the last `epoch_end` removed nothing because a stop criterion holds or accuracy is too low.
 
@@ -98,18 +102,22 @@ class Developer:
         self.schedule = self.schedule_type(self.config, n_epochs)
         self.next_epoch = 0
         self.operations: float | None = None
+        self.trend = Trend(self.schedule.persistence)
         self.best_accuracy = 0.0
         self.held = False
         self.records: list[dict[str, Any]] = []
         self.sparsifier = Sparsifier(self.layers, self.graph, self.config, self.schedule)
         self._gradients = AbsentGradients(self.layers, self.config.grow_score_every)
         self._states = [LayerState(layer, self.schedule.initial_percent(layer.kind)) for layer in self.layers]
+        self._revivers = [
+            Reviver(layer, state, self.config) for layer, state in zip(self.layers, self._states, strict=True)
+        ]
+        needed = self.config.unit_criterion in criteria.NEED_ACTIVITY
+        self._meters = [ActivityMeter(layer) for layer in self.layers if needed]  # of every layer, or of none
         self._begin_epoch()
 
     def _masked_layers(self, model: torch.nn.Module) -> list[MaskedLayer]:
         return attach_masks(model)
-
-    # -- calls of a training loop -------------------------------------------------------------------------------------
 
     def step(self, optimiser: torch.optim.Optimizer | None = None, accuracy: float | None = None) -> None:
         """Prepare for the next batch; call it after each step of the optimiser.
@@ -163,6 +171,9 @@ class Developer:
             A record for each layer, of plain values: units, synapses, what was pruned and regrown, and the rates.
         """
         epoch = self.next_epoch
+        self.trend.note(accuracy)
+        if self.config.mode == "adaptive":
+            accuracy = self.trend.accuracy
         enough = stop_criteria.any_set(self.config) and stop_criteria.met(self.config, self.metrics())
         self.held = enough or stop_criteria.too_inaccurate(self.config, accuracy, self.best_accuracy)
         self.best_accuracy = max(self.best_accuracy, accuracy or 0.0)
@@ -186,8 +197,6 @@ class Developer:
             self._begin_epoch()
             self.records = [self._record(index, epoch, counts[index]) for index in range(len(self.layers))]
             return self.records
-
-    # -- inspection ---------------------------------------------------------------------------------------------------
 
     def develops(self, index: int) -> bool:
         """Return True if ranges, unit pruning and regeneration act on a layer."""
@@ -217,8 +226,6 @@ class Developer:
         memory = synapse_memory(present, total)
         return stop_criteria.Metrics(1 - sum(present) / sum(total), memory, self.operations)
 
-    # -- the parts of epoch_end ---------------------------------------------------------------------------------------
-
     def _follow_ranges(self, index: int, epoch: int) -> None:
         """Update the ranges of a layer, and clamp its weights to them."""
         layer, state = self.layers[index], self._states[index]
@@ -247,7 +254,11 @@ class Developer:
 
     def _change_units(self, index: int, epoch: int, optimiser: torch.optim.Optimizer | None) -> dict[str, int]:
         """Regenerate synapses and prune units of a layer; return the numbers of both."""
-        regrown = self._regenerate(index, epoch, optimiser)
+        regrown = 0
+        called = self.config.regeneration_when == "always" or self.trend.worse(self.config.regeneration_margin)
+        if called and self._regenerates(index, epoch):
+            regrown = self._regenerate(index, epoch, optimiser)
+        self._revivers[index].release(epoch, self.schedule.persistence)
         return {"pruned": 0 if self.held else self._prune(index, optimiser), "regrown": regrown}
 
     def _regenerates(self, index: int, epoch: int) -> bool:
@@ -256,23 +267,17 @@ class Developer:
         return self.config.regeneration and not staged and self.develops(index) and self.schedule.prunes(epoch)
 
     def _regenerate(self, index: int, epoch: int, optimiser: torch.optim.Optimizer | None) -> int:
-        if not self._regenerates(index, epoch):
-            return 0
-        layer, states = self.layers[index], self._states[index].regeneration
-        percent = self.schedule.regeneration_percent(epoch, layer.kind)
-        masks = []
-        for place, synapse in enumerate(layer.synapses):
-            score = regeneration.grouped(self._grow_score(synapse), synapse.kernelwise)
-            absent = regeneration.absent_groups(synapse.mask, synapse.kernelwise)
-            state = regeneration.update_persistence(states[place], self._candidates(score, absent, percent))
-            budget = self._regrowth_budget(absent.numel())
-            chosen = regeneration.choose_groups(state, score, self.schedule.regeneration_persistence, budget)
-            states[place] = regeneration.forget(state, chosen)
-            masks.append(synapse.mask | chosen.expand_as(synapse.mask))
-        regrown = sum(int((m & ~s.mask).sum()) for m, s in zip(masks, layer.synapses, strict=True))
-        if regrown:
-            layer.set_masks(masks, optimiser)
-        return regrown
+        """Unmask synapses of a layer, or revive whole units; return the number of synapses."""
+        if self.config.regeneration_rule == "units":
+            return self._revivers[index].revive(epoch, optimiser)
+        percent = self.schedule.regeneration_percent(epoch, self.layers[index].kind)
+        rules = RegrowthRules(
+            self._grow_score,
+            lambda score, absent: self._candidates(score, absent, percent),
+            self._regrowth_budget,
+            self.schedule.regeneration_persistence,
+        )
+        return regrow(self.layers[index], self._states[index].regeneration, rules, optimiser)
 
     def _grow_score(self, synapse: MaskedSynapse) -> Tensor:
         return synapse.hook.absent_gradient
@@ -298,6 +303,7 @@ class Developer:
         )
         state.history |= chosen
         if bool(chosen.any()):
+            self._revivers[index].remember(chosen)
             layer.set_masks([pruning.remove_units(synapse.mask, chosen) for synapse in layer.synapses], optimiser)
         return int(chosen.sum())
 
@@ -305,8 +311,14 @@ class Developer:
         return self.config.max_step, self.config.min_kept
 
     def _unit_scores(self, index: int) -> Tensor:
-        sizes = [ranges.spine_size(each) for each in self._states[index].ranges]
-        return pruning.unit_scores(sizes, [synapse.mask for synapse in self.layers[index].synapses])
+        synapses = self.layers[index].synapses
+        return criteria.unit_scores(
+            self.config.unit_criterion,
+            [synapse.float_weight for synapse in synapses],
+            [synapse.mask for synapse in synapses],
+            self._states[index].ranges,
+            self._meters[index].read() if self._meters else None,
+        )
 
     def _pruning_order(self, index: int) -> Tensor:
         synapses = self.layers[index].synapses
@@ -329,21 +341,20 @@ class Developer:
         self._gradients.clear()
         phase = self.schedule.synapse_phase(self.next_epoch)
         staged = phase is not None and self.config.synapse_turnover > 0
+        whole = self.config.regeneration_rule == "units"
         self._gradients.begin_epoch(
-            [layer for i, layer in enumerate(self.layers) if staged or self._regenerates(i, self.next_epoch)]
+            [layer for i, layer in enumerate(self.layers) if staged or self._regenerates(i, self.next_epoch)],
+            signed=self.config.synapse_growth == "signed" if staged else whole,
         )
-
-    # -- records and state --------------------------------------------------------------------------------------------
+        for meter in self._meters:
+            meter.clear()
 
     def _record(self, index: int, epoch: int, counts: Mapping[str, int]) -> dict[str, Any]:
-        layer, state = self.layers[index], self._states[index]
-        record = {**structure_of(layer, self.alive(index)), **counts}
-        if self.develops(index):
-            record["pruning_percent"] = state.percent
-            if self._regenerates(index, epoch):
-                record["regeneration_percent"] = self.schedule.regeneration_percent(epoch, layer.kind)
-            record["range_quantiles"] = range_quantiles(state.ranges)
-        return record
+        layer, percent = self.layers[index], None
+        if self._regenerates(index, epoch) and self.config.regeneration_rule == "synapses":
+            percent = self.schedule.regeneration_percent(epoch, layer.kind)
+        structure = {**structure_of(layer, self.alive(index)), **counts}
+        return structure | (rates_of(self._states[index], percent) if self.develops(index) else {})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as tensors and plain values, except masks and gates, which the model's state_dict holds."""
@@ -352,6 +363,8 @@ class Developer:
             "operations": self.operations,
             "thinning": {**self.sparsifier.state_dict(), "best_accuracy": self.best_accuracy},
             "layers": [state.state_dict() for state in self._states],
+            **({"trend": self.trend.state_dict()} if self.config.follows_validation else {}),
+            **({"meters": [meter.state_dict() for meter in self._meters]} if self._meters else {}),
             **({"begun": begun} if (begun := self._gradients.state_dict()) else {}),
         }
 
@@ -361,17 +374,21 @@ class Developer:
         Raises:
             FileError: if the state belongs to other layers.
         """
-        names = [layer.name for layer in self.layers]
-        saved = [entry["name"] for entry in state["layers"]]
-        shapes = [tuple(entry["history"].shape) for entry in state["layers"]]
-        if saved != names or shapes != [(layer.n_units,) for layer in self.layers]:
-            raise FileError(f"development state: expected layers {', '.join(names)}, got {', '.join(saved)}")
+        own = [(layer.name, layer.n_units) for layer in self.layers]
+        saved = [(entry["name"], entry["history"].numel()) for entry in state["layers"]]
+        if saved != own:
+            expected, got = (", ".join(name for name, _ in layers) for layers in (own, saved))
+            raise FileError(f"development state: expected layers {expected}, got {got}")
         self.next_epoch = int(state["next_epoch"])
         self.operations = state.get("operations")
         self.best_accuracy = float(state["thinning"]["best_accuracy"])
         self.sparsifier.load_state_dict(state["thinning"])
         for layer_state, entry in zip(self._states, state["layers"], strict=True):
             layer_state.load_state_dict(entry)
+        if "trend" in state:
+            self.trend.load_state_dict(state["trend"])
+        for meter, saved in zip(self._meters, state.get("meters", ()), strict=False):
+            meter.load_state_dict(saved)
         self._begin_epoch()
         if "begun" in state:
             self._gradients.load_state_dict(state["begun"])

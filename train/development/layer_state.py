@@ -1,7 +1,7 @@
 """State of a layer's development between epochs."""
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -11,9 +11,27 @@ from sdsnn_core.development import ranges, regeneration
 from .masks import MaskedLayer
 
 
+class Revival(NamedTuple):
+    """What whole units need to return.
+
+    Attributes:
+        weights: for each weight tensor, those that units had when they were pruned; zero elsewhere.
+        since: int64 (units,), the epoch in which a unit was revived; -1 if it was not, or was pruned since.
+    """
+
+    weights: list[Tensor]
+    since: Tensor
+
+    @classmethod
+    def empty(cls, layer: MaskedLayer) -> "Revival":
+        """Return the state of a layer from which no unit was pruned."""
+        since = torch.full_like(layer.unit_gate, -1, dtype=torch.int64)
+        return cls([torch.zeros_like(synapse.float_weight) for synapse in layer.synapses], since)
+
+
 @final
 class LayerState:
-    """Pruning rate, history, ranges and regeneration counters of one layer."""
+    """Pruning rate, history, ranges, regeneration counters and remembered weights of one layer."""
 
     def __init__(self, layer: MaskedLayer, percent: float) -> None:
         self.name = layer.name
@@ -24,6 +42,7 @@ class LayerState:
             regeneration.init_regeneration(regeneration.absent_groups(synapse.mask, synapse.kernelwise))
             for synapse in layer.synapses
         ]
+        self.revival: Revival | None = None  # where whole units regenerate, from the first pruning on
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values."""
@@ -33,6 +52,7 @@ class LayerState:
             "history": self.history.clone(),
             "ranges": [_copied(state._asdict()) for state in self.ranges],
             "regeneration": [_copied(state._asdict()) for state in self.regeneration],
+            **({} if self.revival is None else {"revival": _moved(self.revival)._asdict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -42,7 +62,12 @@ class LayerState:
         self.history = state["history"].clone().to(device)
         self.ranges = [ranges.RangeState(**_copied(item, device)) for item in state["ranges"]]
         self.regeneration = [regeneration.RegenerationState(**_copied(item, device)) for item in state["regeneration"]]
+        self.revival = _moved(Revival(**state["revival"]), device) if "revival" in state else None
 
 
 def _copied(state: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
     return {name: value.to(device, copy=True) for name, value in state.items()}
+
+
+def _moved(state: Revival, device: torch.device | None = None) -> Revival:
+    return Revival([weight.to(device, copy=True) for weight in state.weights], state.since.to(device, copy=True))

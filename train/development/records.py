@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sdsnn_core.development.ranges import RangeState
 
+from .layer_state import LayerState
 from .masks import MaskedLayer
 
 _QUANTILES = (0.1, 0.5, 0.9)
@@ -27,6 +28,12 @@ def structure_of(layer: MaskedLayer, alive: Tensor) -> dict[str, Any]:
         "absent": total - present,
         "masked": total - sum(int(synapse.mask.sum()) for synapse in layer.synapses),
     }
+
+
+def rates_of(state: LayerState, regeneration_percent: float | None) -> dict[str, Any]:
+    """Return the rates of a developing layer, and quantiles of its ranges."""
+    regeneration = {} if regeneration_percent is None else {"regeneration_percent": regeneration_percent}
+    return {"pruning_percent": state.percent, **regeneration, "range_quantiles": range_quantiles(state.ranges)}
 
 
 def range_quantiles(ranges: Sequence[RangeState]) -> dict[str, float]:

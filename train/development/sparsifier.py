@@ -6,6 +6,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from sdsnn_core.development.adaptive import Pace, next_step
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
 from sdsnn_core.development.synapse_stage import balanced_budgets, drop_and_grow, sparsity_at, turnover_at
@@ -37,13 +38,15 @@ class Sparsifier:
         self.schedule = schedule
         self.steps = 0
         self.start = 0.0
+        self.pace = Pace(config.fastest_removal / 2)
 
     def step(self, optimiser: torch.optim.Optimizer | None, held: bool) -> list[tuple[int, int]]:
         """Drop and grow once.
 
         Args:
             optimiser: its moments of dropped and grown synapses are reset.
-            held: exchange synapses at the present sparsity instead of dropping more.
+            held: exchange synapses at the present sparsity instead of dropping more; in adaptive mode, take back the
+                latest removal.
 
         Returns:
             For each layer, (units that became silent, synapses grown).
@@ -58,9 +61,13 @@ class Sparsifier:
             self.start = 1 - sum(int(mask.sum()) for mask in masks) / total
         self.steps += int(not held)
         phase = self.steps / (self.schedule.synapse_last - self.schedule.synapse_first + 1)
-        sparsity = sparsity_at(phase, self.start, config.synapse_target, config.synapse_exponent)
         turnover = turnover_at(phase, config.synapse_turnover)
-        new = self._exchange(synapses, round((1 - sparsity) * total), turnover)
+        if config.mode == "adaptive":
+            present = sum(int(mask.sum()) for mask in masks)
+            self.pace, keep = next_step(self.pace, present, total, config.fastest_removal, held=held)
+        else:
+            keep = round((1 - sparsity_at(phase, self.start, config.synapse_target, config.synapse_exponent)) * total)
+        new = self._exchange(synapses, keep, turnover)
         grown = []
         for layer in self.layers:
             before = [synapse.mask.clone() for synapse in layer.synapses]
@@ -78,13 +85,16 @@ class Sparsifier:
         for scope, share in self._budgets(synapses, keep):
             protected = sum(int(torch.isinf(scores[synapse]).sum()) for synapse in scope)
             budget = max(share, protected)
+            grow = round(turnover * budget)
+            if self.config.mode == "adaptive":  # what comes back after a removal too many
+                grow = max(grow, budget - sum(int(synapse.mask.sum()) for synapse in scope))
             masks = drop_and_grow(
                 [scores[synapse] for synapse in scope],
-                [synapse.hook.absent_gradient for synapse in scope],
+                [self._grow_score(synapse) for synapse in scope],
                 [synapse.mask for synapse in scope],
                 [open_units[synapse] for synapse in scope],
                 budget,
-                min(round(turnover * budget), budget - protected),
+                min(grow, budget - protected),
             )
             new.update(zip(scope, masks, strict=True))
         return new
@@ -115,6 +125,14 @@ class Sparsifier:
                 scores[synapse] = torch.where(path, torch.inf, scores[synapse])
         return scores
 
+    def _grow_score(self, synapse: MaskedSynapse) -> Tensor:
+        """Return the grow score of masked synapses: abs(gradient) summed, abs of the signed sum, or random."""
+        score = synapse.hook.absent_gradient
+        if self.config.synapse_growth == "random":
+            generator = torch.Generator().manual_seed(self.steps)
+            return torch.rand(score.shape, generator=generator).to(score.device)
+        return score.abs()  # of a sum of absolute values, the sum itself
+
     def _growable(self) -> dict[MaskedSynapse, Tensor]:
         """Return where synapses may grow: into units that are not silent, and into protected readout units."""
         growable = {}
@@ -127,9 +145,12 @@ class Sparsifier:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"steps": self.steps, "start": self.start}
+        pace = {"pace": list(self.pace)} if self.config.mode == "adaptive" else {}
+        return {"steps": self.steps, "start": self.start, **pace}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a saved state."""
         self.steps = int(state["steps"])
         self.start = float(state["start"])
+        if "pace" in state:
+            self.pace = Pace(*state["pace"])

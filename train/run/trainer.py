@@ -140,6 +140,7 @@ class Trainer:
         self.accuracy = like_accuracy(result)
         operations = synaptic_operations(result.graph, self.developer.layers, result.sent)
         self.developer.operations = sum(operations)
+        self.developer.trend.loss = result.loss
         metrics = self.developer.metrics()
         return {
             "epoch": epoch,

@@ -1,0 +1,1 @@
+"""What `benchmarks/results.py` trains, measures and prints."""

@@ -1,0 +1,154 @@
+"""Whole units that regenerate: they fire, they come when validation calls, and they may go again."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from developing_runs import OFF, Run, same
+
+from sdsnn.train.development.developer import Developer
+from sdsnn.train.slayer.block_spikes import reset_state
+from sdsnn_core.development import DevelopmentConfig
+from sdsnn_core.errors import ConfigError
+
+UNITS = {**OFF, "regeneration": True, "regeneration_rule": "units", "regeneration_cap": 0.1}
+
+
+def developer_of(run: Run) -> Developer:
+    assert run.developer is not None
+    return run.developer
+
+
+def prune(run: Run, layer: int, units: list[int]) -> None:
+    """Prune units of a layer, as unit pruning does."""
+    developer = developer_of(run)
+    masked = developer.layers[layer]
+    chosen = torch.zeros(masked.n_units, dtype=torch.bool)
+    chosen[units] = True
+    developer._revivers[layer].remember(chosen)
+    masked.set_masks([s.mask & ~chosen.reshape(-1, *(1,) * (s.mask.dim() - 1)) for s in masked.synapses], None)
+    developer._states[layer].history |= chosen
+    developer._begin_epoch()
+
+
+def spikes_of(run: Run, layer: int) -> torch.Tensor:
+    """Return (units,) spikes of a layer on the training samples."""
+    block, seen = developer_of(run).layers[layer].block, []
+    handle = block.register_forward_hook(lambda _block, _inputs, output: seen.append(output))
+    reset_state(run.model)
+    with torch.no_grad():
+        run.model(run.x)
+    handle.remove()
+    counts: torch.Tensor = seen[0].transpose(0, 1).flatten(1).sum(1)
+    return counts
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv", "recurrent"])
+@pytest.mark.parametrize("start", ["remembered", "gradient"])
+def test_revived_units_have_their_drive_and_spike(kind: str, start: str) -> None:
+    run = Run(kind, **{**UNITS, "regeneration_start": start}).go(3)
+    developer, layer = developer_of(run), 1 if kind == "conv" else 0
+    fired = torch.nonzero(spikes_of(run, layer) > 0).flatten().tolist()[:4]
+    before = [s.float_weight.clone() for s in developer.layers[layer].synapses]
+    prune(run, layer, fired)
+    assert not spikes_of(run, layer)[fired].any()
+    run.learn()
+    developer.epoch_end(run.optimiser)
+    back = [unit for unit in fired if developer.layers[layer].unit_gate[unit]]
+    assert 1 <= len(back) <= max(1, int(0.1 * developer.layers[layer].n_units))
+    assert (spikes_of(run, layer)[back] > 0).all()
+    for synapse, old in zip(developer.layers[layer].synapses, before, strict=True):
+        assert synapse.mask[back].all()  # whole
+        if start == "remembered":
+            assert torch.equal(synapse.float_weight[back], old[back])
+
+
+def test_units_return_only_while_validation_calls_for_them() -> None:
+    run = Run(**{**UNITS, "regeneration_when": "validation", "regeneration_margin": 0.2}).go(3)
+    developer = developer_of(run)
+    prune(run, 0, [0, 1, 2, 3, 4, 5])
+    counts = []
+    for loss in (1.0, 1.0, 1.19, 1.21, 1.0, 2.0):
+        run.learn()
+        developer.trend.loss = loss
+        counts.append(developer.epoch_end(run.optimiser)[0]["regrown"] > 0)
+    assert counts == [False, False, False, True, False, True]
+
+
+def test_a_revived_unit_is_protected_for_t_epochs_and_lowers_the_pruning_target() -> None:
+    run = Run(**{**UNITS, "pruning": True, "fixed_pruning_rate": 0.0, "adaptive_pruning_rate": False}).go(3)
+    developer = developer_of(run)
+    prune(run, 0, list(range(10)))
+    state, layer = developer._states[0], developer.layers[0]
+    state.percent = 50.0
+    run.learn()
+    developer.epoch_end(run.optimiser)
+    revived = torch.nonzero(layer.unit_gate[:10]).flatten().tolist()
+    assert len(revived) == 2  # a tenth of 20
+    assert state.percent == 40.0
+    assert state.history[revived].all()  # protected in this epoch, T is 1
+    run.learn()
+    developer.epoch_end(run.optimiser)
+    assert not state.history[revived].any()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"regeneration_rule": "units", "regeneration_when": "validation", "pruning_gain": 15.0},
+        {"mode": "adaptive", "regeneration": False, "synapse_begin": 0.0},
+        {"unit_criterion": "dpap", "pruning_gain": 15.0},
+        {"synapse_growth": "random", "target_sparsity": 0.7},
+    ],
+)
+def test_a_run_goes_on_to_the_last_bit(keys: dict[str, Any]) -> None:
+    def go(run: Run, until: int) -> Run:
+        for epoch in range(len(run.records), until):
+            developer_of(run).trend.loss = 1.0 + epoch % 3
+            run.go(epoch + 1, accuracy=0.5 + 0.01 * (epoch % 4))
+        return run
+
+    whole, half = go(Run(**keys), 14), go(Run(**keys), 7)
+    second = Run(**keys)
+    second.load(half.state())
+    second.records = [[] for _ in range(7)]
+    assert same(go(second, 14).state(), whole.state())
+
+
+def test_adaptive_mode_removes_until_accuracy_falls_and_then_gives_back() -> None:
+    run = Run(**OFF, mode="adaptive", synapse_begin=0.0, synapse_end=1.0, protect_last=False)
+    developer, present = developer_of(run), []
+    for accuracy in (0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.8, 0.9, 0.9):
+        run.learn()
+        developer.epoch_end(run.optimiser, accuracy)
+        present.append(sum(int(s.mask.sum()) for layer in developer.layers for s in layer.synapses))
+    assert all(after < before for before, after in pairwise(present[:7]))
+    assert present[7] > present[6]
+    assert present[8] < present[7]
+    assert developer.config.max_accuracy_drop == 0.005
+    assert developer.config.synapse_stage
+
+
+def test_signed_growth_scores_are_the_absolute_sum() -> None:
+    scores = {}
+    for growth in ("abs", "signed"):
+        run = Run(**OFF, synapse_stage=True, synapse_begin=0.0, synapse_growth=growth)
+        run.go(2)
+        for layer in developer_of(run).layers:
+            for synapse in layer.synapses:
+                synapse.hook.absent_gradient.zero_()
+        run.learn()
+        run.optimiser.zero_grad()
+        scores[growth] = [layer.absent_gradient.clone() for layer in developer_of(run).layers]
+    assert all((score >= 0).all() for score in scores["abs"])
+    assert any((score < 0).any() for score in scores["signed"])
+
+
+def test_whole_units_are_no_part_of_the_released_code() -> None:
+    with pytest.raises(ConfigError, match="regeneration_rule: expected synapses with defects of the released code"):
+        DevelopmentConfig(mode="literal", regeneration_rule="units")
+    with pytest.raises(ConfigError, match=r"unit_criterion: expected spine, .*, got spines"):
+        DevelopmentConfig(unit_criterion="spines")  # type: ignore[arg-type]
