@@ -23,6 +23,8 @@ from .records import rates_of, structure_of
 from .regeneration import RegrowthRules, Reviver, regrow
 from .sparsifier import Sparsifier
 
+Optimiser = torch.optim.Optimizer | None
+
 
 class Developer:
     """Develops the structure of a model of SLAYER blocks during training: prunes units, drops and grows synapses.
@@ -183,10 +185,7 @@ class Developer:
             for index in developing:
                 self._follow_ranges(index, epoch)
             if self.schedule.prunes(epoch):
-                for index in developing:
-                    counts[index] = self._change_units(index, epoch, optimiser)
-                if not self.held:
-                    self._advance_rates(epoch)
+                self._change_units(developing, counts, epoch, optimiser)
             if self.schedule.synapse_phase(epoch) is not None:
                 for count, (silent, grown) in zip(counts, self.sparsifier.step(optimiser, self.held), strict=True):
                     count["pruned"] += silent
@@ -252,22 +251,29 @@ class Developer:
         """Return the least share of abs(w) that counts as decay."""
         return self.config.fade
 
-    def _change_units(self, index: int, epoch: int, optimiser: torch.optim.Optimizer | None) -> dict[str, int]:
-        """Regenerate synapses and prune units of a layer; return the numbers of both."""
-        regrown = 0
-        called = self.config.regeneration_when == "always" or self.trend.worse(self.config.regeneration_margin)
-        if called and self._regenerates(index, epoch):
-            regrown = self._regenerate(index, epoch, optimiser)
-        self._revivers[index].release(epoch, self.schedule.persistence)
-        return {"pruned": 0 if self.held else self._prune(index, optimiser), "regrown": regrown}
+    def _change_units(
+        self, developing: Sequence[int], counts: list[dict[str, int]], epoch: int, optimiser: Optimiser
+    ) -> None:
+        """Regenerate synapses and prune units of the layers, add the numbers of both to `counts`, advance the rates."""
+        for index in developing:
+            counts[index] = {"regrown": self._regenerate(index, epoch, optimiser), "pruned": 0}
+            if not self.held:
+                counts[index]["pruned"] = self._prune(index, optimiser)
+        alive = [int(self.alive(index).sum()) for index in range(len(self.layers))]
+        for index in [] if self.held else developing:
+            self._advance_rate(index, epoch, alive)
 
     def _regenerates(self, index: int, epoch: int) -> bool:
         """Return True if regeneration acts after `epoch`; once the synapse stage has begun, its budget decides."""
         staged = self.config.synapse_stage and epoch >= self.schedule.synapse_first
         return self.config.regeneration and not staged and self.develops(index) and self.schedule.prunes(epoch)
 
-    def _regenerate(self, index: int, epoch: int, optimiser: torch.optim.Optimizer | None) -> int:
+    def _regenerate(self, index: int, epoch: int, optimiser: Optimiser) -> int:
         """Unmask synapses of a layer, or revive whole units; return the number of synapses."""
+        self._revivers[index].release(epoch, self.schedule.persistence)
+        called = self.config.regeneration_when == "always" or self.trend.worse(self.config.regeneration_margin)
+        if not called or not self._regenerates(index, epoch):
+            return 0
         if self.config.regeneration_rule == "units":
             return self._revivers[index].revive(epoch, optimiser)
         percent = self.schedule.regeneration_percent(epoch, self.layers[index].kind)
@@ -288,7 +294,7 @@ class Developer:
     def _regrowth_budget(self, n_groups: int) -> int:
         return max(1, int(self.config.regeneration_cap * n_groups))
 
-    def _prune(self, index: int, optimiser: torch.optim.Optimizer | None) -> int:
+    def _prune(self, index: int, optimiser: Optimiser) -> int:
         if not self.config.pruning:
             return 0
         layer, state = self.layers[index], self._states[index]
@@ -325,12 +331,11 @@ class Developer:
         magnitudes = pruning.unit_magnitudes([s.float_weight for s in synapses], [s.mask for s in synapses])
         return pruning.pruning_order(self._unit_scores(index), magnitudes)
 
-    def _advance_rates(self, epoch: int) -> None:
-        alive = [int(self.alive(index).sum()) for index in range(len(self.layers))]
-        for index, (layer, state) in enumerate(zip(self.layers, self._states, strict=True)):
-            if self.config.pruning and self.develops(index):
-                counts = self._trophic_counts(index, alive) if self.config.adaptive_pruning_rate else (1, 1)
-                state.percent = pruning.next_percent(state.percent, self.schedule.rate(epoch, layer.kind), *counts)
+    def _advance_rate(self, index: int, epoch: int, alive: Sequence[int]) -> None:
+        layer, state = self.layers[index], self._states[index]
+        if self.config.pruning:
+            counts = self._trophic_counts(index, alive) if self.config.adaptive_pruning_rate else (1, 1)
+            state.percent = pruning.next_percent(state.percent, self.schedule.rate(epoch, layer.kind), *counts)
 
     def _trophic_counts(self, index: int, alive: Sequence[int]) -> tuple[int, int]:
         """Return the alive units of a layer and those of the layers that it feeds."""

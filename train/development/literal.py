@@ -5,6 +5,7 @@ ones. Nothing outside this file depends on a defect.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from sdsnn_core.development.schedule import Schedule
 from sdsnn_core.errors import ConfigError
 
 from ..fused.sums.sparse import Pattern
-from .developer import Developer
+from .developer import Developer, Optimiser
 from .masked_synapse import MaskedHook, MaskedSynapse
 from .masks import MaskedLayer
 
@@ -142,12 +143,25 @@ class LiteralDeveloper(Developer):
         """B9: no limit per epoch or per layer."""
         return (1.0, 0.0) if self._has("B9") else super()._pruning_limits()
 
-    def _change_units(self, index: int, epoch: int, optimiser: torch.optim.Optimizer | None) -> dict[str, int]:
-        """B6: what masked weights learned in the epoch becomes zero, also if nothing is pruned."""
-        counts = super()._change_units(index, epoch, optimiser)
-        if self._has("B6"):
-            self.layers[index].set_masks([synapse.mask for synapse in self.layers[index].synapses], optimiser)
-        return counts
+    def _change_units(
+        self, developing: Sequence[int], counts: list[dict[str, int]], epoch: int, optimiser: Optimiser
+    ) -> None:
+        """In literal mode, all layers regenerate before the first is pruned; a layer's rate rises with its pruning.
+
+        So the rate of a layer counts the units that the next layer has before its own pruning.
+        """
+        if self.config.mode != "literal":
+            super()._change_units(developing, counts, epoch, optimiser)
+        else:
+            for index in developing:
+                counts[index] = {"regrown": self._regenerate(index, epoch, optimiser), "pruned": 0}
+            for index in [] if self.held else developing:
+                counts[index]["pruned"] = self._prune(index, optimiser)
+                alive = [int(self.alive(other).sum()) for other in range(len(self.layers))]
+                self._advance_rate(index, epoch, alive)
+        if self._has("B6"):  # what masked weights learned in the epoch becomes zero, also if nothing is pruned
+            for index in developing:
+                self.layers[index].set_masks([synapse.mask for synapse in self.layers[index].synapses], optimiser)
 
     def _grow_score(self, synapse: MaskedSynapse) -> Tensor:
         """B5: the weight after an epoch of unmasked training; B4: with its sign."""
