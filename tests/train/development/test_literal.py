@@ -106,7 +106,7 @@ def test_b9_a_convolution_counts_the_layer_behind_by_its_own_test() -> None:
     developer = developer_for(model, torch.zeros(1, 2, 4, 4, 6), EPOCHS, DevelopmentConfig(**keys))
     for _ in range(4):
         record = developer.epoch_end()[0]
-    here, behind = record["alive_units"], 49  # 2 % of the 50 were pruned by their own rule
+    here, behind = record["alive_units"], 50  # before 2 % of them are pruned in the same epoch: test_literal_golden.py
     assert record["pruning_percent"] == pytest.approx(0.5 + developer.schedule.rate(3, "conv") * here / behind)
 
 
