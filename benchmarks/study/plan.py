@@ -49,32 +49,79 @@ def stage(target: float, **keys: str) -> Keys:
     return {**DENSE, "synapse_stage": "true", "synapse_target": str(target), **early, **keys}
 
 
-PLAIN_IMAGES: Keys = {"data.elastic": "0.0", "data.rotate": "0.0", "data.zoom": "0.0"}
 UNITS: Keys = {"constraint": "true", "pruning": "true", "regeneration": "false", "synapse_stage": "false"}
 OVERPRUNED: Keys = {**UNITS, "pruning_gain": "15.0"}
+REPAIR: Keys = {
+    "regeneration": "true",
+    "regeneration_rule": "units",
+    "regeneration_when": "validation",
+    "regeneration_margin": "0.5",
+    "alive_fraction_dense": "0.05",
+}
+ADAPTIVE: Keys = {**DENSE, "mode": "adaptive"}
+LITERAL: Keys = {**UNITS, "regeneration": "true", "mode": "literal", "optimiser.weight_decay": "0.01"}
+CRITERIA = ("magnitude", "activity", "dpap", "random", "inverse")
+GROWTH = ("signed", "random")
+
+
+def bits(n: int, **keys: str) -> Keys:
+    """Return keys of a dense network with weights of n bits."""
+    return {**DENSE, "model.weight_bits": str(n), **keys}
+
+
+def clipped(quantile: float) -> Keys:
+    """Return keys of ranges that serve the quantiser: they begin at a quantile of abs(w)."""
+    return {"constraint": "true", "range_quantile": str(quantile)}
+
+
+REPAIRED: dict[str, Keys] = {
+    "units, over-pruned": OVERPRUNED,
+    "units, over-pruned, synapses regenerate": {**OVERPRUNED, "regeneration": "true"},
+    "units, over-pruned, units regenerate": {**OVERPRUNED, **REPAIR},
+}
+BASIC: dict[str, Keys] = {"dense": DENSE, "adaptive": ADAPTIVE}
+PLAIN_IMAGES: Keys = {"data.elastic": "0.0", "data.rotate": "0.0", "data.zoom": "0.0"}
 
 STUDIES: dict[str, Study] = {
     "digits": Study(
         "digits", {},
         {
-            "dense": DENSE,
+            **BASIC,
             "magnitude stage, 90 %": stage(0.9),
             "units": UNITS,
-            "units, over-pruned": OVERPRUNED,
-            "units, over-pruned, synapses regenerate": {**OVERPRUNED, "regeneration": "true"},
+            **REPAIRED,
+            "units, literal": {**LITERAL, "pruning_gain": "1.0"},
         },
     ),
+    "ev_objects": Study(
+        "ev_objects", {},
+        {**BASIC, "magnitude stage, 90 %": stage(0.9), **REPAIRED},
+    ),
+    "ev_objects criteria": Study(
+        "ev_objects", {}, {f"over-pruned by {name}": {**OVERPRUNED, "unit_criterion": name} for name in CRITERIA},
+    ),
+    "ev_objects growth": Study(
+        "ev_objects", {}, {f"stage, 90 %, growth {name}": stage(0.9, synapse_growth=name) for name in GROWTH},
+    ),
+    "digits bits": Study(
+        "digits", {},
+        {
+            "3 bits": bits(3),
+            "3 bits, ranges from the 0.9 quantile": bits(3, **clipped(0.9)),
+            "2 bits": bits(2),
+            "2 bits, ranges from the 0.9 quantile": bits(2, **clipped(0.9)),
+        },
+    ),
+    "nmnist": Study("nmnist_mlp", {"optimiser.epochs": "30", "threads": "1"}, BASIC),
     "mnist_fc": Study(
         "mnist_mlp",
         {"model.hidden": "[800]", "optimiser.epochs": "8", **PLAIN_IMAGES, "threads": "1"},
         {
-            "dense": DENSE,
+            **BASIC,
             "small dense, 14,000": {**DENSE, "model.hidden": "[18]"},
             "small dense, 50,000": {**DENSE, "model.hidden": "[64]"},
-            "small dense, 150,000": {**DENSE, "model.hidden": "[190]"},
             "magnitude stage, 14,000": stage(0.9777),
             "magnitude stage, 50,000": stage(0.9204),
-            "magnitude stage, 150,000": stage(0.7622),
         },
     ),
 }  # fmt: skip

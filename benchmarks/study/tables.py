@@ -1,70 +1,111 @@
-"""The Markdown tables of docs/results.md, from the lines that benchmarks/results.py wrote."""
+"""The Markdown tables of docs/results.md, from the lines of benchmarks/results.jsonl."""
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from results_variants import SUITES
+from .plan import STUDIES
 
+PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+PRICES = ("davies2018", "sanafe2025", "kerasspiking")  # the lists for Loihi chips; docs/energy.md
 Line = dict[str, Any]
 
 
-def accuracy(line: Line) -> float:
-    """Return the test accuracy in percent."""
-    return float(100 * line["test_right"] / line["test_samples"])
+def percent_of(value: float) -> float:
+    """Return a share in percent."""
+    return 100 * value
 
 
 COLUMNS: dict[str, tuple[Callable[[Line], float], str]] = {
-    "test accuracy, %": (accuracy, "{:.2f}"),
-    "synapses absent, %": (lambda r: 100 * r["connection_sparsity"], "{:.1f}"),
-    "after compaction, %": (lambda r: 100 * (1 - r["weights_stored"] / r["weights"]), "{:.1f}"),
-    "hidden units removed, %": (lambda r: 100 * (1 - r["units_kept"] / r["units"]), "{:.1f}"),
+    "test, %": (lambda r: percent_of(r["test"]), "{:.2f}"),
+    "synapses stored": (lambda r: r["synapses"], "{:,.0f}"),
+    "absent, %": (lambda r: percent_of(r["connection_sparsity"]), "{:.1f}"),
+    "compression, %": (lambda r: percent_of(r["compression"]), "{:.1f}"),
+    "hidden units kept, %": (lambda r: percent_of(r["units_kept"] / max(1, r["units"])), "{:.0f}"),
+    "cores": (lambda r: r["cores"] or float("nan"), "{:.0f}"),
     "synaptic operations": (lambda r: r["synaptic_operations"], "{:,.0f}"),
-    "synapse memory, KiB": (lambda r: r["synapse_bytes"] / 1024, "{:.1f}"),
-    "regrown": (lambda r: r["regrown"], "{:,.0f}"),
 }
 
 
-def tables(lines: Sequence[Line]) -> str:
-    """Return one table per recipe and set of settings: a variant per row, mean and deviation over the seeds."""
-    parts = []
-    for recipe, variants in SUITES.items():
-        settings = sorted({tuple(r["settings"]) for r in lines if r["recipe"] == recipe})
-        for chosen in settings:
-            own = [r for r in lines if r["recipe"] == recipe and tuple(r["settings"]) == chosen]
-            parts.append(_table(recipe, chosen, own, list(variants)))
-    return "\n\n".join(parts)
+def energy(lines: Sequence[Line]) -> str:
+    """Return the lowest and the highest price of an inference by the lists for Loihi, microjoules, means over seeds."""
+    low = [min(r["energy"][name][0] for name in PRICES) for r in lines]
+    high = [max(r["energy"][name][1] for name in PRICES) for r in lines]
+    return f"{1e6 * statistics.mean(low):.2g} to {1e6 * statistics.mean(high):.2g}"
 
 
-def _table(recipe: str, settings: Sequence[str], lines: Sequence[Line], variants: Sequence[str]) -> str:
-    title = f"### {recipe}" + (f", {', '.join(settings)}" if settings else "")
-    rows = [title, "", "| variant | seeds | against dense, points | " + " | ".join(COLUMNS) + " |"]
-    rows.append("|---" * (len(COLUMNS) + 3) + "|")
-    dense = {r["seed"]: accuracy(r) for r in lines if r["variant"] == "dense"}
-    for variant in variants:
-        own = sorted((r for r in lines if r["variant"] == variant), key=lambda r: int(r["seed"]))
-        if not own:
-            continue
-        against = [accuracy(r) - dense[r["seed"]] for r in own if r["seed"] in dense]
-        cells = [variant, _seeds([r["seed"] for r in own])]
-        cells.append("-" if variant == "dense" or not against else _spread(against, "{:+.2f}", "{:.2f}"))
-        cells += [_spread([value(r) for r in own], form, form) for value, form in COLUMNS.values()]
-        rows.append("| " + " | ".join(cells) + " |")
-    dates = sorted({r["date"] for r in lines})
-    bins, differ = (sum(r[key] for r in lines) for key in ("bins_compared", "bins_differ"))
-    samples = ", ".join(str(n) for n in sorted({r["test_samples"] for r in lines}))
-    rows += ["", f"{', '.join(dates)}; {lines[0]['machine']}; {lines[0]['epochs']} epochs; {samples} test samples. "
-             f"Masked against compacted networks: {differ:,} of {bins:,} bins differ."]  # fmt: skip
+def spread(values: Sequence[float], form: str) -> str:
+    """Return mean and standard deviation over seeds."""
+    mean = form.format(statistics.mean(values))
+    return f"{mean} ± {form.format(statistics.stdev(values)).replace('+', '')}" if len(values) > 1 else mean
+
+
+def seeds(lines: Sequence[Line]) -> str:
+    """Return the seeds of lines as text."""
+    numbers = sorted(int(r["seed"]) for r in lines)
+    full = len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1))
+    return f"{numbers[0]}-{numbers[-1]}" if full else ", ".join(map(str, numbers))
+
+
+def study_table(names: Sequence[str], lines: Sequence[Line]) -> str:
+    """Return the table of studies of one data set: a row per line of the plan that was run."""
+    dense = {r["seed"]: r["test"] for r in lines if r["study"] == names[0] and r["row"] == "dense"}
+    head = ["row", "seeds", "against dense, points", *COLUMNS, "energy, µJ"]
+    rows = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    used = []
+    for name in names:
+        for row in STUDIES[name].rows:
+            own = [r for r in lines if r["study"] == name and r["row"] == row]
+            if not own:
+                continue
+            used += own
+            against = [percent_of(r["test"] - dense[r["seed"]]) for r in own if r["seed"] in dense]
+            cells = [row, seeds(own), "-" if row == "dense" or not against else spread(against, "{:+.2f}")]
+            cells += [spread([value(r) for r in own], form) for value, form in COLUMNS.values()]
+            rows.append(f"| {' | '.join([*cells, energy(own)])} |")
+    if not used:
+        return "Not run yet."
+    dates = ", ".join(sorted({r["date"] for r in used}))
+    bins, differ = (sum(r[key] for r in used) for key in ("bins_compared", "bins_differ"))
+    facts = (
+        f"{dates}; {used[0]['machine']}; {used[0]['epochs']} epochs; {used[0]['test_samples']:,} test samples; "
+        f"metric {used[0]['metric']}. SLAYER, masked and compacted networks: {differ:,} of {bins:,} bins differ. "
+    )
+    command = " ".join(f'"{name}"' if " " in name else name for name in names)
+    return "\n".join([*rows, "", facts + f"`python benchmarks/results.py --run {command}`"])
+
+
+def adaptive_table(lines: Sequence[Line]) -> str:
+    """Return what adaptive mode chose on each data set, beside the dense network of the same seeds."""
+    rows = ["| data set | seeds | dense, test % | adaptive, test % | absent by its own choice, % | synapses stored |"]
+    rows.append("|---" * 6 + "|")
+    for name in STUDIES:
+        own = {
+            row: {r["seed"]: r for r in lines if r["study"] == name and r["row"] == row}
+            for row in ("dense", "adaptive")
+        }
+        both = [(own["dense"][seed], chosen) for seed, chosen in own["adaptive"].items() if seed in own["dense"]]
+        if both:
+            dense, chosen = zip(*both, strict=True)
+            tests = [spread([percent_of(r["test"]) for r in part], "{:.2f}") for part in (dense, chosen)]
+            absent = spread([percent_of(r["connection_sparsity"]) for r in chosen], "{:.1f}")
+            stored = spread([r["synapses"] for r in chosen], "{:,.0f}")
+            rows.append(f"| {name} | {seeds(chosen)} | {' | '.join(tests)} | {absent} | {stored} |")
     return "\n".join(rows)
 
 
-def _seeds(seeds: Sequence[int]) -> str:
-    full = list(range(seeds[0], seeds[-1] + 1))
-    return f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 and list(seeds) == full else ", ".join(map(str, seeds))
+def write(lines: Sequence[Line], page: Path = PAGE) -> None:
+    """Replace what stands between the marks `<!-- table NAMES -->` and `<!-- end -->` of the page."""
+    own = [r for r in lines if "study" in r]
 
+    def table(match: re.Match[str]) -> str:
+        names = match[1].split(", ")
+        text = adaptive_table(own) if names == ["adaptive"] else study_table(names, own)
+        return f"<!-- table {match[1]} -->\n{text}\n<!-- end -->"
 
-def _spread(values: Sequence[float], form: str, deviation: str) -> str:
-    mean = form.format(statistics.mean(values))
-    return f"{mean} ± {deviation.format(statistics.stdev(values))}" if len(values) > 1 else mean
+    text = page.read_text(encoding="utf-8")
+    page.write_text(re.sub(r"<!-- table (.*?) -->.*?<!-- end -->", table, text, flags=re.DOTALL), encoding="utf-8")

@@ -1,0 +1,90 @@
+"""benchmarks/results.py: the plan is valid, no run is repeated or trained twice, tables say what the lines say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdsnn.train.run.config import load_config
+
+pytest.importorskip("fcntl")
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def results() -> Iterator[Any]:
+    """Import the script as it imports itself: beside its folder `study`."""
+    sys.path.insert(0, str(BENCHMARKS))
+    import results
+
+    yield results
+    sys.path.remove(str(BENCHMARKS))
+    for name in [name for name in sys.modules if name == "results" or name.partition(".")[0] == "study"]:
+        del sys.modules[name]
+
+
+def line(run: Any, **values: Any) -> dict[str, Any]:
+    energy = {name: [1e-6, 2e-6, "partial"] for name in ("davies2018", "sanafe2025", "kerasspiking")}
+    base = {
+        "study": run.study, "row": run.row, "seed": run.seed, "overrides": list(run.overrides), "test": 0.9,
+        "synapses": 1000, "connection_sparsity": 0.5, "compression": 0.4, "units": 10, "units_kept": 5, "cores": 1,
+        "synaptic_operations": 70.0, "energy": energy, "bins_compared": 10, "bins_differ": 0, "date": "2026-01-01",
+        "machine": "a machine", "epochs": 3, "test_samples": 50, "metric": "accuracy",
+    }  # fmt: skip
+    return base | values
+
+
+def test_every_planned_run_is_a_valid_configuration_and_planned_once(results: Any) -> None:
+    runs = list(results.planned())
+    assert len({(run.study, run.row, run.seed) for run in runs}) == len(runs)
+    for run in runs:
+        assert load_config(run.recipe, run.overrides).seed == run.seed
+
+
+def test_finished_runs_are_left_out_unless_their_settings_changed(results: Any, tmp_path: Path) -> None:
+    runs, out = list(results.planned()), tmp_path / "results.jsonl"
+    assert results.remaining(out, []) == runs
+    changed = line(runs[1], overrides=["seed=1"])
+    out.write_text("".join(json.dumps(each) + "\n" for each in (line(runs[0]), changed, {"recipe": "older"})))
+    assert results.remaining(out, []) == runs[1:]
+    chosen = results.remaining(out, [runs[0].study])
+    assert chosen == [run for run in runs[1:] if run.study == runs[0].study]
+    assert results.remaining(out, [f"{runs[3].study}/{runs[3].row}/{runs[3].seed}"]) == [runs[3]]
+
+
+def test_a_run_that_another_process_trains_is_not_claimed(results: Any, tmp_path: Path) -> None:
+    with results.claimed(tmp_path / "run.lock") as first:
+        assert first
+        with results.claimed(tmp_path / "run.lock") as second:
+            assert not second
+    with results.claimed(tmp_path / "run.lock") as again:
+        assert again
+
+
+def test_tables_hold_means_deviations_and_differences_of_equal_seeds(results: Any, tmp_path: Path) -> None:
+    from study import tables
+
+    runs = {(run.row, run.seed): run for run in results.planned() if run.study == "digits"}
+    lines = [
+        line(runs[row, seed], test=test)
+        for row, seed, test in [
+            ("dense", 0, 0.90), ("dense", 1, 0.92), ("adaptive", 0, 0.91), ("adaptive", 1, 0.91), ("adaptive", 2, 0.1),
+        ]
+    ]  # fmt: skip
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table digits -->\nold\n<!-- end -->\nafter\n<!-- table adaptive -->\n<!-- end -->\n")
+    tables.write(lines, page)
+    text = page.read_text()
+    tables.write(lines, page)
+    assert page.read_text() == text  # writing twice changes nothing
+    assert "| dense | 0-1 | - | 91.00 ± 1.41 | 1,000 ± 0 |" in text
+    assert "| adaptive | 0-2 | +0.00 ± 1.41 |" in text
+    assert "1 to 2 |" in text
+    assert "| digits | 0-1 | 91.00 ± 1.41 | 91.00 ± 0.00 | 50.0 ± 0.0 | 1,000 ± 0 |" in text
+    assert text.startswith("before\n")
+    assert "old" not in text
