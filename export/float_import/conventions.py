@@ -18,7 +18,11 @@ and the table says how a, b and g follow from the file. Its first column is what
 | sinabs-norm | 1 - exp(-1/tau) | b | - | never: norm_input is not in the file |
 | rockpool | 1 - exp(-dt/tau) | 1 | 1 - a | r = tau/dt exp(-dt/tau) |
 | spyx | dt/tau | 1 | 1 | r = 1 - dt/tau = beta |
-| hxtorch, jaxsnn | dt/tau, tau in ms | b r | b r | never: r = w_in = 1, as several tools write it |
+| hxtorch | dt/tau, tau in ms | - | b r | never: r = w_in = 1, as several tools write it |
+| jaxsnn | 1 - exp(-dt/tau), tau in ms | - | exact | never, for the same reason |
+
+"exact" is what a jump of the current adds to the voltage within a step of continuous time, r L_b (a - b) / (L_a - L_b)
+with L = dt/tau = -ln(1 - decay): jaxsnn solves its neurons between events.
 
 An IF has no tau. Its g is r, but r dt where r = 1/dt (spikingjelly, and NIR to the letter); IF nodes are judged
 apart from the others, since one tool writes both in different ways (snnTorch issue 452).
@@ -41,7 +45,7 @@ from sdsnn_core.errors import NetworkError, UnsupportedNode
 from .file import FloatFile, FloatNode
 from .operators import Floats
 
-Gain = Literal["nir", "b r", "b", "1", "1 - a"]
+Gain = Literal["nir", "b r", "b", "1", "1 - a", "exact"]
 
 
 @final
@@ -77,15 +81,20 @@ class Convention:
 
     unit: seconds of one unit of tau; 0 where tau counts steps. squared: tau is divided by dt once more. exponential:
     decays by exp instead of Euler. lif, cuba: the gain; None where the tool writes no such node. firing: what its
-    neurons do by default.
+    neurons do by default. cuba_firing: what its CubaLIF does, where that is something else.
     """
 
     unit: float = 1.0
     squared: bool = False
     exponential: bool = False
-    lif: Gain = "nir"
+    lif: Gain | None = "nir"
     cuba: Gain | None = "nir"
     firing: Firing = Firing()
+    cuba_firing: Firing | None = None
+
+    def fires_as(self, cuba: bool) -> Firing:
+        """Return what neurons with a current of their own do by default, or those without."""
+        return self.cuba_firing if cuba and self.cuba_firing is not None else self.firing
 
     def reads_as(self, other: Convention) -> bool:
         """Return whether the numbers of a file mean the same to both."""
@@ -105,9 +114,9 @@ WRITERS: Final[Mapping[str, Convention]] = {
     "sinabs": Convention(0.0, exponential=True, lif="1", cuba=None, firing=_MULTIPLE),
     "sinabs-norm": Convention(0.0, exponential=True, lif="b", cuba=None, firing=_MULTIPLE),
     "rockpool": Convention(exponential=True, lif="1", cuba="1 - a", firing=_MULTIPLE),
-    "spyx": Convention(lif="1", cuba="1", firing=Firing(subtracts=True, late=True)),
-    "hxtorch": Convention(1e-3, lif="b r", cuba="b r"),
-    "jaxsnn": Convention(1e-3, lif="b r", cuba="b r"),
+    "spyx": Convention(lif="1", cuba="1", firing=Firing(subtracts=True, late=True), cuba_firing=Firing(subtracts=True)),
+    "hxtorch": Convention(1e-3, lif=None, cuba="b r"),
+    "jaxsnn": Convention(1e-3, exponential=True, lif=None, cuba="exact"),
 }
 
 
@@ -141,8 +150,8 @@ def candidates(node: FloatNode, dt: float) -> tuple[str, ...]:
             fitting.append("sinabs")
         if cuba and (tau < 1).all():
             fitting.append("norse-2025")
-        if cuba and (tau >= 1).all():
-            fitting.append("hxtorch")
+        if cuba and (tau * 1e-3 >= dt).all():
+            fitting += ["hxtorch", "jaxsnn"]
         fitting.append("nir")
     return tuple(fitting)
 
@@ -162,7 +171,8 @@ def recognised(neurons: Mapping[str, FloatNode], dt: float) -> str:
             r = np.asarray(node["r"], np.float64).reshape(-1)[0]
             what = f"node {name!r}: r = {r:g} with tau = {tau:g} and dt = {dt:g} s"
             if fitting:
-                raise NetworkError(f"{what} fits {' and '.join(fitting)}; name the one that wrote it (--writer)")
+                all_of_them = f"{', '.join(fitting[:-1])} and {fitting[-1]}"
+                raise NetworkError(f"{what} fits {all_of_them}; name the one that wrote it (--writer)")
             raise NetworkError(
                 f"{what}: expected numbers of a known writer; name it (--writer {', '.join(WRITERS)}) or check dt"
             )
@@ -203,19 +213,29 @@ def gain_of(node: FloatNode, writer: str, dt: float, a: Floats, b: Floats, where
     convention = WRITERS[writer]
     gain = convention.cuba if node.kind.startswith("Cuba") else convention.lif
     if gain is None:
-        raise UnsupportedNode(f"{where}: expected LIF, IF or LI of {writer}, which writes no {node.kind}")
+        wanted = "LIF, IF or LI" if node.kind.startswith("Cuba") else "CubaLIF or CubaLI"
+        raise UnsupportedNode(f"{where}: expected {wanted} of {writer}, which writes no {node.kind}")
     if gain == "1":
         return np.ones(size)
     if gain == "1 - a":
         return 1 - a
     if gain == "b":
         return np.array(b)
+    if gain == "exact":
+        return r * _after_a_jump(a, b)
     drive = _product(b, r, size)
     if gain == "nir" and node.kind.startswith("Cuba"):
         drive = drive * _product(
             a, np.broadcast_to(np.asarray(node.get("w_in", 1.0), np.float64).reshape(-1), size), size
         )
     return drive
+
+
+def _after_a_jump(a: Floats, b: Floats) -> Floats:
+    """Return the voltage one step after a jump of the current by 1, from rest, with r = 1."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate_a, rate_b = -np.log1p(-a), -np.log1p(-b)
+        return np.where(np.isclose(a, b), rate_b * (1 - b), rate_b * (a - b) / (rate_a - rate_b))
 
 
 def _product(decay: Floats, factor: Floats, size: tuple[int, ...]) -> Floats:

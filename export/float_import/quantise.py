@@ -134,7 +134,7 @@ def quantise(
     others = writers_rates(graph, inputs)
     for name, cost in costs.items():
         cost["rates_as"] = {writer: rates[name] for writer, rates in others.items() if name in rates}
-        cost["notes"] += _firing_notes(cost["rates_as"], float(trains[name].mean()))
+        cost["notes"] += _firing_notes(graph, name, cost["rates_as"], float(trains[name].mean()))
     changed = costs_of(graph, inputs, trains, wanted)
     reports = tuple(
         NodeReport(
@@ -162,10 +162,12 @@ def _silent(graph: FloatGraph, trains: Mapping[str, npt.NDArray[Any]]) -> int:
     return int((~np.any([train.any(axis=(1, 2)) for train in shown], axis=0)).sum())
 
 
-def _firing_notes(rates: Mapping[str, float], own: float) -> tuple[str, ...]:
+def _firing_notes(graph: FloatGraph, name: str, rates: Mapping[str, float], own: float) -> tuple[str, ...]:
     """Return a line for each writer whose neurons would spike more or less often by default than NIR's."""
+    cuba = graph.neurons[name].through_current
     return tuple(
-        f"{WRITERS[writer].firing}, the default of {writer}, is a rate of {rate:.4f} instead of {own:.4f} in floats"
+        f"{WRITERS[writer].fires_as(cuba)}, the default of {writer}, is a rate of {rate:.4f} instead of {own:.4f} "
+        "in floats"
         for writer, rate in rates.items()
         if rate != own
     )

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .conventions import WRITERS, Firing
+from .conventions import WRITERS, Convention, Firing
 from .graph import FloatGraph
 from .operators import Floats
 
@@ -94,10 +94,10 @@ class Dynamics(Protocol):
 
 
 class FloatDynamics:
-    """The float graph itself; its neurons do what `firing` says, one spike and NIR's reset where it is None."""
+    """The float graph itself; its neurons fire as `writer`'s do by default, with NIR's reset where it is None."""
 
-    def __init__(self, graph: FloatGraph, firing: Firing | None = None) -> None:
-        self.graph, self.firing = graph, firing
+    def __init__(self, graph: FloatGraph, writer: Convention | None = None) -> None:
+        self.graph, self.writer = graph, writer
 
     def rest(self, name: str, n_samples: int) -> tuple[Floats, Floats, Floats]:
         """Return current 0, the voltage that neurons start from, and that they have not spiked."""
@@ -115,7 +115,9 @@ class FloatDynamics:
     def step(self, name: str, state: Any, drive: Floats) -> tuple[Any, npt.NDArray[Any], Floats]:
         """Return one step of the recursion in `conventions.py`."""
         neurons, (u, v, last) = self.graph.neurons[name], state
-        firing, theta = self.firing or Firing(neurons.at_threshold), neurons.threshold
+        firing, theta = Firing(neurons.at_threshold), neurons.threshold
+        if self.writer is not None:
+            firing = self.writer.fires_as(neurons.through_current)
         u = (1 - neurons.a) * u + neurons.gain * drive
         v = (1 - neurons.b) * v + u + neurons.bias
         if firing.late:
@@ -157,7 +159,7 @@ def writers_rates(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> 
     convention, rates = WRITERS[graph.writer], {}
     for name, other in WRITERS.items():
         if other.reads_as(convention) and other.firing != Firing():
-            trains, _ = simulate(graph, inputs, FloatDynamics(graph, other.firing))
+            trains, _ = simulate(graph, inputs, FloatDynamics(graph, other))
             rates[name] = {key: float(train.mean()) for key, train in trains.items() if graph.neurons[key].fires}
     return rates
 

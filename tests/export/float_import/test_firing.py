@@ -10,6 +10,7 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
+from scipy.linalg import expm
 
 from sdsnn.export.float_import import graph as graph_module
 from sdsnn.export.float_import.conventions import WRITERS, Firing
@@ -66,10 +67,44 @@ def test_neurons_fire_as_their_writer_lets_them(writer: str, rng: Rng) -> None:
     weights = np.array([[0.5, 0.25, 2.0]])
     read = read_graph(chain({"w": nir.Linear(weights), "n": lif(1, 0.5)}, 3, 1), DT)
     x = spikes(rng, 3)
-    got = simulate(read, x, FloatDynamics(read, firing))[0]["n"]
+    got = simulate(read, x, FloatDynamics(read, WRITERS[writer]))[0]["n"]
     for sample in range(2):
         drive = x["in"][sample] @ weights[0]
         np.testing.assert_array_equal(got[sample, 1:, 0], by_hand(firing, drive, 0.5, 1.0)[:-1])
+
+
+def test_neurons_with_a_current_may_fire_in_another_way(rng: Rng) -> None:
+    """Spyx subtracts a step late, but at once where a synapse has a current."""
+    one = np.ones(1)
+    node = nir.CubaLIF(tau_syn=2 * one, tau_mem=5 * one, r=0.8 * one, v_leak=0 * one, v_threshold=one)
+    read = read_graph(chain({"w": nir.Linear(np.array([[0.5, 0.25, 2.0]])), "n": node}, 3, 1), 1.0, "spyx")
+    x = spikes(rng, 3)
+    got = simulate(read, x, FloatDynamics(read, WRITERS["spyx"]))[0]["n"]
+    for sample in range(2):
+        u, v, out = 0.0, 0.0, []
+        for drive in x["in"][sample] @ np.array([0.5, 0.25, 2.0]):
+            u = 0.5 * u + drive
+            v = 0.8 * v + u
+            out.append(int(v > 1))
+            v -= out[-1]
+        np.testing.assert_array_equal(got[sample, 1:, 0], out[:-1])
+
+
+def test_a_jump_of_the_current_is_integrated_exactly(rng: Rng) -> None:
+    """For jaxsnn the step is the solution of NIR's equations, by the exponential of their matrix."""
+    taus = rng.uniform(0.5, 30, (40, 2))
+    taus[0, 1] = taus[0, 0]  # milliseconds
+    for syn, mem in taus:
+        one = np.ones(1)
+        node = nir.CubaLIF(tau_syn=syn * one, tau_mem=mem * one, r=one, v_leak=0 * one, v_threshold=one)
+        neurons = read_graph(chain({"w": nir.Linear(np.ones((1, 1))), "n": node}, 1, 1), 1e-3, "jaxsnn").neurons["n"]
+        flow = expm(np.array([[-1 / mem, 1 / mem], [0, -1 / syn]]))  # of one step of 1 ms
+        u, v, exact = 0.0, 0.0, np.zeros(2)
+        for jump in (1.0, 0.0, -0.5, 2.0):
+            u = (1 - neurons.a[0]) * u + neurons.gain[0] * jump
+            v = (1 - neurons.b[0]) * v + u
+            exact = flow @ (exact + np.array([0.0, jump]))
+            assert v == pytest.approx(exact[0], rel=1e-9, abs=1e-12)
 
 
 def test_a_spike_at_the_threshold_itself_is_exact_on_a_grid(tmp_path: Path, rng: Rng) -> None:

@@ -1,6 +1,6 @@
 """NIR files of other tools, written by their own exporters: their floats are understood, their integers come near.
 
-The tools run in children of SDSNN_READERS (an interpreter that has them), default this one; see writers.py.
+The tools run in children of SDSNN_READERS (an interpreter that has them), default this one; see tests/writers.
 """
 
 from __future__ import annotations
@@ -20,35 +20,51 @@ from sdsnn.export.float_import.read import import_file
 from sdsnn.export.float_import.run import FloatDynamics, float_run, simulate, start_steps, writers_rates
 from sdsnn_core import reference
 
-SCRIPT = Path(__file__).parents[2] / "writers.py"
-DT = {"norse": 1e-3, "rockpool": 1e-3, "snntorch": 1e-4, "spikingjelly": 1e-4, "sinabs": 1e-4}
+SCRIPTS = Path(__file__).parents[2] / "writers"
+ON_JAX = ("spyx", "jaxsnn")
+DT = {
+    "norse": 1e-3, "norse-2025": 1e-3, "rockpool": 1e-3, "snntorch": 1e-4, "spikingjelly": 1e-4, "sinabs": 1e-4,
+    "hxtorch": 1e-6, "jaxsnn": 1e-3, "spyx": 1.0,
+}  # fmt: skip
 CASES = [
-    ("norse", "lif"), ("norse", "cuba"), ("snntorch", "lif"), ("snntorch", "loop"), ("snntorch", "conv"),
-    ("spikingjelly", "if"), ("spikingjelly", "lif"), ("spikingjelly", "averaging"), ("spikingjelly", "cuba"),
-    ("spikingjelly", "conv"), ("sinabs", "lif"), ("sinabs", "conv"), ("rockpool", "lif"), ("rockpool", "cuba"),
+    ("norse", "lif"), ("norse", "cuba"), ("norse-2025", "lif"), ("norse-2025", "cuba"), ("snntorch", "lif"),
+    ("snntorch", "loop"), ("snntorch", "conv"), ("spikingjelly", "if"), ("spikingjelly", "lif"),
+    ("spikingjelly", "averaging"), ("spikingjelly", "cuba"), ("spikingjelly", "conv"), ("sinabs", "lif"),
+    ("sinabs", "conv"), ("rockpool", "lif"), ("rockpool", "cuba"), ("hxtorch", "cuba"), ("jaxsnn", "cuba"),
 ]  # fmt: skip
+VOLTAGES = ("rockpool", "jaxsnn")  # run below their thresholds
+NAMED = ("sinabs", "norse-2025", "hxtorch", "jaxsnn")  # write numbers that others write too
+STEPS_LATER = {"hxtorch": 1, "spyx": 1}  # than the step in which the voltage passes the threshold
+OTHER_RELEASE = 3
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, python_with: Callable[[str], str]) -> Any:
     """Return a function (tool, name) -> the file, with input and output beside it; every tool runs once."""
     folders: dict[str, Path] = {}
+    others: set[str] = set()
 
     def file(tool: str, name: str) -> Path:
-        python = python_with(tool)
+        python = python_with(tool.split("-")[0])
         if tool not in folders:
             folders[tool] = tmp_path_factory.mktemp(tool)
-            command = [python, str(SCRIPT), tool, str(folders[tool])]
+            script = "jax_tools.py" if tool in ON_JAX else "hxtorch_tool.py" if tool == "hxtorch" else "torch_tools.py"
+            command = [python, str(SCRIPTS / script), tool, str(folders[tool])]
             answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-            assert answer.returncode == 0, answer.stderr[-2000:]
+            if answer.returncode == OTHER_RELEASE:
+                others.add(tool)
+            else:
+                assert answer.returncode == 0, answer.stderr[-2000:]
+        if tool in others:
+            pytest.skip(f"{tool}: another release is installed")
         return folders[tool] / f"{name}.nir"
 
     return file
 
 
 def named(tool: str) -> str | None:
-    """Sinabs writes r = 1 with tau in steps, which NIR to the letter reads otherwise: it has to be named."""
-    return tool if tool == "sinabs" else None
+    """Return the tool where others write the same numbers and mean something else: then it has to be named."""
+    return tool if tool in NAMED else None
 
 
 def understood(file: Path, tool: str) -> tuple[FloatGraph, Any, Any]:
@@ -68,33 +84,52 @@ def test_the_floats_spike_as_the_tool_that_wrote_them(tool: str, name: str, writ
     graph, spikes, voltages = understood(file, tool)
     wanted = np.load(file.with_suffix(".out.npy"))
     assert WRITERS[graph.writer].reads_as(WRITERS[tool])
-    if tool == "rockpool":  # below threshold: it can only subtract
+    if tool in VOLTAGES:
         np.testing.assert_allclose(voltages, wanted, rtol=1e-4, atol=1e-4)
         assert np.abs(wanted).max() > 1
         return
     assert 0.02 < wanted.mean() < 0.8
-    np.testing.assert_array_equal(spikes, wanted)
+    later = STEPS_LATER.get(tool, 0)
+    np.testing.assert_array_equal(spikes[:, : spikes.shape[1] - later], wanted[:, later:])
 
 
 @pytest.mark.parametrize(
-    ("tool", "writer"), [("snntorch", "snntorch"), ("sinabs", "sinabs-norm"), ("rockpool", "rockpool")]
-)
-def test_what_a_tools_neurons_do_by_default_is_what_the_table_says(tool: str, writer: str, written: Any) -> None:
+    ("tool", "writer", "name"),
+    [
+        ("snntorch", "snntorch", "default"), ("sinabs", "sinabs-norm", "default"), ("rockpool", "rockpool", "default"),
+        ("spyx", "spyx", "lif"), ("spyx", "spyx", "cuba"), ("spyx", "spyx", "if"), ("spyx", "spyx", "loop"),
+    ],
+)  # fmt: skip
+def test_what_a_tools_neurons_do_by_default_is_what_the_table_says(
+    tool: str, writer: str, name: str, written: Any
+) -> None:
     """Subtraction, at once or late, several spikes a step, a spike at the threshold: every bin is the tool's."""
-    file = written(tool, "default")
+    file = written(tool, name)
     graph = read_graph(read_float_file(file), DT[tool], writer)
     x = np.load(file.with_suffix(".npy")).reshape(3, 50, -1)
-    inputs = {name: np.pad(x, ((0, 0), (0, 1), (0, 0))) for name in graph.inputs}
+    inputs = {source: np.pad(x, ((0, 0), (0, 1), (0, 0))) for source in graph.inputs}
     (output,) = graph.outputs.values()
-    got = simulate(graph, inputs, FloatDynamics(graph, WRITERS[writer].firing))[0][output][:, 1:]
+    got = simulate(graph, inputs, FloatDynamics(graph, WRITERS[writer]))[0][output][:, 1:]
     wanted = np.load(file.with_suffix(".out.npy"))
     assert wanted.mean() > 0.02
-    np.testing.assert_array_equal(got, wanted)
-    assert (float_run(graph, inputs)[0][output][:, 1:] != wanted).any()
-    assert writers_rates(graph, inputs)[writer][output] == pytest.approx(wanted.sum() / (3 * 51 * wanted.shape[2]))
+    later = STEPS_LATER.get(tool, 0)
+    np.testing.assert_array_equal(got[:, : 50 - later], wanted[:, later:])
+    assert (float_run(graph, inputs)[0][output][:, 1:] != got).any()
+    assert writers_rates(graph, inputs)[writer][output] == pytest.approx(got.sum() / (3 * 51 * wanted.shape[2]))
 
 
-@pytest.mark.parametrize(("tool", "name"), [case for case in CASES if case[0] != "rockpool"])
+def test_neurons_that_are_solved_between_events_first_spike_in_the_same_step(written: Any) -> None:
+    """Jaxsnn resets at the moment of a spike, a chip at the end of its step: later spikes may come apart."""
+    file = written("jaxsnn", "default")
+    graph, spikes, _ = understood(file, "jaxsnn")
+    assert graph.writer == "jaxsnn"
+    wanted = np.load(file.with_suffix(".out.npy")) > 0
+    np.testing.assert_array_equal(wanted.any(axis=1), spikes.any(axis=1))
+    np.testing.assert_array_equal(wanted.argmax(axis=1), spikes.argmax(axis=1))
+    assert wanted.any(axis=1).mean() > 0.5
+
+
+@pytest.mark.parametrize(("tool", "name"), [case for case in CASES if case[0] not in VOLTAGES])
 def test_the_integers_come_near_and_the_report_says_how_near(tool: str, name: str, written: Any) -> None:
     file = written(tool, name)
     data = file.with_suffix(".npy")
@@ -108,7 +143,7 @@ def test_the_integers_come_near_and_the_report_says_how_near(tool: str, name: st
     wanted = np.load(file.with_suffix(".out.npy"))
     (output,) = made.network.outputs.values()
     got = reference.run(made.network, np.load(data)).spikes[output.source]
-    late = len(made.reports)  # each population is one map deeper
+    late = len(made.reports) - STEPS_LATER.get(tool, 0)  # each population is one map deeper
     differing = (got[:, late:] != wanted[:, : wanted.shape[1] - late]).mean()
     assert differing < 0.1
     # What the report says of the last population is what the tool's own output says, but for its last steps.

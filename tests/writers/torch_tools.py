@@ -1,4 +1,6 @@
-"""Build small networks in another tool, write them as NIR with its own exporter, and run them: writers.py TOOL FOLDER.
+"""Build small networks in a tool on PyTorch, write them as NIR with its own exporter, and run them.
+
+    python torch_tools.py TOOL FOLDER
 
 For every network: FOLDER/NAME.nir, its input NAME.npy (samples, steps, *shape) and the tool's spikes NAME.out.npy
 (samples, steps, size). Neurons reset to zero and spike at most once per step, as NIR's LIF does; rockpool, which can
@@ -7,6 +9,7 @@ only subtract, is run below its threshold, and writes voltages. Imports nothing 
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from pathlib import Path
@@ -16,6 +19,7 @@ import torch
 from torch import nn
 
 N_SAMPLES, N_STEPS = 3, 50
+OTHER_RELEASE = 3  # exit status: the tool is installed in a release that writes otherwise
 
 
 def weights(model, seed, mean=0.4):
@@ -56,7 +60,25 @@ def stepwise(model, x):
 
 
 def norse(folder):
-    """Boxes (LIF) and cells with a synapse (CubaLIF), time step 1 ms."""
+    """Boxes (LIF) and cells with a synapse (CubaLIF), time step 1 ms, of releases that write tau times dt."""
+    import norse.torch as norse
+
+    if "time_scaling_factor" in inspect.signature(norse.to_nir).parameters:
+        sys.exit(OTHER_RELEASE)
+    boxes_and_cells(folder)
+
+
+def norse_2025(folder):
+    """The same of releases since May 2025, which write tau in seconds."""
+    import norse.torch as norse
+
+    if "time_scaling_factor" not in inspect.signature(norse.to_nir).parameters:
+        sys.exit(OTHER_RELEASE)
+    boxes_and_cells(folder)
+
+
+def boxes_and_cells(folder):
+    """Write what all releases of norse have."""
     import norse.torch as norse
 
     def p(kind, size, **of):  # a value for each neuron: nir cannot write single ones
@@ -210,6 +232,8 @@ def rockpool(folder):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    {"norse": norse, "snntorch": snntorch, "spikingjelly": spikingjelly, "sinabs": sinabs, "rockpool": rockpool}[
-        sys.argv[1]
-    ](Path(sys.argv[2]))
+    tools = {
+        "norse": norse, "norse-2025": norse_2025, "snntorch": snntorch, "spikingjelly": spikingjelly, "sinabs": sinabs,
+        "rockpool": rockpool,
+    }  # fmt: skip
+    tools[sys.argv[1]](Path(sys.argv[2]))
