@@ -6,7 +6,7 @@ behind one is, for every set of neurons in front, one operator, and one bias in 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from .file import FloatFile, FloatNode, float_file_of
 from .flatten import Edges, flattened, sources_of
 from .nodes import INTEGRATORS, KNOWN, LINEAR, NEURONS, FloatNeurons, linear_of, neurons_of
 from .operators import Floats, Identity, Operator, added, composed
+
+MOST_VALUES: Final = 2**27  # of one Input in one step
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +83,7 @@ def read_graph(graph: Any, dt: float, writer: str | None = None) -> FloatGraph:
     file = as_written(file, chosen, notes)
     nodes, edges = _with_input(*flattened(file), notes)
     notes += _rounded_delays(nodes, dt)
-    inputs = {name: tuple(int(n) for n in np.asarray(node["shape"]).reshape(-1)) for name, node in nodes.items()
-              if node.kind == "Input"}  # fmt: skip
+    inputs = {name: _input_shape(name, node) for name, node in nodes.items() if node.kind == "Input"}
     first: NetworkError | None = None
     for dropped in range(max((len(shape) for shape in inputs.values()), default=1)):
         try:
@@ -99,6 +100,15 @@ def read_graph(graph: Any, dt: float, writer: str | None = None) -> FloatGraph:
         return walked.graph(chosen, tuple(notes), file)
     assert first is not None
     raise first
+
+
+def _input_shape(name: str, node: FloatNode) -> tuple[int, ...]:
+    """Return the shape of an Input as it is in the file."""
+    axes = np.asarray(node["shape"], np.float64).reshape(-1)
+    if (axes < 1).any() or (axes != np.rint(axes)).any() or np.prod(axes) > MOST_VALUES:
+        shown = ", ".join(f"{n:g}" for n in axes)
+        raise NetworkError(f"node {name!r} shape: expected sizes from 1 on, {MOST_VALUES} values at most, got {shown}")
+    return tuple(int(n) for n in axes)
 
 
 def _with_input(nodes: dict[str, FloatNode], edges: Edges, notes: list[str]) -> tuple[dict[str, FloatNode], Edges]:

@@ -16,6 +16,7 @@ SPIKING: Final = ("LIF", "CubaLIF", "IF", "Threshold")
 INTEGRATORS: Final = ("LI", "CubaLI", "I")
 NEURONS: Final = (*SPIKING, *INTEGRATORS)
 LINEAR: Final = ("Linear", "Affine", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten", "Scale", "Delay", "Port")
+MOST_STEPS: Final = 2**16  # of a kernel, stride, padding or dilation along an axis
 KNOWN: Final = ("Input", "Output", *NEURONS, *(kind for kind in LINEAR if kind != "Port"))
 
 
@@ -83,6 +84,7 @@ def _convolution(node: FloatNode, shape: Shape, where: str) -> tuple[Convolved, 
         raise NetworkError(f"{where}: expected an input of shape (C, H, W), got {shape}")
     if node.kind in ("SumPool2d", "AvgPool2d"):
         ky, kx = pair(node["kernel_size"], where)
+        _check_range((ky, kx), 1, f"{where} kernel_size")
         kernel = np.full((shape[0], 1, ky, kx), 1.0 if node.kind == "SumPool2d" else 1.0 / (ky * kx))
         stride, dilation, groups, bias = pair(node["stride"], where), (1, 1), shape[0], np.zeros(1)
         padding = pair(node["padding"], where)
@@ -99,6 +101,9 @@ def _convolution(node: FloatNode, shape: Shape, where: str) -> tuple[Convolved, 
         kernel = kernel[:, :, None, :] if one_axis else kernel
         stride, dilation = (_axes(node[name], one_axis, 1, where) for name in ("stride", "dilation"))
         before, after = _padding(node["padding"], kernel.shape[2:], stride, dilation, one_axis, where)
+    _check_range(stride, 1, f"{where} stride")
+    _check_range((*before, *after), 0, f"{where} padding")
+    _check_range(dilation, 1, f"{where} dilation")
     # One padding for both sides: what is missing in front stands in the kernel as zeros.
     padding = (max(before[0], after[0]), max(before[1], after[1]))
     gap = [(p - b) // d for p, b, d in zip(padding, before, dilation, strict=True)]
@@ -111,8 +116,15 @@ def _convolution(node: FloatNode, shape: Shape, where: str) -> tuple[Convolved, 
     return conv, bias
 
 
+def _check_range(values: tuple[int, ...], low: int, where: str) -> None:
+    """Refuse what no convolution has, and what would need terabytes."""
+    for value in values:
+        if not low <= value <= MOST_STEPS:
+            raise NetworkError(f"{where}: expected {low} to {MOST_STEPS}, got {value}")
+
+
 def _axes(values: Any, one_axis: bool, default: int, where: str) -> Pair:
-    return (default, int(np.asarray(values).reshape(-1)[0])) if one_axis else pair(values, where)
+    return (default, pair(values, where)[0]) if one_axis else pair(values, where)
 
 
 def _padding(

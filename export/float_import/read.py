@@ -132,6 +132,8 @@ def import_file(
         raise
     except SdsnnError as error:
         raise type(error)(f"{path}: {error}") from error
+    except MemoryError:
+        raise NetworkError(f"{path}: expected a graph that fits into memory, got one that needs more") from None
 
 
 def read_nir_graph(path: Path) -> Any:

@@ -12,7 +12,7 @@ import nir
 import numpy as np
 import pytest
 
-from sdsnn.export.float_import.file import checked_node, read_float_file
+from sdsnn.export.float_import.file import read_float_file
 from sdsnn.export.float_import.graph import FloatGraph, read_graph
 from sdsnn.export.float_import.operators import Convolved
 from sdsnn.export.float_import.oracle import refuse_misreading
@@ -20,7 +20,7 @@ from sdsnn.export.float_import.quantise import quantise
 from sdsnn.export.float_import.read import import_file
 from sdsnn.export.float_import.run import float_run
 from sdsnn_core import reference
-from sdsnn_core.errors import FileError, NetworkError, SdsnnError
+from sdsnn_core.errors import FileError, NetworkError
 from sdsnn_core.network import Convolution, Synapses
 
 DT = 1e-4
@@ -301,43 +301,6 @@ def test_what_cannot_work_is_stopped_and_force_goes_on(tmp_path: Path, rng: Rng)
         assert import_file(path, DT, force=True).problems
 
 
-def test_files_that_are_broken_are_named(tmp_path: Path) -> None:
-    whole = graph({"w": nir.Linear(np.ones((3, 4))), "n": lif(3)}, chain("in", "w", "n", "out"))
-
-    def changed(name: str, change: Any) -> Path:
-        path = write(tmp_path / f"{name}.nir", whole)
-        with h5py.File(path, "a") as file:
-            change(file)
-        return path
-
-    def field(name: str, value: Any) -> Any:
-        def change(file: Any) -> None:
-            del file[f"node/nodes/{name}"]
-            if value is not None:
-                file[f"node/nodes/{name}"] = value
-
-        return change
-
-    lfs, pickled = tmp_path / "lfs.nir", tmp_path / "pickle.nir"
-    lfs.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    pickled.write_bytes(b"PK\x03\x04 and so on")
-    for path, words in (
-        (changed("type", lambda f: f.__delitem__("node/type")), "writing it broke off"),
-        (changed("edges", lambda f: f.__delitem__("node/edges")), "writing it broke off"),
-        (changed("missing", field("n/v_leak", None)), "node 'n': expected a field 'v_leak' of a LIF"),
-        (changed("more", lambda f: f.__setitem__("node/nodes/n/tau_ref", 1.0)), "node 'n': expected the fields tau"),
-        (changed("nan", field("w/weight", np.full((3, 4), np.nan))), "node 'w' weight: expected numbers, got 12 NaN"),
-        (changed("inf", field("n/v_threshold", np.full(3, np.inf))), "node 'n' v_threshold: expected finite"),
-        (changed("kind", field("w/type", "MaxPool2d")), "node 'w': expected Input, .* got a MaxPool2d"),
-        (lfs, "a Git LFS pointer"),
-        (pickled, "a pickle, as torch.save writes it"),
-    ):
-        with pytest.raises(SdsnnError, match=words) as caught:
-            import_file(path, DT)
-        assert "\n" not in str(caught.value)
-        assert str(path) in str(caught.value)
-
-
 def test_fields_that_a_writer_may_leave_out(tmp_path: Path, rng: Rng) -> None:
     conv = nir.Conv2d((6, 6), rng.normal(0.2, 0.4, (3, 2, 3, 3)), 1, 1, 1, 1, np.zeros(3))
     path = write(
@@ -358,36 +321,3 @@ def test_an_input_that_goes_straight_to_an_output_is_relayed(tmp_path: Path, rng
     (population,) = made.network.populations
     got = reference.run(made.network, x).spikes[population]
     np.testing.assert_array_equal(got[:, 1:], x[:, :-1])
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"tau": "\ufffd\ufffd"}, "node 'lif' tau: expected numbers, got a text"),
-        ({"r": np.zeros(2, [("a", "<i4"), ("b", "<f8")])}, "node 'lif' r: expected numbers, got a record of fields"),
-        ({"v_leak": np.ones(2, complex)}, "node 'lif' v_leak: expected numbers, got complex numbers"),
-        ({"r": np.zeros(0)}, "node 'lif' r: expected numbers, got none"),
-    ],
-)
-def test_fields_that_hold_no_numbers_are_named(values: dict[str, Any], message: str) -> None:
-    fields = {"tau": np.ones(2), "r": np.ones(2), "v_leak": np.zeros(2), "v_threshold": np.ones(2), **values}
-    with pytest.raises(FileError) as caught:
-        checked_node("LIF", fields, "node 'lif'")
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("place", "message"),
-    [("node", "got one without its type"), ("node/nodes", "damaged"), ("node/nodes/lif", "expected a type, got none")],
-)
-def test_a_dataset_in_the_place_of_a_group_is_one_line(place: str, message: str, tmp_path: Path) -> None:
-    """And quickly: `in` on a dataset would otherwise ask for every element."""
-    path = tmp_path / "x.nir"
-    with h5py.File(path, "w") as file:
-        if place != "node":
-            file["node/type"] = "NIRGraph"
-            file["node/edges"] = np.array([["a", "b"]], h5py.string_dtype())
-        file[place] = np.zeros(200_000)
-    with pytest.raises(FileError, match=message) as caught:
-        read_float_file(path)
-    assert "\n" not in str(caught.value)
