@@ -12,7 +12,7 @@ and the table says how a, b and g follow from the file. Its first column is what
 |---|---|---|---|---|
 | nir | dt/tau | b r | a w_in b r | r = 1, dt <= tau < 1 s (LIF): NIR by forward Euler, to the letter |
 | snntorch, spikingjelly, lava-dl | dt/tau | b r | a w_in b r | r = tau/dt |
-| norse | dt^2/tau | b r | b r | r = 1, tau < dt (norse issue 411: tau is written as tau dt) |
+| norse | dt^2/tau | b r | b r | r = 1, tau < dt (1.0 and 1.1; norse issue 411: tau is written as tau dt) |
 | norse-2025 | dt/tau | b r | b r | CubaLIF with r = w_in = 1, dt <= tau < 1 s |
 | sinabs | 1 - exp(-1/tau) | 1 | - | r = 1, tau >= 1: tau in steps (norm_input off) |
 | sinabs-norm | 1 - exp(-1/tau) | b | - | never: norm_input is not in the file |
