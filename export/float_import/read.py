@@ -105,9 +105,11 @@ def import_file(
 
     Examples:
         >>> import sdsnn
-        >>> imported = sdsnn.import_("theirs.nir", dt=1e-4, calibrate=spikes)  # doctest: +SKIP
-        >>> imported.reports[0].differing, imported.silent  # doctest: +SKIP
-        >>> sdsnn.write(imported.network, "ours.nir")  # doctest: +SKIP
+        >>> nodes = {"in": sdsnn.Input((2,)), "out": sdsnn.Population((1,), 4096, 410, 64), "o": sdsnn.Output("out")}
+        >>> network = sdsnn.Network(nodes, {"w": sdsnn.Synapses("in", "out", [0, 1], [0, 0], [60, 80])})
+        >>> imported = sdsnn.import_(sdsnn.write(network, "floats.nir"), dt=1e-4)
+        >>> imported.exact, imported.network.populations["out"].threshold.item()
+        (True, 64)
     """
     path = Path(path)
     if path.suffix == ".net":
