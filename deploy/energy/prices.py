@@ -59,13 +59,38 @@ class DenseAnn(Section):
 
 
 class Times(Section):
-    """Time of one event in nanoseconds, done one after the other within a core."""
+    """Times of events within a core, nanoseconds, done one after the other.
+
+    synaptic_event_dense, _sparse, _convolution: where they differ from synaptic_event. packet_sent, packet_received: at
+    the source and at the destination core. barrier_by_tiles: tiles -> time of the barrier from that many tiles on.
+    """
 
     synaptic_event: float = Field(ge=0)
+    synaptic_event_dense: float | None = Field(default=None, ge=0)
+    synaptic_event_sparse: float | None = Field(default=None, ge=0)
+    synaptic_event_convolution: float | None = Field(default=None, ge=0)
     neuron_update_active: float = Field(ge=0)
     neuron_update_inactive: float = Field(ge=0)
+    spike_sent: float = Field(default=0.0, ge=0)
+    packet_sent: float = Field(default=0.0, ge=0)
+    packet_received: float = Field(default=0.0, ge=0)
+    hop_east_west: float = Field(default=0.0, ge=0)
+    hop_north_south: float = Field(default=0.0, ge=0)
     barrier_min: float = Field(ge=0)
     barrier_max: float = Field(ge=0)
+    barrier_by_tiles: dict[int, float] = Field(default_factory=dict)
+
+    def event(self, kind: str) -> float:
+        """Return the time of a synaptic event of a kind: 'dense', 'sparse' or 'convolution'."""
+        own: float | None = getattr(self, f"synaptic_event_{kind}", None)
+        return self.synaptic_event if own is None else own
+
+    def barrier(self, tiles: int) -> float:
+        """Return the time of a barrier of so many tiles; between the least and the greatest where no table is known."""
+        known = [number for number in self.barrier_by_tiles if number <= tiles]
+        if known:
+            return self.barrier_by_tiles[max(known)]
+        return self.barrier_min + (self.barrier_max - self.barrier_min) * min(1.0, (tiles - 1) / 31)
 
 
 class PriceList(Section):

@@ -112,11 +112,15 @@ class Delays(Sourced):
 
 
 class Layout(Sourced):
-    """The mesh: cores per chip in use, cores per tile, tiles in a row."""
+    """The mesh: cores per chip in use, cores per tile, tiles in a row.
+
+    published: figures that disagree with the ones used, each with its source.
+    """
 
     cores_per_chip: int = Field(gt=0)
     cores_per_tile: int = Field(gt=0)
     tiles_x: int = Field(gt=0)
+    published: tuple[Fact, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Layout:
@@ -130,8 +134,8 @@ class Chip(Section):
     """One chip.
 
     placeable: False where only limits of the whole chip are known. limits: per core, by resource (RESOURCES);
-    whole_chip: of all cores together (WHOLE_CHIP). delays: None where a synapse has none. unknown: what was not
-    published.
+    whole_chip: of all cores together (WHOLE_CHIP). delays: None where a synapse has none. prices: the price list whose
+    times and energies placement for speed or energy uses. unknown: what was not published.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.\-]+$")
@@ -144,6 +148,7 @@ class Chip(Section):
     limits: dict[str, Limit] = Field(default_factory=dict)
     whole_chip: dict[str, Limit] = Field(default_factory=dict)
     constants: dict[str, Fact] = Field(default_factory=dict)
+    prices: str | None = None
     unknown: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

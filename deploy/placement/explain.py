@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sdsnn_core.activity import Activity
 from sdsnn_core.network import Convolution, Network, Projection, Synapses
 from sdsnn_core.rules import Rules
 
@@ -77,6 +78,8 @@ def explain(
     chip: Chip,
     unpruned: Unpruned = None,
     *,
+    objective: str = "cores",
+    activity: Activity | None = None,
     advice: bool | None = None,
     tight_bound: bool = False,
     progress: Callable[[str, float], None] = lambda what, share: None,
@@ -85,13 +88,21 @@ def explain(
 
     advice: place the network with one thing changed, and without one limit. None: with up to MANY weights and
     MANY_NEURONS neurons.
+    objective, activity: of the network itself, see `place`; its variants are placed on the fewest cores.
     progress: called with what is being placed and the share of it that is done, 0 to 1. Raises NetworkError if
     `unpruned` does not fit the network.
     """
     placement: Placement | None = None
     refusal: DoesNotFit | None = None
     try:
-        placement = place(network, chip, tight_bound=tight_bound, progress=partial(progress, "placing the network"))
+        placement = place(
+            network,
+            chip,
+            objective=objective,
+            activity=activity,
+            tight_bound=tight_bound,
+            progress=partial(progress, "placing the network"),
+        )
     except DoesNotFit as error:
         refusal = error
     full = unpruned_network(network, unpruned)

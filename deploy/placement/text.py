@@ -7,6 +7,7 @@ import numpy as np
 
 from .chip import RESOURCES
 from .explain import MANY, MANY_NEURONS, PlacementReport
+from .objective.binding import KINDS, binding, cores_to_json, work_lines, work_to_json
 from .types import Placement
 
 FORMAT = 1
@@ -50,7 +51,10 @@ def placement_to_json(report: PlacementReport) -> dict[str, Any]:
             "tile_y": y.tolist(),
             **{name: amount.tolist() for name, amount in placement.use.items()},
             "neuron_room": placement.neuron_room.tolist(),
+            **cores_to_json(placement),
         },
+        "objective": placement.objective,
+        "work": work_to_json(placement) or None,
         "total_mpds": placement.synapse_bits // (chip.synapses.word_bits if chip.synapses else 64),
         "populations": {
             name: {"neurons": int(where.size), "cores": sorted(set(where.tolist()))}
@@ -114,19 +118,34 @@ def placement_tables(report: PlacementReport, *, max_cores: int = 24) -> list[Ta
     cores = []
     room = placement.limits["synapse_bits"]
     chips, *_ = placement.mesh.place(np.arange(placement.n_cores))
+    work = _work_columns(placement)
     for core in range(min(max_cores, placement.n_cores)):
         used = {name: int(amount[core]) for name, amount in placement.use.items()}
         memory = f"{used['synapse_bits'] / room:.1%}" if room else f"{used['synapse_bits']:,} bit"
         names = ", ".join(name for name, core_of in placement.core_of.items() if (core_of == core).any())
         counts = (f"{used['neurons']:,}", f"{used['input_axons']:,}", f"{used['output_axons']:,}")
-        cores.append((str(core), str(chips[core]), names, *counts, memory))
+        cores.append((str(core), str(chips[core]), names, *counts, memory, *work[core]))
     of_limits = ("resource", "limit", "mean", "highest", "on core", "lower bound")
     of_nodes = ("population", "neurons", "cores", "synapses in", "sparse lists", "memory (KiB)")
     of_cores = ("core", "chip", "populations", "neurons", "input axons", "output axons", "memory")
+    of_cores += ("events", "packets", "busy (us)", "binds") if placement.work is not None else ()
     return [
         Table(f"{report.chip.title}: use per core", of_limits, limits),
         Table("populations", of_nodes, nodes),
         Table(f"cores (first {len(cores)} of {placement.n_cores})", of_cores, cores, left=2),
+    ]
+
+
+def _work_columns(placement: Placement) -> list[tuple[str, ...]]:
+    """Return for each core its events, packets, time and what binds it; empty tuples without an activity."""
+    work = placement.work
+    if work is None:
+        return [()] * placement.n_cores
+    kinds = binding(placement).kind.tolist()
+    packets = work.packets_in + work.packets_out
+    return [
+        (f"{work.events[i]:,.0f}", f"{packets[i]:,.0f}", f"{work.busy[i] * 1e6:.2f}", KINDS[kind])
+        for i, kind in enumerate(kinds)
     ]
 
 
@@ -143,6 +162,7 @@ def placement_lines(report: PlacementReport) -> list[str]:
             f"{report.chip.title}: {_counted(placement.n_cores, 'core')} on {_counted(placement.n_chips, 'chip')}; "
             f"{bound} {placement.lower_bound} (gap {gap:.0%})"
         )
+        lines += work_lines(placement)
         closest = placement.binding
         lines.append(f"closest to its limit: {RESOURCES[closest]}, {placement.load[closest]:.1%} used on average")
         if report.binding:

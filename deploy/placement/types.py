@@ -38,16 +38,22 @@ class AxonTable:
 
 @dataclass(frozen=True)
 class Mesh:
-    """Where core number k sits: chips one after the other, tiles row by row, cores within a tile."""
+    """Where core number k sits: chips one after the other, tile after tile, cores within a tile.
+
+    order: the tiles of a chip in the order in which they are used, counted row by row; empty: row by row.
+    """
 
     cores_per_chip: int
     cores_per_tile: int
     tiles_x: int
+    order: tuple[int, ...] = ()
 
     def place(self, core: npt.ArrayLike) -> tuple[Ints, Ints, Ints]:
         """Return (chip, tile column, tile row) of each core."""
         number = np.asarray(core, np.int64)
         tile = number % self.cores_per_chip // self.cores_per_tile
+        if self.order:
+            tile = np.asarray(self.order, np.int64)[tile]
         return number // self.cores_per_chip, tile % self.tiles_x, tile // self.tiles_x
 
     def hops(self, a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
@@ -62,6 +68,41 @@ class Mesh:
 
 
 @dataclass(frozen=True, eq=False)
+class CoreWork:
+    """What the cores do in a step of a measured activity, by the times of one price list.
+
+    prices: name of the price list. events, packets_in, packets_out: (n_cores,) mean number in a step. send, receive:
+    (n_steps, n_cores) seconds: updating neurons and sending their packets; taking packets in and adding up their
+    synaptic events. Both run at the same time. compute, traffic: (n_cores,) mean seconds of updates and events, and of
+    packets. busiest_events: mean over the steps of the events of the busiest core. flow: (n_cores, n_cores) packets
+    from core to core in a step. barrier: seconds. joules: of events, spikes made, packets and hops of a step.
+    """
+
+    prices: str
+    events: Floats
+    packets_in: Floats
+    packets_out: Floats
+    send: Floats
+    receive: Floats
+    compute: Floats
+    traffic: Floats
+    busiest_events: float
+    flow: Floats
+    barrier: float
+    joules: float
+
+    @property
+    def busy(self) -> Floats:
+        """(n_cores,) mean seconds that each core needs for a step."""
+        return np.asarray(np.maximum(self.send, self.receive).mean(axis=0))
+
+    @property
+    def step(self) -> float:
+        """Mean seconds of a step: those of the core that is the busiest in it, and the barrier."""
+        return float(np.maximum(self.send, self.receive).max(axis=1).mean()) + self.barrier
+
+
+@dataclass(frozen=True, eq=False)
 class Placement:
     """A legal assignment of every neuron to a core.
 
@@ -72,7 +113,8 @@ class Placement:
     (None: no published limit). neuron_room: (n_cores,) neurons that each core may hold, long delays taken into
     account. bounds: resource -> cores that no placement of this model can go below. tight_bound: they are the
     tight ones. load: resource -> mean use divided by the limit. pieces: population -> cores that it lies on.
-    static_power: watts of one chip, if published.
+    static_power: watts of one chip, if published. objective: what it was placed for. work: what the cores do in a
+    step, where an activity was given.
     """
 
     chip: str
@@ -90,6 +132,15 @@ class Placement:
     notes: tuple[str, ...] = ()
     static_power: Fact | None = None
     tight_bound: bool = False
+    objective: str = "cores"
+    work: CoreWork | None = None
+
+    @property
+    def n_tiles(self) -> int:
+        """Tiles that hold a core."""
+        whole, rest = divmod(self.n_cores, self.mesh.cores_per_chip)
+        per_chip = -(-self.mesh.cores_per_chip // self.mesh.cores_per_tile)
+        return whole * per_chip + -(-rest // self.mesh.cores_per_tile)
 
     @property
     def n_chips(self) -> int:

@@ -1,6 +1,7 @@
 """The cores of a placement: what each holds and uses most, and their map."""
 
 import math
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +12,12 @@ from sdsnn_core.errors import FileError
 from sdsnn_core.files import write_text
 
 from ..placement.chip import RESOURCES
+from ..placement.objective.binding import KINDS, binding, closest_limits
 from ..placement.types import Mesh, Placement
 from .svg import drawing, element, line, text
 
 _CHIPS_SHOWN = 4
+_ARROWS = 40
 
 
 class Core(NamedTuple):
@@ -39,16 +42,13 @@ def cores(placement: Placement) -> list[Core]:
     wide, high = _tile(mesh)
     inside = number % mesh.cores_per_tile
     columns, rows = x * wide + inside % wide, y * high + inside // wide
-    limits = {name: np.asarray(limit) for name, limit in placement.limits.items() if limit}
-    limits["neurons"] = placement.neuron_room
-    shares = np.stack([placement.use[name] / limit for name, limit in limits.items()])
-    closest = [list(limits)[i] for i in shares.argmax(axis=0)]
+    shares, closest = closest_limits(placement)
     populations: list[list[str]] = [[] for _ in number]
     for name, core_of in placement.core_of.items():
         for k in np.unique(core_of).tolist():
             populations[k].append(name)
     arrays = (a.tolist() for a in (chip, columns, rows))
-    amounts = placement.use["neurons"].tolist(), shares.max(axis=0).tolist()
+    amounts = placement.use["neurons"].tolist(), shares.tolist()
     return [Core(*core) for core in zip(*arrays, populations, *amounts, closest, strict=True)]
 
 
@@ -78,17 +78,57 @@ def core_map(placement: Placement) -> str:
         for y in range(0, n_rows + 1, tall):
             parts.append(line("tile", 1, width - 3, top - 0.7 + y * high, top - 0.7 + y * high))
         parts.append(text(2, bottom + 14, f"chip {chip}"))
+    loads, hints = _loads(placement)
+    middles: list[tuple[float, float]] = []
     for k, core in enumerate(cores(placement)):
         if core.chip >= chips:
             break
         left, top = 2 + core.column * cell, core.chip * step + core.row * high
+        middles.append((left + cell / 2, top + high / 2))
+        share = core.share if loads is None else loads[k]
         hint = f"core {k}: {', '.join(core.populations)}; {core.share:.1%} of {RESOURCES[core.resource]}"
-        look = {"fill": "var(--heat)", "fill_opacity": 0.2 + 0.8 * core.share}
-        parts.append(element("rect", x=left, y=top, **size, **look, hint=f"{hint}; {core.neurons} neurons"))
-        ink = "on tiny" if core.share > 0.5 else "ink tiny"
+        look = {"fill": "var(--heat)", "fill_opacity": 0.2 + 0.8 * share}
+        parts.append(element("rect", x=left, y=top, **size, **look, hint=f"{hint}; {core.neurons} neurons{hints[k]}"))
+        ink = "on tiny" if share > 0.5 else "ink tiny"
         parts.append(text(left + cell / 2, top + high / 2 + 3, k, "middle", ink))
-    label = "cores of the chip, shaded by the highest share of a limit that they use"
-    return drawing(width, chips * step, label, parts)
+    parts += _arrows(placement, middles)
+    shade = "the highest share of a limit that they use" if loads is None else "the time that they are busy in a step"
+    arrows = "" if loads is None else "; arrows: the ways with most packets"
+    return drawing(width, chips * step, f"cores of the chip, shaded by {shade}{arrows}", parts)
+
+
+def _loads(placement: Placement) -> tuple[list[float] | None, list[str]]:
+    """Return the busy time of each core as a share of the longest, and hints; (None, no hints) without an activity."""
+    work = placement.work
+    if work is None:
+        return None, [""] * placement.n_cores
+    kinds = binding(placement).kind.tolist()
+    hints = [
+        f"; {work.busy[k] * 1e6:.3g} us in a step, {work.events[k]:,.0f} events, {work.packets_in[k]:,.0f} packets in; "
+        f"bound by {KINDS[kind]}"
+        for k, kind in enumerate(kinds)
+    ]
+    return (work.busy / max(work.busy.max(), 1e-30)).tolist(), hints
+
+
+def _arrows(placement: Placement, middles: list[tuple[float, float]]) -> Iterator[str]:
+    """Yield arrows between the cores that exchange most packets, as wide as these are many."""
+    if placement.work is None:
+        return
+    flow = placement.work.flow[: len(middles), : len(middles)].copy()
+    np.fill_diagonal(flow, 0.0)
+    most = float(flow.max(initial=0.0))
+    shown = [at for at in np.argsort(-flow, axis=None, kind="stable")[:_ARROWS].tolist() if flow.flat[at] > 0]
+    if shown:
+        head = element("path", d="M0 0L6 3L0 6z", class_="flow-head")
+        box = 'markerWidth="5" markerHeight="5" refX="5" refY="3" viewBox="0 0 6 6" orient="auto"'
+        yield f'<defs><marker id="flow" {box}>{head}</marker></defs>'
+    for source, target in (divmod(at, len(middles)) for at in reversed(shown)):
+        (x1, y1), (x2, y2) = middles[source], middles[target]
+        amount = float(flow[source, target])
+        look = {"stroke_width": 0.6 + 2.4 * amount / most, "marker_end": "url(#flow)"}
+        hint = f"core {source} to core {target}: {amount:,.3g} packets in a step"
+        yield element("line", class_="flow", x1=x1, y1=y1, x2=x2, y2=y2, **look, hint=hint)
 
 
 def save_placement_picture(placement: Placement, path: str | Path) -> None:

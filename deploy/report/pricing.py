@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sdsnn_core.activity import Activity
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network
 
 from ..energy.energy import price
 from ..energy.prices import load_price_list
 from ..energy.result import EnergyReport
-from ..placement.chip import load_chip
+from ..placement.chip import Chip, load_chip
+from ..placement.objective.drive import check_objective
 from ..placement.place import place
 from ..simulate.measure import measure
 from ..simulate.simulation import Options
@@ -45,3 +47,27 @@ def price_network(
     progress("simulating", 0)
     activity = measure(loaded, data, rate, samples=samples, options=options).activity
     return price(activity, loaded, tables, placement=placement, unpruned=before, chip=target.name)
+
+
+def activity_for_placement(
+    network: Network,
+    path: Path,
+    chip: Chip,
+    objective: str,
+    data: Any,
+    rate: float | None,
+    samples: int,
+    options: Options | None,
+) -> Activity | None:
+    """Return the activity that a placement for `objective` is judged by; None where neither it nor the user asks.
+
+    Default: the test split of a run folder. Raises what `check_objective` and `measure` raise, before a simulation.
+    """
+    check_objective(chip, objective)
+    if data is None and rate is None:
+        if objective == "cores":
+            return None
+        if not path.is_dir():
+            raise NetworkError(f"objective {objective}: expected --data, --rate or a run folder, got none of them")
+        data = path
+    return measure(network, data, rate, samples=samples, options=options).activity

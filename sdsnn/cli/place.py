@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .drive import BinWidth, DataPath, Rate, Sensor, Steps, options_of
 from .output import console, print_table, progress_bar
 
 
@@ -17,6 +18,20 @@ def place(
     chip: Annotated[str, typer.Option("--chip", help="Name of a chip (`--chip list` shows them) or a TOML file.")] = (
         "loihi2"
     ),
+    objective: Annotated[
+        str,
+        typer.Option(
+            "--objective",
+            help="cores: the fewest. latency: the shortest step. energy: the least energy of events and traffic. "
+            "balance: the fewest cores with even work. All but cores need --data, --rate or a run folder.",
+        ),
+    ] = "cores",
+    data: DataPath = None,
+    rate: Rate = None,
+    samples: Annotated[int, typer.Option(min=1, help="Samples of the data that the placement is judged by.")] = 16,
+    steps: Steps = None,
+    bin_width: BinWidth = None,
+    sensor: Sensor = None,
     unpruned: Annotated[
         list[str] | None,
         typer.Option("--unpruned", metavar="NODE=UNITS", help="Units of a population before pruning."),
@@ -32,7 +47,7 @@ def place(
     bound: Annotated[bool, typer.Option("--bound", help="Compute a tighter lower bound, which takes longer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Place a network on the cores of a chip.
+    """Place a network on the cores of a chip, as few as possible or for speed, energy or even work.
 
     Prints cores and memory, the limit that binds, what would help, and the same for the unpruned network.
     """
@@ -40,6 +55,7 @@ def place(
     from sdsnn.deploy.placement.explain import explain
     from sdsnn.deploy.placement.text import placement_lines, placement_tables, placement_to_json
     from sdsnn.deploy.report.cores import check_picture, save_placement_picture
+    from sdsnn.deploy.report.pricing import activity_for_placement
     from sdsnn.deploy.report.run_data import read_for_placement
 
     if chip == "list":
@@ -56,8 +72,19 @@ def place(
         fits, lines = whole_chip_lines(loaded, target)
         typer.echo(json.dumps({"chip": target.name, "fits": fits, "lines": lines}) if as_json else "\n".join(lines))
         raise typer.Exit(0 if fits else 2)
+    options = options_of(steps, bin_width, sensor)
+    activity = activity_for_placement(loaded, network, target, objective, data, rate, samples, options)
     with progress_bar() as progress:
-        report = explain(loaded, target, units or before, advice=advice, tight_bound=bound, progress=progress)
+        report = explain(
+            loaded,
+            target,
+            units or before,
+            objective=objective,
+            activity=activity,
+            advice=advice,
+            tight_bound=bound,
+            progress=progress,
+        )
     if picture is not None and report.placement is not None:
         save_placement_picture(report.placement, picture)
     if as_json:

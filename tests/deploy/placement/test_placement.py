@@ -14,7 +14,8 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from sdsnn.deploy.placement.bound import lower_bounds
 from sdsnn.deploy.placement.chip import DoesNotFit, load_chip
 from sdsnn.deploy.placement.cut import Cutter
-from sdsnn.deploy.placement.place import finish, legal, place, ways
+from sdsnn.deploy.placement.packing import finish, legal, ways
+from sdsnn.deploy.placement.place import place
 from sdsnn.deploy.placement.tight_bound import tight_bounds
 from sdsnn.deploy.placement.types import Mesh
 from sdsnn_core.errors import NetworkError

@@ -1,0 +1,1 @@
+"""Placement for another objective than fewest cores: speed, energy, or even work."""
