@@ -127,7 +127,7 @@ def placement_tables(report: PlacementReport, *, max_cores: int = 24) -> list[Ta
         cores.append((str(core), str(chips[core]), names, *counts, memory, *work[core]))
     of_limits = ("resource", "limit", "mean", "highest", "on core", "lower bound")
     of_nodes = ("population", "neurons", "cores", "synapses in", "sparse lists", "memory (KiB)")
-    of_cores = ("core", "chip", "populations", "neurons", "input axons", "output axons", "memory")
+    of_cores: tuple[str, ...] = ("core", "chip", "populations", "neurons", "input axons", "output axons", "memory")
     of_cores += ("events", "packets", "busy (us)", "binds") if placement.work is not None else ()
     return [
         Table(f"{report.chip.title}: use per core", of_limits, limits),

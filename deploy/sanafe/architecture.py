@@ -64,8 +64,8 @@ def _tile(times: Times, pj: Mapping[str, float]) -> str:
 
 def _soma(name: str, model: str, costs: tuple[Any, ...]) -> str:
     """Return a soma. costs: picojoules and nanoseconds of an access, an update and a spike."""
-    what = ("energy_access_neuron", "energy_update_neuron", "energy_spike_out")
-    what += ("latency_access_neuron", "latency_update_neuron", "latency_spike_out")
+    events = ("access_neuron", "update_neuron", "spike_out")
+    what = [f"{cost}_{event}" for cost in ("energy", "latency") for event in events]
     units = ("e-12",) * 3 + ("e-9",) * 3
     shown = ", ".join(f"{key}: {value}{unit}" for key, value, unit in zip(what, costs, units, strict=True))
     return f"            - {{name: '{name}', attributes: {{model: {model}, {shown}}}}}"

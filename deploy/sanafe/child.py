@@ -34,7 +34,7 @@ def replay(payload: Mapping[str, Any]) -> dict[str, Any]:
     places = payload["receivers"].tolist(), payload["senders"].tolist()
     model = {"threshold": THRESHOLD, "leak_decay": 1.0}
     receivers = group("receivers", len(places[0]), model, soma_hw_name="receiver", default_synapse_hw_name="dense")
-    senders = None
+    senders: Any = None
     if places[1]:
         senders = group("senders", len(places[1]), log_spikes=True, default_synapse_hw_name="dense")
     for number, soma in enumerate(payload["soma"].tolist()):

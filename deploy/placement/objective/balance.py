@@ -120,13 +120,19 @@ def pack_evenly(cutter: Cutter, weighed: Sequence[Weighed], n_cores: int) -> Cor
     return _pack(cutter, weighed, lambda cores: np.argsort(cores.events, kind="stable").tolist(), np.inf, n_cores)
 
 
-class _Filling(NamedTuple):
-    """Cores that are being filled: their pieces, and the work of each."""
+class _Filling:
+    """Cores that are being filled: the numbers of their pieces, and the work of each."""
 
-    members: list[list[int]]
-    send: list[float]
-    receive: list[float]
-    events: list[float]
+    def __init__(self, n_cores: int) -> None:
+        self.members: list[list[int]] = [[] for _ in range(n_cores)]
+        self.send, self.receive, self.events = ([0.0] * n_cores for _ in range(3))
+
+    def add(self) -> int:
+        """Add an empty core and return its number."""
+        self.members.append([])
+        for work in (self.send, self.receive, self.events):
+            work.append(0.0)
+        return len(self.members) - 1
 
 
 def _pack(
@@ -136,10 +142,8 @@ def _pack(
     most: float,
     n_cores: int | None,
 ) -> Cores:
-    cores = _Filling([], [], [], [])
-    if n_cores is not None:
-        for column in cores:
-            column.extend([] if column is cores.members else 0.0 for _ in range(n_cores))  # type: ignore[misc]
+    """Put pieces, longest first, on the first core in `order` that takes them. n_cores: None: add cores as needed."""
+    cores = _Filling(n_cores or 0)
     for i in sorted(range(len(weighed)), key=lambda i: (-weighed[i].busy, i)):
         mine = weighed[i]
         for k in order(cores):
@@ -153,9 +157,7 @@ def _pack(
         else:
             if n_cores is not None:
                 raise DoesNotFit(mine.piece.population, "cores", n_cores + 1, n_cores, cutter.chip.title)
-            k = len(cores.members)
-            for column, empty in zip(cores, ([], 0.0, 0.0, 0.0), strict=True):
-                column.append(empty)  # type: ignore[arg-type]
+            k = cores.add()
         cores.members[k].append(i)
         cores.send[k] += mine.send
         cores.receive[k] += mine.receive

@@ -44,7 +44,7 @@ def core_work(network: Network, placement: Placement, drive: Drive) -> CoreWork:
     n = placement.n_cores
     steps = next(iter(drive.spikes.values())).shape[0]
     pj = {quantity: price.pj for quantity, price in drive.prices.terms.items()}
-    events, packets_in, packets_out, compute, traffic = (np.zeros(n) for _ in range(5))
+    events, packets_in, packets_out, compute = (np.zeros(n) for _ in range(4))
     each_events, send, receive = (np.zeros((steps, n)) for _ in range(3))
     flow = np.zeros((n, n))
     joules = 0.0
@@ -76,7 +76,7 @@ def core_work(network: Network, placement: Placement, drive: Drive) -> CoreWork:
         joules += float(sent.sum()) * pj.get("packet", 0.0)
         if source in network.inputs:
             continue
-        at = placement.core_of[source][neuron]
+        at = placement.core_of[source][neuron].astype(np.int64)
         packets_out += np.bincount(at, sent, n)
         flow += np.bincount(at * n + core, sent, n * n).reshape(n, n)
         send += on_cores(source, neuron, at, np.full(core.size, times.packet_sent))
@@ -85,13 +85,13 @@ def core_work(network: Network, placement: Placement, drive: Drive) -> CoreWork:
             sent @ (east_west * pj.get("hop_east_west", 0.0) + north_south * pj.get("hop_north_south", 0.0))
         )
     traffic = packets_in * times.packet_received + packets_out * times.packet_sent
-    for name, at in placement.core_of.items():
-        own = np.arange(at.size)
+    for name, core_of in placement.core_of.items():
+        own, home = np.arange(core_of.size), core_of.astype(np.int64)
         active = times.neuron_update_active - times.neuron_update_inactive
-        update = np.bincount(at, times.neuron_update_inactive + active * drive.active[name], n)
-        made = np.full(at.size, times.spike_sent)
-        compute += update + np.bincount(at, drive.rate[name] * times.spike_sent, n)
-        send += update + on_cores(name, own, at.astype(np.int64), made)
+        update = np.bincount(home, times.neuron_update_inactive + active * drive.active[name], n)
+        made = np.full(home.size, times.spike_sent)
+        compute += update + np.bincount(home, drive.rate[name] * times.spike_sent, n)
+        send += update + on_cores(name, own, home, made)
         joules += float(drive.rate[name].sum()) * pj.get("spike_sent", 0.0)
     return CoreWork(
         prices=drive.prices.name,
