@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from .prices import PriceList
 from .types import Counts, Span, format_joules
@@ -81,12 +82,23 @@ class StaticShare:
     in_total: bool = False
 
 
+class SecondOpinion(Protocol):
+    """Figures of another simulator, such as a replay on SANA-FE."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers."""
+
+    def lines(self) -> list[str]:
+        """Return lines of text."""
+
+
 @dataclass(frozen=True, eq=False)
 class EnergyReport:
     """Energy per inference (one sample, all its steps) by every price list, with what it was made of.
 
     chip: the chip the network is meant for. range: joules, over the lists of role 'chip' only. baselines: the
     unpruned network and the dense ANN. step_time, static: by list, where it gives times; None without a placement.
+    second: figures of another simulator beside ours.
     """
 
     chip: str
@@ -97,6 +109,7 @@ class EnergyReport:
     static: tuple[StaticShare, ...] = ()
     placed: bool = False
     notes: tuple[str, ...] = ()
+    second: SecondOpinion | None = None
 
     def by_list(self, name: str) -> Priced:
         """Return the pricing by the list called `name`."""

@@ -23,6 +23,7 @@ def energy_to_json(report: EnergyReport) -> dict[str, Any]:
         "step_time": [asdict(item) for item in report.step_times],
         "static": [asdict(item) for item in report.static],
         "notes": list(report.notes),
+        "second": None if report.second is None else report.second.to_json(),
     }
 
 
@@ -96,4 +97,6 @@ def energy_lines(report: EnergyReport) -> list[str]:
             f"static power {share.watts:.3g} W {share.at}: {format_joules(share.joules)} per inference, "
             f"not in the totals ({share.source})"
         )
+    if report.second is not None:
+        lines += report.second.lines()
     return [*lines, *(f"note: {note}" for note in report.notes)]

@@ -1,6 +1,7 @@
 """The content of report.json: everything the page shows, and more, as data. The schema is in docs/report.md."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..placement.chip import Chip
 from ..placement.explain import PlacementReport, explain
 from ..placement.text import placement_to_json
 from ..placement.types import Placement
+from ..sanafe.compare import compare
 from .metrics import neurobench, summary
 from .run_data import RunData
 
@@ -27,13 +29,20 @@ NOT_RECORDED = "not recorded"
 RASTER_STEPS, RASTER_UNITS = 200, 256  # of the sample that is drawn
 
 
-def build(run: RunData, chip: Chip) -> tuple[dict[str, Any], EnergyReport | None, PlacementReport | None]:
-    """Return (report.json, energy, placement). What the run did not record is None, with the reason in 'absent'."""
+def build(
+    run: RunData, chip: Chip, target: str | None = None
+) -> tuple[dict[str, Any], EnergyReport | None, PlacementReport | None]:
+    """Return (report.json, energy, placement). What the run did not record is None, with the reason in 'absent'.
+
+    target: "sanafe" adds a replay on SANA-FE to the energy.
+    """
     placement = None if run.network is None else explain(run.network, chip, run.before)
     placed = placement.placement if placement is not None else None
     energy = None
     if run.network is not None and run.activity is not None:
         energy = price(run.activity, run.network, placement=placed, unpruned=run.before, chip=chip.name)
+        if target is not None and placed is not None:
+            energy = replace(energy, second=compare(run.network, run.activity, placed, energy.counts))
     network, activity = run.network, run.activity
     placement_json = None if placement is None else placement_to_json(placement)
     energy_json = None if energy is None else energy_to_json(energy)

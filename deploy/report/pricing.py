@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..energy.result import EnergyReport
 from ..placement.chip import Chip, load_chip
 from ..placement.objective.drive import check_objective
 from ..placement.place import place
+from ..sanafe.compare import check_target, compare
 from ..simulate.measure import measure
 from ..simulate.simulation import Options
 from .run_data import read_for_placement
@@ -29,24 +31,36 @@ def price_network(
     prices: Sequence[str] = (),
     samples: int | None = None,
     options: Options | None = None,
+    objective: str = "cores",
+    target: str | None = None,
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> EnergyReport:
     """Simulate a network on data or random spikes, place it on a chip, and price one inference.
 
     network: a .nir or .net file, a run folder, or a Network. data, rate, samples, options: see `measure`; default: the
-    test split of a run folder. prices: names or files of price lists; default: every list. progress: called with
-    what is being done and its share. Raises DoesNotFit where a core of the chip is too small.
+    test split of a run folder. prices: names or files of price lists; default: every list. objective: of the placement,
+    see `place`. target: "sanafe" replays the spikes on SANA-FE too. progress: called with what is being done and its
+    share. Raises DoesNotFit where a core of the chip is too small, and what `check_target` and `replay` raise.
     """
-    target, tables = load_chip(chip), [load_price_list(name) for name in prices] or None
+    check_target(target)
+    chip_used, tables = load_chip(chip), [load_price_list(name) for name in prices] or None
+    check_objective(chip_used, objective)
     loaded, before = (network, None) if isinstance(network, Network) else read_for_placement(Path(network))
     if data is None and rate is None:
         if isinstance(network, Network) or not Path(network).is_dir():
             raise NetworkError("price: expected --data or --rate, which say what the network runs on, got neither")
         data = network
-    placement = place(loaded, target, progress=functools.partial(progress, "placing"))
+    place_now = functools.partial(place, loaded, chip_used, progress=functools.partial(progress, "placing"))
+    placement = place_now() if objective == "cores" else None
     progress("simulating", 0)
     activity = measure(loaded, data, rate, samples=samples, options=options).activity
-    return price(activity, loaded, tables, placement=placement, unpruned=before, chip=target.name)
+    if placement is None:
+        placement = place_now(objective=objective, activity=activity)
+    report = price(activity, loaded, tables, placement=placement, unpruned=before, chip=chip_used.name)
+    if target is None:
+        return report
+    progress("replaying on SANA-FE", 0)
+    return replace(report, second=compare(loaded, activity, placement, report.counts))
 
 
 def activity_for_placement(

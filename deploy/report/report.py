@@ -10,6 +10,7 @@ from sdsnn_core.network import Network
 from ..energy.result import EnergyReport
 from ..placement.chip import Chip, load_chip
 from ..placement.explain import PlacementReport
+from ..sanafe.compare import check_target
 from ..simulate.simulation import Options
 from .build import build
 from .page import render
@@ -35,6 +36,7 @@ def make_report(
     data: Any = None,
     rate: float | None = None,
     options: Options | None = None,
+    target: str | None = None,
 ) -> Report:
     """Report on a run or a network: accuracy, structure, activity, placement, energy, certificate. Nothing is written.
 
@@ -47,6 +49,7 @@ def make_report(
             Default: the test split of the run.
         rate: instead of data, random spikes: the share of the input's bins, 0 to 1, that hold one.
         options: steps of a sample, and how events become bins.
+        target: "sanafe" replays the recorded spikes on SANA-FE and sets its figures beside ours.
 
     Returns:
         The content of report.json (`data`) and of report.html (`html`); `write_report` writes them.
@@ -67,9 +70,9 @@ def make_report(
         >>> sdsnn.report(network, rate=0.1).data["energy"]["label"]
         'partial'
     """
-    target = chip if isinstance(chip, Chip) else load_chip(chip)
+    check_target(target)
     read = read_run(run, samples=samples, data=data, rate=rate, options=options)
-    data, energy, placement = build(read, target)
+    data, energy, placement = build(read, chip if isinstance(chip, Chip) else load_chip(chip), target)
     return Report(read, data, energy, placement, render(read, data, energy, placement))
 
 

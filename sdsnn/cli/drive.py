@@ -24,6 +24,10 @@ BinWidth = Annotated[float | None, typer.Option("--bin-width", help="Events: dur
 Sensor = Annotated[
     str | None, typer.Option("--sensor", help="Events for a flat input: the shape of the sensor, as C,H,W.")
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(help="sanafe: replay the spikes on SANA-FE too (pip install 'sdsnn[sanafe]').", show_default=False),
+]
 
 
 def options_of(steps: int | None, bin_width: float | None, sensor: str | None) -> Options:

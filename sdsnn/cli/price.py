@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .drive import BinWidth, DataPath, Rate, Sensor, Steps, options_of
+from .drive import BinWidth, DataPath, Rate, Sensor, Steps, Target, options_of
 from .output import progress_bar
 
 
@@ -27,6 +27,7 @@ def price(
     steps: Steps = None,
     bin_width: BinWidth = None,
     sensor: Sensor = None,
+    target: Target = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Price an inference by published energies per event.
@@ -46,6 +47,7 @@ def price(
             prices=prices or (),
             samples=samples,
             options=options_of(steps, bin_width, sensor),
+            target=target,
             progress=progress,
         )
     typer.echo(json.dumps(energy_to_json(report)) if as_json else "\n".join(energy_lines(report)))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .drive import BinWidth, DataPath, Rate, Sensor, Steps, options_of
+from .drive import BinWidth, DataPath, Rate, Sensor, Steps, Target, options_of
 
 
 def report(
@@ -28,6 +28,7 @@ def report(
     steps: Steps = None,
     bin_width: BinWidth = None,
     sensor: Sensor = None,
+    target: Target = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to. Default: the run folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Also print report.json.")] = False,
 ) -> None:
@@ -41,7 +42,7 @@ def report(
     from ..zoo.zoo import results_folder
 
     options = options_of(steps, bin_width, sensor)
-    result = make_report(network, chip=chip, samples=samples, data=data, rate=rate, options=options)
+    result = make_report(network, chip=chip, samples=samples, data=data, rate=rate, options=options, target=target)
     page, data = write_report(result, out or results_folder(network))
     if as_json:
         typer.echo(json.dumps(result.data))
