@@ -35,15 +35,18 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def remaining(path: Path, patterns: Sequence[str]) -> list[Run]:
-    """Return the planned runs that have no line yet and match one of the patterns "study/row/seed"."""
+    """Return the planned runs that have no line yet, in the order of the patterns that they match."""
     done = {(r["study"], r["row"], r["seed"], tuple(r["overrides"])) for r in read(path) if "study" in r}
-    return [run for run in planned() if run.key not in done and matches(run, patterns)]
+    runs = [run for run in planned() if run.key not in done]
+    if not patterns:
+        return runs
+    return list(dict.fromkeys(run for pattern in patterns for run in runs if matches(run, pattern)))
 
 
-def matches(run: Run, patterns: Sequence[str]) -> bool:
+def matches(run: Run, pattern: str) -> bool:
     """Return True if a pattern names the run: a study, "study/row" or "study/row/seed", with wildcards."""
     name = f"{run.study}/{run.row}/{run.seed}"
-    return not patterns or any(fnmatch(name, pattern) or fnmatch(name, f"{pattern}/*") for pattern in patterns)
+    return fnmatch(name, pattern) or fnmatch(name, f"{pattern}/*")
 
 
 @contextmanager

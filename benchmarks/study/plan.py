@@ -95,7 +95,12 @@ STUDIES: dict[str, Study] = {
     ),
     "ev_objects": Study(
         "ev_objects", {},
-        {**BASIC, "magnitude stage, 90 %": stage(0.9), **REPAIRED},
+        {
+            **BASIC,
+            "magnitude stage, 90 %": stage(0.9),
+            **REPAIRED,
+            "units, never fewer than regeneration left": {**OVERPRUNED, "min_kept": "0.43"},
+        },
     ),
     "ev_objects criteria": Study(
         "ev_objects", {}, {f"over-pruned by {name}": {**OVERPRUNED, "unit_criterion": name} for name in CRITERIA},
@@ -120,10 +125,24 @@ STUDIES: dict[str, Study] = {
             **BASIC,
             "small dense, 14,000": {**DENSE, "model.hidden": "[18]"},
             "small dense, 50,000": {**DENSE, "model.hidden": "[64]"},
+            "small dense, 150,000": {**DENSE, "model.hidden": "[190]"},
             "magnitude stage, 14,000": stage(0.9777),
             "magnitude stage, 50,000": stage(0.9204),
+            "magnitude stage, 150,000": stage(0.7622),
         },
     ),
+    "mnist_mlp": Study("mnist_mlp", {}, {"dense": DENSE, "magnitude stage, 98 % (recipe)": {}}),
+    "mnist_conv": Study(
+        "mnist_conv", {},
+        {
+            **BASIC,
+            "magnitude stage, 80 % (recipe)": {},
+            "units": {**UNITS, "pruning_gain": "3.0", "protect_first": "false"},
+            "units, units regenerate": {**UNITS, **REPAIR, "pruning_gain": "3.0", "protect_first": "false"},
+            "units, literal": LITERAL,
+        },
+    ),
+    "nmnist_conv": Study("nmnist_conv", {}, {**BASIC, "magnitude stage, 90 % (recipe)": {}}),
 }  # fmt: skip
 
 

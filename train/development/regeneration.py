@@ -134,7 +134,7 @@ class Reviver:
 
 def layer_threshold(layer: MaskedLayer) -> float:
     """Return the threshold of a layer's neurons: the least drive that can make them fire."""
-    return float(layer.block.neuron.threshold)
+    return float(torch.as_tensor(layer.block.neuron.threshold, dtype=torch.float32).max())
 
 
 def _rows(tensors: list[Tensor]) -> Tensor:
