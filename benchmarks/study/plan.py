@@ -99,7 +99,7 @@ STUDIES: dict[str, Study] = {
             **BASIC,
             "magnitude stage, 90 %": stage(0.9),
             **REPAIRED,
-            "units, never fewer than regeneration left": {**OVERPRUNED, "min_kept": "0.43"},
+            "units, at least 43 % kept": {**OVERPRUNED, "min_kept": "0.43"},
         },
     ),
     "ev_objects criteria": Study(
@@ -108,6 +108,7 @@ STUDIES: dict[str, Study] = {
     "ev_objects growth": Study(
         "ev_objects", {}, {f"stage, 90 %, growth {name}": stage(0.9, synapse_growth=name) for name in GROWTH},
     ),
+    "ev_containers": Study("ev_objects", {"data.name": "ev_containers", "data.n_steps": "163"}, BASIC),
     "digits bits": Study(
         "digits", {},
         {

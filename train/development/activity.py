@@ -17,13 +17,16 @@ _MOMENTUM = 0.9  # of the running threshold of the BCM rule, per batch
 
 @final
 class ActivityMeter:
-    """Forward hook of a block: sums up what its units emit over the batches of an epoch, in training only."""
+    """Forward hook of a block: sums up what its units emit over the batches of an epoch, in training only.
+
+    Attributes:
+        sums: (2 * units + 1,) float64: spikes, plasticity and the number of samples. Several processes add theirs up.
+    """
 
     def __init__(self, layer: MaskedLayer) -> None:
-        self.spikes = torch.zeros(layer.n_units, dtype=torch.float64, device=layer.unit_gate.device)
-        self.plasticity = torch.zeros_like(self.spikes)
-        self.threshold = torch.zeros_like(self.spikes)
-        self.samples = 0
+        n, device = layer.n_units, layer.unit_gate.device
+        self.sums = torch.zeros(2 * n + 1, dtype=torch.float64, device=device)
+        self.threshold = torch.zeros(n, dtype=torch.float64, device=device)
         layer.block.register_forward_hook(self._add)
 
     def _add(self, block: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -36,21 +39,18 @@ class ActivityMeter:
             arriving = inputs[0].double()
             pre = arriving.flatten(1).sum(1) / arriving.shape[-1]
             self.threshold.mul_(_MOMENTUM).add_((1 - _MOMENTUM) * post.square().mean(0))
-            self.spikes += counts.sum(0)
-            self.plasticity += bcm(post, pre, self.threshold).sum(0)
-            self.samples += counts.shape[0]
+            plasticity = bcm(post, pre, self.threshold).sum(0)
+            self.sums += torch.cat([counts.sum(0), plasticity, counts.new_tensor([counts.shape[0]])])
 
     def read(self) -> UnitActivity:
-        """Return the means over the samples since the last call, and start again."""
-        n = max(1, self.samples)
-        result = UnitActivity(self.spikes / n, self.plasticity / n)
-        self.clear()
-        return result
+        """Return the means over the samples of the epoch."""
+        n = self.threshold.numel()
+        means = self.sums[:-1] / self.sums[-1].clamp(min=1)
+        return UnitActivity(means[:n], means[n:])
 
     def clear(self) -> None:
-        """Start again."""
-        self.spikes, self.plasticity = torch.zeros_like(self.spikes), torch.zeros_like(self.plasticity)
-        self.samples = 0
+        """Start a new epoch."""
+        self.sums = torch.zeros_like(self.sums)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what later epochs depend on."""
@@ -59,4 +59,3 @@ class ActivityMeter:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore a saved state."""
         self.threshold = state["threshold"].clone().to(self.threshold.device)
-        self.clear()

@@ -47,6 +47,7 @@ class Developer:
         next_epoch: number of epochs that have ended.
         operations: synaptic operations per inference, which `stop_operations` needs; set it after each evaluation.
         trend: of validation. `regeneration_when = "validation"` needs `trend.loss`; set it after each evaluation.
+        meters: of activity, which some criteria of unit pruning need; several processes add up their `sums`.
         records: what the last `epoch_end` returned; emptied by the next `step`.
         held: True if the last `epoch_end` removed nothing because a stop criterion holds or accuracy is too low.
 
@@ -115,7 +116,7 @@ class Developer:
             Reviver(layer, state, self.config) for layer, state in zip(self.layers, self._states, strict=True)
         ]
         needed = self.config.unit_criterion in criteria.NEED_ACTIVITY
-        self._meters = [ActivityMeter(layer) for layer in self.layers if needed]  # of every layer, or of none
+        self.meters = [ActivityMeter(layer) for layer in self.layers if needed]  # of every layer, or of none
         self._begin_epoch()
 
     def _masked_layers(self, model: torch.nn.Module) -> list[MaskedLayer]:
@@ -323,7 +324,7 @@ class Developer:
             [synapse.float_weight for synapse in synapses],
             [synapse.mask for synapse in synapses],
             self._states[index].ranges,
-            self._meters[index].read() if self._meters else None,
+            self.meters[index].read() if self.meters else None,
         )
 
     def _pruning_order(self, index: int) -> Tensor:
@@ -351,7 +352,7 @@ class Developer:
             [layer for i, layer in enumerate(self.layers) if staged or self._regenerates(i, self.next_epoch)],
             signed=self.config.synapse_growth == "signed" if staged else whole,
         )
-        for meter in self._meters:
+        for meter in self.meters:
             meter.clear()
 
     def _record(self, index: int, epoch: int, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -369,7 +370,7 @@ class Developer:
             "thinning": {**self.sparsifier.state_dict(), "best_accuracy": self.best_accuracy},
             "layers": [state.state_dict() for state in self._states],
             **({"trend": self.trend.state_dict()} if self.config.follows_validation else {}),
-            **({"meters": [meter.state_dict() for meter in self._meters]} if self._meters else {}),
+            **({"meters": [meter.state_dict() for meter in self.meters]} if self.meters else {}),
             **({"begun": begun} if (begun := self._gradients.state_dict()) else {}),
         }
 
@@ -392,7 +393,7 @@ class Developer:
             layer_state.load_state_dict(entry)
         if "trend" in state:
             self.trend.load_state_dict(state["trend"])
-        for meter, saved in zip(self._meters, state.get("meters", ()), strict=False):
+        for meter, saved in zip(self.meters, state.get("meters", ()), strict=False):
             meter.load_state_dict(saved)
         self._begin_epoch()
         if "begun" in state:

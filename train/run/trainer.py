@@ -133,6 +133,7 @@ class Trainer:
         self.group.all_reduce([sums])
         total, right, answers = sum(sums[0].tolist()), int(sums[1].sum()), int(sums[2].sum())
         trained = time.perf_counter() - started
+        self.group.all_reduce([meter.sums for meter in self.developer.meters])
         layers = self.developer.epoch_end(self.optimiser, self.accuracy)
         self.epochs_done = epoch + 1
         self.group.check_equal(self.digest(), f"weights and structure in epoch {epoch}")

@@ -118,6 +118,21 @@ def test_a_run_goes_on_to_the_last_bit(keys: dict[str, Any]) -> None:
     assert same(go(second, 14).state(), whole.state())
 
 
+def test_activity_is_counted_in_training_over_all_samples_of_an_epoch() -> None:
+    run = Run(**OFF, unit_criterion="activity").go(1)
+    developer = developer_of(run)
+    emitted = []
+    handle = developer.layers[0].block.register_forward_hook(lambda _block, _inputs, output: emitted.append(output))
+    run.learn()
+    run.learn()
+    handle.remove()
+    spikes_of(run, 0)  # without gradients: not counted
+    expected = torch.cat(emitted).sum(2).double().mean(0)
+    assert torch.allclose(developer.meters[0].read().spikes, expected)
+    developer.epoch_end(run.optimiser)
+    assert not developer.meters[0].sums.any()
+
+
 def test_adaptive_mode_removes_until_accuracy_falls_and_then_gives_back() -> None:
     run = Run(**OFF, mode="adaptive", synapse_begin=0.0, synapse_end=1.0, protect_last=False)
     developer, present = developer_of(run), []
