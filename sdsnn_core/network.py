@@ -115,7 +115,7 @@ class Network:
         projection.check_ends(source.shape, target.shape)
         if isinstance(target, Resonator) and projection.delay.any():
             raise NetworkError("delay: expected none into a Resonator, for which no process has delays")
-        if isinstance(projection, Synapses) and projection.imaginary and not isinstance(target, Resonator):
+        if projection.imaginary and not isinstance(target, Resonator):
             raise NetworkError(f"imaginary: expected a Resonator as target, got {type(target).__name__}")
 
     def _of(self, kind: type) -> dict[str, Any]:

@@ -134,6 +134,7 @@ class Convolution:
         groups: Number of groups of channels.
         delay: () or (C_in,) uint8, 0..62 steps, one per source channel (an axonal delay).
         weight_exp: 0..7, as of `Synapses`.
+        imaginary: As of `Synapses`.
 
     Raises:
         NetworkError: A value outside its range, or groups that do not divide the channels.
@@ -153,6 +154,7 @@ class Convolution:
     groups: int = 1
     delay: IntArray = field(default_factory=lambda: np.zeros((), np.uint8))
     weight_exp: int = 0
+    imaginary: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         where = f"Convolution {self.source} -> {self.target}"
@@ -195,7 +197,8 @@ class Convolution:
         pre, post = pre[order], post[order]
         channel = pre // math.prod(source_shape[1:])
         delay = self.delay if self.delay.ndim == 0 else self.delay[channel]
-        return Synapses(self.source, self.target, pre, post, self.kernel[entry][order], delay, self.weight_exp)
+        weight, more = self.kernel[entry][order], (self.weight_exp, self.imaginary)
+        return Synapses(self.source, self.target, pre, post, weight, delay, *more)
 
     def n_dense(self, source: Shape, target: Shape) -> int:
         """Return how many weights its kernel has without a zero among them."""

@@ -164,7 +164,11 @@ def random_network(
         late = delays and kind is not Resonator
         if kind is Resonator:  # for which no process has delays
             projection = replace(projection, delay=np.zeros((), np.uint8))
-            part = _random_synapses(rng, previous, name, shape, target, even=even, delays=False, exp=exp)
+            if isinstance(projection, Convolution) and chance(True):
+                drawn = random_weights(rng, projection.kernel.shape, 0.7, even=even)
+                part: Projection = replace(projection, kernel=drawn)
+            else:
+                part = _random_synapses(rng, previous, name, shape, target, even=even, delays=False, exp=exp)
             projections[f"{previous}-{name}-imaginary"] = replace(part, imaginary=True)
         nodes[name] = neurons
         projections[f"{previous}-{name}"] = projection

@@ -169,7 +169,7 @@ class Builder:
     def _projection(self, row: Ints, name: str, projection: Projection) -> None:
         row[tb.P_SOURCE], row[tb.P_TARGET] = self.indices[projection.source], self.indices[projection.target]
         row[tb.P_STRIDE] = self.nodes[row[tb.P_TARGET], tb.N_PAD]
-        row[tb.P_OFFSET] = 0
+        row[tb.P_OFFSET] = row[tb.P_STRIDE] if projection.imaginary else 0
         PROJECTIONS.for_(projection)(self, row, projection)
         self.kinds[name] = int(row[tb.P_KIND])
 
@@ -338,7 +338,6 @@ def _sigma(builder: Builder, node: Ints, name: str, item: Sigma) -> None:
 
 @PROJECTIONS.of(Synapses)
 def _synapses(builder: Builder, row: Ints, projection: Synapses) -> None:
-    row[tb.P_OFFSET] = row[tb.P_STRIDE] if projection.imaginary else 0
     builder.add_synapses(row, projection)
 
 

@@ -241,7 +241,7 @@ def _dendrite(neurons: Any, projection: Projection) -> Any:
     """Return the port of a process of neurons at which a projection arrives."""
     if not hasattr(neurons, "a_real_in"):
         return neurons.a_in
-    return neurons.a_imag_in if isinstance(projection, Synapses) and projection.imaginary else neurons.a_real_in
+    return neurons.a_imag_in if projection.imaginary else neurons.a_real_in
 
 
 def _join(network: Network, processes: dict[str, Any]) -> None:

@@ -111,10 +111,12 @@ def netx_neurons(part: Part) -> Traps:
         item.relu and not item.cumulative and item.spike_exp == item.state_exp == 6
     ):
         wrong = "expected a ReLU without cumulative error, with exponents of 6 and 6, got another sigma-delta neuron"
-    elif isinstance(item, Resonator) and {
-        p.imaginary for _, p in part.network.incoming(part.name) if isinstance(p, Synapses)
-    } != {False, True}:
-        wrong = "expected real and imaginary weights, got one of them"
+    elif isinstance(item, Resonator):
+        arriving = [p for _, p in part.network.incoming(part.name)]
+        if any(isinstance(p, Convolution) for p in arriving):
+            wrong = "expected real and imaginary weights of a dense layer, got a convolution"
+        elif {p.imaginary for p in arriving} != {False, True}:
+            wrong = "expected real and imaginary weights, got one of them"
     if wrong:
         yield part.where, f"{wrong}, for which netx has no layer", "Lava's processes run the others"
 

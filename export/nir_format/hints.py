@@ -98,20 +98,20 @@ def _projection_from_hints(
     if entry["kernel"]:
         convolution = convolution_of(graph, (source, target), parts[0], source_shape, dt, form)
         if not is_synapses:
-            return convolution
+            return replace(convolution, imaginary=bool(entry.get("imaginary")))
         synapses = convolution.synapses(source_shape)  # one to one, written as a 1 x 1 convolution
         return synapses if one_delay else replace(synapses, delay=np.broadcast_to(synapses.delay, synapses.pre.shape))
     sizes = (int(np.prod(source_shape)), int(np.prod(target_shape)))
     synapses = synapses_of(graph, (source, target), parts, sizes, dt, form)
-    if entry.get("imaginary"):
-        synapses = replace(synapses, imaginary=True)
+    synapses = replace(synapses, imaginary=bool(entry.get("imaginary")))
     if is_synapses:
         return synapses
     # A convolution that had to be written as a matrix: it is one still if the matrix is the one it stands for.
     own = graph.nodes[parts[0][1]].metadata[METADATA_KEY]
     window = {key: entry[key] for key in ("stride", "padding", "dilation", "groups")}
     delay = own["delay"].reshape(-1)[0] if one_delay else own["delay"]
-    convolution = Convolution(source, target, own["kernel"], delay=delay, weight_exp=entry["weight_exp"], **window)
+    more = {"weight_exp": entry["weight_exp"], "imaginary": synapses.imaginary}
+    convolution = Convolution(source, target, own["kernel"], delay=delay, **more, **window)
     expanded = convolution.synapses(source_shape)
     wanted, got = (np.broadcast_to(s.delay, s.weight.shape) for s in (expanded, synapses))
     same = np.array_equal(wanted, got) and all(

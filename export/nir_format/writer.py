@@ -202,11 +202,12 @@ def _population_hints(node: CubaLif) -> dict[str, Any]:
 
 @HINTS.of(Convolution)
 def _convolution_hints(projection: Convolution) -> dict[str, Any]:
-    return {key: getattr(projection, key) for key in ("stride", "padding", "dilation", "groups")}
+    window = {key: getattr(projection, key) for key in ("stride", "padding", "dilation", "groups")}
+    return {**window, **_synapses_hints(projection)}
 
 
 @HINTS.of(Synapses)
-def _synapses_hints(projection: Synapses) -> dict[str, Any]:
+def _synapses_hints(projection: Projection) -> dict[str, Any]:
     return {"imaginary": True} if projection.imaginary else {}
 
 
