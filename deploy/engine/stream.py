@@ -9,6 +9,7 @@ import numpy.typing as npt
 from sdsnn_core.activity import Activity
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network
+from sdsnn_core.neurons.resets import check_resets
 
 from .engine import Engine
 from .inputs import gather, is_events
@@ -24,6 +25,9 @@ class Stream:
         engine: The compiled network.
         n_streams: How many independent runs there are.
         record: Nodes whose spikes `push` returns; default the sources of the outputs.
+        record_state: Populations whose current and voltage it returns.
+        reset_every: Steps between two resets of all neurons; 0: none. As of `Engine.run`.
+        reset_offset: Step of the first reset of the populations behind the inputs.
         bin_width: Duration of a step in the unit of the events' time, where events are pushed.
 
     Raises:
@@ -44,13 +48,19 @@ class Stream:
         n_streams: int = 1,
         *,
         record: Collection[str] | None = None,
+        record_state: Collection[str] = (),
         bin_width: float | None = None,
+        reset_every: int = 0,
+        reset_offset: int = 1,
     ) -> None:
+        check_resets(reset_every)
         if n_streams < 1:
             raise NetworkError(f"stream: expected at least one, got {n_streams}")
         outputs = list(dict.fromkeys(output.source for output in engine.network.outputs.values()))
         self.engine, self.bin_width = engine, bin_width
-        self._keep, self._states, self._counts = engine._wanted(outputs if record is None else record, ())
+        keep = outputs if record is None else record
+        self._keep, self._states, self._counts = engine._wanted(keep, tuple(record_state))
+        self._resets = reset_every, reset_offset
         self.steps = [0] * n_streams
         self._entry = engine.workspace.take(1)
         work = self._entry[2]
@@ -88,7 +98,7 @@ class Stream:
         inputs, block = engine.laid_out(arrays), workspace.block_steps(steps)
         for index, begun in enumerate(self.steps):
             own = work._replace(**{name: kept[index] for name, kept in self._kept.items()})
-            fault = run_samples(plan, own, out, inputs, (given, index, index + 1, block, begun, 0, 0))
+            fault = run_samples(plan, own, out, inputs, (given, index, index + 1, block, begun, *self._resets))
             if fault >= 0:
                 engine.explain(arrays, steps, fault)
             self.steps[index] = begun + steps

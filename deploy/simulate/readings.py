@@ -13,6 +13,7 @@ from sdsnn_core.tasks.task import LABEL, Task
 
 UNIT: Final = 64 * 64
 """State units of a voltage of 1 in SLAYER's floats."""
+WEIGHT_UNIT, MESSAGE_UNIT = 64, 4096  # of a weight and of a sigma-delta message of 1
 
 
 def task_of(network: Network) -> Task:
@@ -22,6 +23,23 @@ def task_of(network: Network) -> Task:
         return LABEL
     known = ("kind", "window", "level", "tau")
     return Task(**{key: settings[key] for key in known if key in settings})
+
+
+def _voltage(network: Network, name: str) -> tuple[int, int]:
+    """Return by how many steps a readout is later than SLAYER's block, and its state units of a 1 in SLAYER's floats.
+
+    A CUBA readout is late by its own step, sums of sigma-delta neurons by one for each of their populations on the way.
+    """
+    late, visited, unit = 0, set[str](), UNIT
+    while name in network.populations and name not in visited and network.populations[name].graded:
+        visited.add(name)
+        before = next((p.source for _, p in network.incoming(name) if p.source not in visited), None)
+        if not late:
+            messages = before in network.populations and network.populations[before].graded
+            unit = WEIGHT_UNIT * (MESSAGE_UNIT if messages else 1)
+        late += 1
+        name = before or name
+    return max(late, 1), unit
 
 
 @final
@@ -41,6 +59,7 @@ class TaskReader:
         self.output = next(iter(network.outputs.values()))
         self.size = network.size_of(self.output.source)
         self.task, self.targets = task, targets
+        self.late, self.unit = _voltage(network, self.output.source) if self.output.signal == "voltage" else (0, 1)
         self._parts: list[npt.NDArray[Any]] = []
         self._done = 0
 
@@ -50,10 +69,10 @@ class TaskReader:
         return (self.output.source,) if self.output.signal == "spikes" else ()
 
     def samples(self, data: Iterable[Any]) -> Iterator[Any]:
-        """Yield samples, with a silent step behind those of a voltage: SLAYER's bin t is the chip's step t + 1."""
+        """Yield samples, with silent steps behind those of a voltage: SLAYER's bin t is the chip's step t + late."""
         for sample in data:
             if self.output.signal == "voltage" and isinstance(sample, np.ndarray) and sample.dtype.names is None:
-                yield np.concatenate([sample, np.zeros_like(sample[:1])])
+                yield np.concatenate([sample, np.zeros((self.late, *sample.shape[1:]), sample.dtype)])
             else:
                 yield sample
 
@@ -61,7 +80,7 @@ class TaskReader:
         """Read the output of the next samples."""
         name = self.output.source
         if self.output.signal == "voltage":
-            values = np.moveaxis(activity.voltage[name][:, 1:], 1, -1) / UNIT
+            values = np.moveaxis(activity.voltage[name][:, self.late :], 1, -1) / self.unit
         else:
             values = np.moveaxis(activity.spikes[name], 1, -1)
         part = slice(self._done, self._done + len(values))

@@ -60,6 +60,14 @@ def simulate(
     reset_offset: Annotated[
         int, typer.Option(min=0, help="--reset-every: step of the first reset of layer 0; layer k is reset k later.")
     ] = 1,
+    follow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-",
+            show_default=False,
+            help="Read events as they come, one line each, and print outputs step by step (docs/engine.md).",
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine. Default: every core.")] = None,
     memory: Annotated[int, typer.Option(min=1, help="Limit for samples and results in memory, in MiB.")] = 1024,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
@@ -81,6 +89,17 @@ def simulate(
     from sdsnn_core.errors import ConfigError, FileError
     from sdsnn_core.files import write_json
 
+    if follow is not None:
+        if data is not None or write is not None or target != "engine" or as_json:
+            raise ConfigError(["--follow: expected no data, --target, --write and --json beside it, got one"])
+        _follow(
+            read_network(network, input_max=input_max, readout=readout),
+            follow,
+            bin_width or 1.0,
+            reset_every,
+            reset_offset,
+        )
+        return
     find_backend(target)
     shape = sensor_shape(sensor)
     if write is not None:
@@ -124,6 +143,27 @@ def simulate(
         write_json(folder / "measured.json", {"network_sha256": result.network_sha256, **result.measured})
     if as_json:
         typer.echo(json.dumps(result.to_json()))
+
+
+def _follow(network: Network, source: str, bin_width: float, reset_every: int, reset_offset: int) -> None:
+    """Print what the outputs send while events come in; at the end, how long a step took."""
+    import sys
+
+    from sdsnn.deploy.simulate.follow import follow
+    from sdsnn_core.errors import FileError
+
+    def emit(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    try:
+        with sys.stdin if source == "-" else open(source, encoding="utf-8") as lines:
+            delays = follow(
+                network, lines, emit, bin_width=bin_width, reset_every=reset_every, reset_offset=reset_offset
+            )
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"--follow {source}: expected lines of text, got {type(error).__name__}") from None
+    typer.echo(str(delays), err=True)
 
 
 def _print(network: Network, result: Simulation, classes: tuple[str, ...]) -> None:

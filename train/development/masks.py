@@ -60,14 +60,14 @@ class MaskedLayer:
         name: name of the block in the model.
         block: the SLAYER block.
         synapses: its weight tensors; in a recurrent block the one of the input first.
-        spikes: False for an Affine block, which reads out currents and has no spikes to gate.
+        spikes: False for an Affine block and a sigma-delta Output, which read out sums and have no spikes to gate.
     """
 
     def __init__(self, name: str, block: Any, synapses: list[MaskedSynapse]) -> None:
         self.name = name
         self.block = block
         self.synapses = synapses
-        self.spikes = not isinstance(block, _slayer().block.base.AbstractAffine)
+        self.spikes = not isinstance(block, (_slayer().block.base.AbstractAffine, _sigma_output()))
         if "unit_gate" not in block._buffers:
             mask = synapses[0].mask
             block.register_buffer("unit_gate", torch.ones(mask.shape[0], dtype=torch.bool, device=mask.device))
@@ -132,6 +132,10 @@ _SYNAPSES = ("synapse", "input_synapse", "recurrent_synapse")
 _slayer = functools.cache(import_slayer)
 
 
+def _sigma_output() -> type:
+    return _slayer().block.sigma_delta.Output  # type: ignore[no-any-return]
+
+
 def synapses_of(block: Any) -> dict[str, Any]:
     """Return the trainable synapses of a SLAYER block by attribute name; empty for Pool, Flatten, Input and others."""
     base, synapse = _slayer().block.base, _slayer().synapse
@@ -154,10 +158,10 @@ def attach_masks(model: torch.nn.Module | Iterable[torch.nn.Module]) -> list[Mas
         The masked layers, in the order in which the model lists its blocks.
 
     Raises:
-        UnsupportedNode: for a block of another type than Dense, Conv, Recurrent and Affine.
+        UnsupportedNode: for a block of another type than Dense, Conv, Recurrent, Affine and Output.
     """
     layers, base = [], _slayer().block.base
-    kinds = base.AbstractDense, base.AbstractConv, base.AbstractRecurrent, base.AbstractAffine
+    kinds = base.AbstractDense, base.AbstractConv, base.AbstractRecurrent, base.AbstractAffine, _sigma_output()
     if isinstance(model, torch.nn.Module):
         named: Iterable[tuple[str, torch.nn.Module]] = model.named_modules()
     else:

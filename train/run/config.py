@@ -82,7 +82,7 @@ class LayerConfig(Section):
 
 
 class ModelConfig(Section):
-    """A feed-forward chain of CUBA blocks behind the input, and a dense readout of one neuron per class.
+    """A feed-forward chain of blocks behind the input, and a dense readout of one neuron per class.
 
     hidden: sizes of dense layers. layers: blocks of any kind instead. factory: `package.module:function` that makes
     the network, (input shape, number of outputs) -> module of SLAYER blocks; the other keys are then not read. network:
@@ -92,6 +92,9 @@ class ModelConfig(Section):
     factory: str | None = None
     network: str | None = None
 
+    neurons: Literal["cuba", "sigma_delta"] = Field(
+        "cuba", description="neurons of all layers; sigma_delta: rectified sums whose changes are sent, no decays"
+    )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
     layers: tuple[LayerConfig, ...] = ()
     neuron: NeuronConfig = NeuronConfig()
@@ -107,6 +110,12 @@ class ModelConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _layers_or_hidden(cls, tables: Any) -> Any:
+        if (
+            isinstance(tables, Mapping)
+            and tables.get("neurons") == "sigma_delta"
+            and tables.get("norm", "none") != "none"
+        ):
+            raise ValueError("expected norm none of sigma_delta neurons, whose biases would act before the input")
         if isinstance(tables, Mapping) and tables.get("layers"):
             if tables.get("hidden"):
                 raise ValueError("expected hidden or layers, got both")

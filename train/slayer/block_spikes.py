@@ -9,9 +9,10 @@ import torch
 
 from sdsnn_core.lava.compat import import_slayer
 
+from .graph.graded import fraction_bits, integers_sent, late_by, lateness
 from .graph.names import population_names
 from .integers import axonal_delay
-from .tracing import output_of, random_example, read_graph
+from .tracing import STATES, output_of, random_example, read_graph
 
 
 def reset_state(model: torch.nn.Module) -> None:
@@ -20,20 +21,21 @@ def reset_state(model: torch.nn.Module) -> None:
         if hasattr(module, "delay_buffer"):
             state_holder: Any = module
             state_holder.delay_buffer = None
-        for name in ("current_state", "voltage_state", "spike_state"):
+        for name in STATES:
             state = getattr(module, name, None)
             if isinstance(state, torch.Tensor):
-                state.zero_()
+                state.fill_(module.threshold) if name == "threshold_state" else state.zero_()
 
 
 def trace(
     model: torch.nn.Module | Sequence[torch.nn.Module], *spikes: npt.NDArray[np.uint8], batch_size: int = 64
-) -> dict[str, npt.NDArray[np.uint8]]:
-    """Run a model, or blocks in a row, from rest; return population -> (samples, steps, size) uint8.
+) -> dict[str, npt.NDArray[Any]]:
+    """Run a model, or blocks in a row, from rest; return population -> (samples, steps, size) uint8, messages int32.
 
     spikes: for each input of the model, (samples, steps, *shape). Bin t holds what the population of that name emits
-    in step t. SLAYER delays axons at the source, a Network on the way, so the delays are taken off again, except those
-    of an output, which a Network has in front of it; for that the run is as many steps longer as the largest delay.
+    in step t: sigma-delta ones are late, and send integers (`graph.graded`). SLAYER delays axons at the source, a
+    Network on the way, so the delays are taken off again, except those of an output, which a Network has in front of
+    it; for that the run is as many steps longer as the largest delay.
     """
     module = model if isinstance(model, torch.nn.Module) else torch.nn.Sequential(*model)
     device = next((parameter.device for parameter in module.parameters()), None)
@@ -45,12 +47,17 @@ def trace(
         name: axonal_delay(call.block) for name, call in calls.items() if call.block.delay and call not in outputs
     }
     longest = max((int(steps.max()) for steps in delays.values()), default=0)
-    parts: dict[str, list[npt.NDArray[np.uint8]]] = {name: [] for name in calls}
+    first = len(graph.inputs)
+    bits, late = (dict(zip(names, values[first:], strict=True)) for values in (fraction_bits(graph), lateness(graph)))
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in calls}
 
     def keep(name: str) -> Any:
-        return lambda _block, _inputs, output: parts[name].append(
-            _without_delay(output_of(output).cpu().numpy(), delays.get(name), spikes[0].shape[1])
-        )
+        def hook(_block: Any, _inputs: Any, output: Any) -> None:
+            values = _without_delay(output_of(output).cpu().numpy(), delays.get(name), spikes[0].shape[1])
+            sent = integers_sent(values, bits[name]) if bits[name] else values.astype(np.uint8)
+            parts[name].append(np.moveaxis(late_by(sent, late[name]), -1, 1))
+
+        return hook
 
     handles = [call.block.register_forward_hook(keep(name)) for name, call in calls.items()]
     was_training = module.training
@@ -76,13 +83,11 @@ def emits_spikes(block: Any) -> bool:
     return getattr(block, "neuron", None) is not None and not isinstance(block, affine)
 
 
-def _without_delay(values: npt.NDArray[Any], delay: npt.NDArray[Any] | None, n_steps: int) -> npt.NDArray[np.uint8]:
-    """Return (batch, channels, ..., steps) as (batch, n_steps, size) uint8, each channel advanced by its delay."""
+def _without_delay(values: npt.NDArray[Any], delay: npt.NDArray[Any] | None, n_steps: int) -> npt.NDArray[Any]:
+    """Return (batch, channels, ..., steps) as (batch, size, n_steps), each channel advanced by its delay."""
     flat = values.reshape(len(values), -1, values.shape[-1])
     if delay is None:
-        result = flat[..., :n_steps]
-    else:
-        steps = np.repeat(delay, flat.shape[1] // len(delay))
-        when = steps[:, None] + np.arange(n_steps)[None, :]
-        result = np.take_along_axis(flat, when[None], axis=2)
-    return np.moveaxis(result, -1, 1).astype(np.uint8)
+        return flat[..., :n_steps]
+    steps = np.repeat(delay, flat.shape[1] // len(delay))
+    when = steps[:, None] + np.arange(n_steps)[None, :]
+    return np.take_along_axis(flat, when[None], axis=2)

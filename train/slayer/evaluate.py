@@ -16,6 +16,7 @@ from sdsnn_core.tasks.task import LABEL, Signal, Task
 from ..data.load import Split
 from ..run.processes import ProcessGroup
 from .block_spikes import reset_state
+from .graph.graded import is_graded, is_sum, late_by, lateness
 from .losses import Loss
 from .operations import arrivals
 from .tracing import ModelGraph, output_of, random_example, read_graph
@@ -81,9 +82,10 @@ def as_targets(labels: npt.NDArray[Any]) -> torch.Tensor:
 
 
 def output_signal(model: torch.nn.Module) -> Signal:
-    """Return what the output of a model is: the voltage of an Affine block, or spikes."""
+    """Return what the output of a model is: the voltage of an Affine block, sums of sigma-delta neurons, or spikes."""
     affine = import_slayer().block.base.AbstractAffine
-    return "voltage" if any(isinstance(module, affine) for module in model.modules()) else "spikes"
+    reads = (isinstance(module, affine) or is_sum(module) for module in model.modules())
+    return "voltage" if any(reads) else "spikes"
 
 
 def evaluate(
@@ -102,6 +104,7 @@ def evaluate(
     signal = output_signal(model)
     group = group or ProcessGroup()
     graph = read_graph(model, random_example(tuple(split.spikes.shape[2:]), group.device))
+    late = max((lateness(graph)[source] for source in graph.output_sources()[:1]), default=0)
     was_training = model.training
     model.eval()
     starts = range(0, len(split), batch_size)
@@ -121,7 +124,7 @@ def evaluate(
             emitted = [arrivals(spikes), *recorder.emitted]
             sent = sent or [torch.zeros_like(each) for each in emitted]
             labels = split.labels[part]
-            reading = torch.from_numpy(task.read(output.cpu().numpy(), signal, labels))
+            reading = torch.from_numpy(task.read(late_by(output.cpu().numpy(), late), signal, labels))
             if readings is None:
                 readings = torch.zeros(len(split), *reading.shape[1:], dtype=reading.dtype)
             if batch is None:
@@ -155,10 +158,11 @@ class _Recorder:
         self.emitted: list[torch.Tensor] = []  # spikes of each unit
         self.totals: list[tuple[float, int]] = []  # spikes and bins
 
-    def _record(self, _block: Any, _inputs: Any, output: Any) -> None:
+    def _record(self, block: Any, _inputs: Any, output: Any) -> None:
         spikes = output_of(output)
         self.emitted.append(arrivals(spikes))
-        self.totals.append((float(spikes.sum()), spikes.numel()))
+        fired = (spikes != 0).sum() if is_graded(block) else spikes.sum()
+        self.totals.append((float(fired), spikes.numel()))
 
     def __enter__(self) -> _Recorder:
         self.handles = [block.register_forward_hook(self._record) for block in self.blocks]

@@ -49,10 +49,15 @@ def integers_of(layer: Any, block: Any) -> Array:
     return integers
 
 
+def parts_of(synapse: Any) -> list[tuple[Any, bool]]:
+    """Return a synapse as layers of real weights, each with whether they are the imaginary part."""
+    return [(synapse.real, False), (synapse.imag, True)] if synapse.complex else [(synapse, False)]
+
+
 def exponent_of(block: Any) -> int:
     """Return the exponent of two that a block's quantiser puts on its weights, 0 for most."""
-    layer = getattr(block, "synapse", None)
-    hook = getattr(layer, "pre_hook_fx", None)
+    synapse = getattr(block, "synapse", None)
+    hook = None if synapse is None else parts_of(synapse)[0][0].pre_hook_fx
     return int(getattr(getattr(hook, "quantise", hook), "exponent", 0))
 
 
@@ -78,7 +83,8 @@ def input_integers(block: Any) -> tuple[int, int]:
         return round(value)
 
     bias = whole(block.bias, 0)
-    if bias and (np.asarray(block.neuron.cx_current_decay) != DECAY_UNITY).any():
+    leaky = hasattr(block.neuron, "cx_current_decay")
+    if bias and leaky and (np.asarray(block.neuron.cx_current_decay) != DECAY_UNITY).any():
         raise UnsupportedNode("bias: expected no bias, or current_decay 1, got a bias that passes through the current")
     return whole(block.weight, 64), bias
 

@@ -12,13 +12,24 @@ from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.network import Input, Network, Node, Output, Projection, Shape
 
 
+class Column(NamedTuple):
+    """A projection of a population, and which inputs (channels of a convolution) of the block it takes.
+
+    imaginary: whether it is the imaginary part of the block's weights.
+    """
+
+    projection: str
+    start: int
+    width: int
+    imaginary: bool = False
+
+
 class Layout(NamedTuple):
     """Names and forms of a Network's nodes and projections, in its order.
 
     Attributes:
         inputs: the Input ports by name.
-        columns: for each population, in the order in which the blocks are called, its projections and how many of the
-            block's inputs (channels of a convolution) each of them takes.
+        columns: for each population, in the order in which the blocks are called, what reaches it.
         loops: population -> the name of its projection to itself.
         outputs: the Output ports by name.
         shapes: the shape of each population.
@@ -27,7 +38,7 @@ class Layout(NamedTuple):
     """
 
     inputs: Mapping[str, Input]
-    columns: Mapping[str, tuple[tuple[str, int], ...]]
+    columns: Mapping[str, tuple[Column, ...]]
     loops: Mapping[str, str]
     outputs: Mapping[str, Output]
     shapes: Mapping[str, Shape]
@@ -35,7 +46,7 @@ class Layout(NamedTuple):
     order: tuple[tuple[str, ...], tuple[str, ...]]
 
     @classmethod
-    def of(cls, network: Network, columns: Mapping[str, tuple[tuple[str, int], ...]]) -> Layout:
+    def of(cls, network: Network, columns: Mapping[str, tuple[Column, ...]]) -> Layout:
         """Return the layout of a network. columns: as the attribute."""
         forms = {}
         for name, node in network.populations.items():

@@ -52,7 +52,6 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> torc
     layers = config.layers or tuple(LayerConfig(kind="dense", out=size) for size in config.hidden)
     # Delays sit on hidden layers only: nothing behind the readout could carry them.
     readout = LayerConfig(kind="dense", out=n_classes, delay=False)
-    voltage = config.readout == "voltage"
     blocks: list[torch.nn.Module] = []
     sample = torch.zeros(1, *input_shape, 1)  # SLAYER makes shapes and delays on the first forward pass
 
@@ -78,7 +77,7 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> torc
                 raise ConfigError([f"{where} skip: expected a layer of shape {tuple(sample.shape[1:-1])}, got {got}"])
             skips[len(blocks)] = ends[source]
         try:
-            put(_block(config, layer, tuple(sample.shape[1:-1]), voltage=voltage and layer is readout))
+            put(_block(config, layer, tuple(sample.shape[1:-1]), readout=layer is readout))
         except (RuntimeError, ValueError) as error:
             raise ConfigError([f"{where}: a {layer.kind} layer does not fit its input: {one_line(error)}"]) from None
         if not sample.numel():
@@ -145,19 +144,19 @@ def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Mod
     return model
 
 
-def _block(config: ModelConfig, layer: LayerConfig, shape: Shape, *, voltage: bool) -> torch.nn.Module:
-    """Return one block. shape: of its input, without batch and steps. voltage: an Affine block instead of a Dense."""
-    cuba = import_slayer().block.cuba
+def _block(config: ModelConfig, layer: LayerConfig, shape: Shape, *, readout: bool) -> torch.nn.Module:
+    """Return one block. shape: of its input, without batch and steps. readout: the last one, which is an output."""
+    room = getattr(import_slayer().block, config.neurons)
+    graded = config.neurons == "sigma_delta"
     block: Any
     if layer.kind == "flatten":
-        return cast("torch.nn.Module", cuba.Flatten())
+        return cast("torch.nn.Module", room.Flatten())
     if layer.kind in ("conv", "pool") and len(shape) != 3:
         raise ValueError(f"expected shape (channels, height, width), got {shape}")
-    neuron: dict[str, Any] = {**config.neuron.model_dump(), "requires_grad": False}
-    if layer.neuron is not None:
-        neuron.update(layer.neuron.model_dump(exclude_none=True))
-    if config.norm == "mean_only" and layer.kind != "pool" and not voltage:
-        neuron["norm"] = import_slayer().neuron.norm.MeanOnlyBatchNorm
+    if layer.kind == "recurrent" and graded:
+        raise ValueError("expected dense, conv, pool or flatten layers of sigma_delta neurons, got recurrent")
+    voltage = readout and config.readout == "voltage" and not graded
+    neuron = _neuron(config, layer, norm=layer.kind != "pool" and not voltage)
     more: dict[str, Any] = {
         "weight_scale": config.weight_scale if layer.weight_scale is None else layer.weight_scale,
         "weight_norm": config.weight_norm if layer.weight_norm is None else layer.weight_norm,
@@ -169,25 +168,39 @@ def _block(config: ModelConfig, layer: LayerConfig, shape: Shape, *, voltage: bo
             # One input spike passes a pool if its weight exceeds the threshold: SLAYER's own default is 1.1 of it.
             scale = 1.1 * neuron["threshold"] if layer.weight_scale is None else layer.weight_scale
             delay = bool(layer.delay)
-            block = cuba.Pool(neuron, layer.kernel, weight_scale=scale, delay=delay)
+            block = room.Pool(neuron, layer.kernel, weight_scale=scale, delay=delay)
         elif layer.kind == "conv":
             if shape[0] % (layer.groups or 1):
                 raise ValueError(f"expected groups of equal size, got {shape[0]} channels in {layer.groups} groups")
-            block = cuba.Conv(
+            block = room.Conv(
                 neuron, shape[0], layer.out, layer.kernel,
                 stride=layer.stride or 1, padding=layer.padding or 0, groups=layer.groups or 1, **more,
             )  # fmt: skip
-        elif voltage:
+        elif voltage or (readout and graded):
             del more["delay"]
-            block = cuba.Affine(neuron, math.prod(shape), layer.out, **more)
+            block = (room.Output if graded else room.Affine)(neuron, math.prod(shape), layer.out, **more)
         else:
-            kind = cuba.Recurrent if layer.kind == "recurrent" else cuba.Dense
+            kind = room.Recurrent if layer.kind == "recurrent" else room.Dense
             block = kind(neuron, math.prod(shape), layer.out, **more)
-    # One state unit instead of 0.01: the same `v > threshold`, also above 64 and in the CUDA kernel.
-    block.neuron.threshold_eps = 1 / block.neuron.s_scale
+    if not graded:
+        # One state unit instead of 0.01: the same `v > threshold`, also above 64 and in the CUDA kernel.
+        block.neuron.threshold_eps = 1 / block.neuron.s_scale
     bits = config.weight_bits if layer.weight_bits is None else layer.weight_bits
     if bits < 8 and layer.kind != "pool":
         for name in ("synapse", "input_synapse", "recurrent_synapse"):
             if hasattr(block, name):
                 getattr(block, name).pre_hook_fx = FewBits(bits)
     return cast("torch.nn.Module", block)
+
+
+def _neuron(config: ModelConfig, layer: LayerConfig, *, norm: bool) -> dict[str, Any]:
+    """Return SLAYER's parameters of the neurons of a layer. norm: allow a norm where the configuration has one."""
+    neuron: dict[str, Any] = {**config.neuron.model_dump(), "requires_grad": False}
+    if layer.neuron is not None:
+        neuron.update(layer.neuron.model_dump(exclude_none=True))
+    if config.norm == "mean_only" and norm:
+        neuron["norm"] = import_slayer().neuron.norm.MeanOnlyBatchNorm
+    if config.neurons == "sigma_delta":
+        neuron = {key: value for key, value in neuron.items() if not key.endswith("_decay")}
+        neuron["activation"] = torch.nn.functional.relu
+    return neuron

@@ -1,17 +1,17 @@
 """From a Network to a model of SLAYER blocks: the exact inverse of lowering, for fine-tuning and compressing.
 
-Each population is a block: Dense on what reaches it, side by side; Conv where it is reached by convolutions; Recurrent
-where it reaches itself; Affine where its voltage is the output. Delays stand between blocks, as SLAYER's axonal delays.
+Each population is a block of its neurons: Dense on what reaches it, side by side; Conv where it is reached by
+convolutions; Recurrent where it reaches itself; Affine (of sigma-delta neurons Output) where its voltage is the output;
+Input for Delta neurons. Delays stand between blocks, as SLAYER's axonal delays.
 What SLAYER cannot hold is refused by name, and at the end the model is lowered again and compared: a model that is
 returned is the network.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,12 +19,25 @@ from torch import Tensor
 
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.lava.compat import import_slayer
-from sdsnn_core.network import NEVER_FIRES, Convolution, CubaLif, Network, Projection, Shape, Synapses
+from sdsnn_core.network import (
+    Convolution,
+    CubaLif,
+    Delta,
+    Network,
+    Population,
+    Projection,
+    Shape,
+    Sigma,
+    SigmaDelta,
+    Synapses,
+)
 
-from .integers import Array, initial_voltage
-from .layout import Layout
+from .graph.graded import MESSAGE_BITS
+from .graph.raised_neurons import RAISED, one, state_bits
+from .integers import Array, parts_of
+from .layout import Column, Layout
 from .lowering import lower
-from .quantisers import Biases, Integers
+from .quantisers import Integers
 
 
 def raise_(network: Network) -> RaisedNetwork:
@@ -33,7 +46,7 @@ def raise_(network: Network) -> RaisedNetwork:
     Weights are trainable. Even ones have SLAYER's own quantiser, a layer with odd ones a quantiser of nine bits.
 
     Args:
-        network: of CUBA neurons.
+        network: a network of neurons that SLAYER has.
 
     Returns:
         A module whose forward pass takes (batch, *shape, steps) of each input and returns the spikes (or the voltage)
@@ -52,7 +65,8 @@ def raise_(network: Network) -> RaisedNetwork:
         (torch.Size([1, 3, 5]), True)
     """
     order = _order(network)
-    parts = {name: _part(network, name) for name in order}
+    late = _lateness(network, order)
+    parts = {name: _part(network, name, late) for name in order}
     model = RaisedNetwork(network, parts)
     with torch.no_grad():
         model(*(torch.zeros(1, *port.shape, 2) for port in network.inputs.values()))
@@ -60,9 +74,6 @@ def raise_(network: Network) -> RaisedNetwork:
     if lower(model, provenance=network.provenance, dt_s=network.dt_s).digest() != network.digest():
         raise UnsupportedNode("network: expected integers that SLAYER's blocks hold, got others")
     return model
-
-
-GRADIENT: Final = {"tau_grad": 0.01, "scale_grad": 10.0}  # surrogate gradients, as the default of `model.neuron`
 
 
 class _Source(NamedTuple):
@@ -79,7 +90,60 @@ class _Part(NamedTuple):
     block: torch.nn.Module
     sources: tuple[_Source, ...]
     image: bool
-    columns: tuple[tuple[str, int], ...]
+    columns: tuple[Column, ...]
+
+
+class _Site(NamedTuple):
+    """A population, what reaches it, and by how many steps each node is late beside SLAYER's blocks."""
+
+    network: Network
+    name: str
+    inputs: Mapping[str, Projection]
+    loops: Mapping[str, Projection]
+    late: Mapping[str, int]
+
+    @property
+    def population(self) -> Population:
+        """The population."""
+        return self.network.populations[self.name]
+
+    @property
+    def voltage(self) -> bool:
+        """Whether its voltage is an output."""
+        return any(port.source == self.name and port.signal == "voltage" for port in self.network.outputs.values())
+
+    @property
+    def exponent(self) -> int:
+        """The exponent of two on the weights of the block."""
+        bits = {MESSAGE_BITS if self.graded(p.source) else 0 for p in self.inputs.values()}
+        if len(bits) > 1:
+            raise UnsupportedNode("expected messages of sigma-delta neurons alone, or spikes and events, got both")
+        arriving = max(bits)
+        if arriving and not isinstance(self.population, (SigmaDelta, Sigma)):
+            raise UnsupportedNode("expected spikes or events as input, got messages of sigma-delta neurons")
+        shift = state_bits(self.population, arriving)
+        return next(iter(self.inputs.values())).weight_exp - shift
+
+    def graded(self, name: str) -> bool:
+        """Whether a node sends messages of sigma-delta neurons."""
+        return isinstance(self.network.nodes[name], (SigmaDelta, Delta, Sigma))
+
+    def own_delay(self, p: Projection) -> Array:
+        """Return the delays of a projection beyond those that align its path with the others."""
+        last = max(self.late[each.source] for each in self.inputs.values())
+        delay = p.delay.astype(np.int64) - (last - self.late[p.source])
+        if delay.size and delay.min() < 0:
+            raise UnsupportedNode(
+                f"expected a delay of at least {last - self.late[p.source]} from {p.source!r}, got less"
+            )
+        return delay
+
+    def columns(self) -> Iterator[tuple[str, Any, bool]]:
+        """Yield projections, and whether they need inputs of their own: imaginary parts share those of the real."""
+        real = {p.source for p in self.inputs.values() if not p.imaginary}
+        for name, p in sorted(self.inputs.items(), key=lambda item: item[1].imaginary):
+            yield name, p, not p.imaginary or p.source not in real
+            real -= {p.source} if p.imaginary else set()
 
 
 class RaisedNetwork(torch.nn.Module):
@@ -140,16 +204,16 @@ def _order(network: Network) -> list[str]:
         ) from None
 
 
-def _cuba(network: Network, name: str) -> CubaLif:
-    """Return a population of CUBA neurons. Raises UnsupportedNode for others."""
-    population = network.populations[name]
-    if not isinstance(population, CubaLif):
-        raise UnsupportedNode(f"population {name!r}: expected CUBA neurons, got {type(population).__name__}")
-    return population
+def _lateness(network: Network, order: list[str]) -> dict[str, int]:
+    """Return by how many steps each node is later than its block: one for every sigma-delta population on the way."""
+    late = dict.fromkeys(network.inputs, 0)
+    for name in order:
+        before = [late[p.source] for _, p in network.incoming(name) if p.source != name]
+        late[name] = max(before, default=0) + isinstance(network.nodes[name], (SigmaDelta, Delta, Sigma))
+    return late
 
 
-def _part(network: Network, name: str) -> _Part:
-    _cuba(network, name)
+def _part(network: Network, name: str, late: Mapping[str, int]) -> _Part:
     incoming = dict(network.incoming(name))
     loops = {key: p for key, p in incoming.items() if p.source == name}
     inputs = {key: p for key, p in incoming.items() if p.source != name}
@@ -158,9 +222,11 @@ def _part(network: Network, name: str) -> _Part:
     exponents = {p.weight_exp for p in incoming.values()}
     if len(exponents) > 1:
         raise UnsupportedNode(f"population {name!r}: expected projections of one weight_exp, got {_listed(exponents)}")
+    site = _Site(network, name, inputs, loops, late)
     try:
-        builder = _images if all(isinstance(p, Convolution) for p in inputs.values()) and not loops else _flat
-        return builder(network, name, inputs, loops)
+        if isinstance(site.population, Delta):
+            return _encoding(site)
+        return (_images if all(isinstance(p, Convolution) for p in inputs.values()) and not loops else _flat)(site)
     except UnsupportedNode as error:
         raise UnsupportedNode(f"population {name!r}: {error}") from None
 
@@ -172,44 +238,89 @@ def _listed(values: Any) -> str:
 # -- blocks -----------------------------------------------------------------------------------------------------------
 
 
-def _flat(network: Network, name: str, inputs: Mapping[str, Projection], loops: Mapping[str, Projection]) -> _Part:
-    """Return a Dense, Recurrent or Affine block that reads its sources side by side."""
-    cuba, population = import_slayer().block.cuba, _cuba(network, name)
-    matrices: list[Array] = []
-    sources, columns, exponent = [], [], 0
-    for key, p in inputs.items():
+def _room(population: Population) -> Any:
+    """Return the module of SLAYER's blocks with a population's neurons."""
+    return getattr(import_slayer().block, RAISED.for_(population).room(population))
+
+
+def _finished(
+    site: _Site, block: Any, shape: Shape, sources: list[_Source], image: bool, columns: list[Column]
+) -> _Part:
+    """Give a block its neurons' values."""
+    RAISED.for_(site.population).put(block, site.population, shape, site.voltage)
+    return _Part(block, tuple(sources), image, tuple(columns))
+
+
+def _encoding(site: _Site) -> _Part:
+    """Return the Input block of Delta neurons: one even weight from each unit of an input to its neuron."""
+    (key, p), *more = site.inputs.items()
+    network, shape = site.network, site.population.shape
+    port = network.nodes[p.source]
+    synapses = network.synapses(key)
+    alone = not more and not site.loops and p.source in network.inputs and port.shape == shape
+    every = np.arange(site.population.size)
+    if not alone or p.delay.any() or not all(np.array_equal(ends, every) for ends in (synapses.pre, synapses.post)):
+        raise UnsupportedNode("expected one synapse without delay from each unit of an input, got others")
+    params = RAISED.for_(site.population).params(site.population)
+    weight = one(synapses.weight, "weight") * 2**p.weight_exp
+    block = _room(site.population).Input(params, weight=weight / 64)
+    return _finished(site, block, shape, [_Source(p.source, shape, None)], len(shape) == 3, [Column(key, 0, shape[0])])
+
+
+def _flat(site: _Site) -> _Part:
+    """Return a Dense, Recurrent, Affine or Output block that reads its sources side by side."""
+    network, population = site.network, site.population
+    matrices: list[tuple[bool, int, Array]] = []
+    sources: list[_Source] = []
+    columns: list[Column] = []
+    starts: dict[str, int] = {}
+    width = 0
+    for key, p, new in site.columns():
         if not isinstance(p, Synapses):
-            raise UnsupportedNode(f"expected convolutions alone or synapses alone, got both: {', '.join(inputs)}")
-        exponent = p.weight_exp
-        slices = list(_slices(p, network.size_of(p.source), population.size))
-        matrices += [matrix for _, matrix in slices]
-        sources += [_Source(p.source, network.shape_of(p.source), delay) for delay, _ in slices]
-        columns.append((key, len(slices) * network.size_of(p.source)))
-    weight = np.concatenate(matrices, axis=1)
-    voltage = any(port.source == name and port.signal == "voltage" for port in network.outputs.values())
-    params = _neuron_params(population)
-    if loops:
-        loop, *more = loops.values()
-        if more or not isinstance(loop, Synapses) or loop.delay.any() or voltage or exponent:
+            raise UnsupportedNode(f"expected convolutions alone or synapses alone, got both: {', '.join(site.inputs)}")
+        n_pre = network.size_of(p.source)
+        slices = list(_slices(p, site.own_delay(p), n_pre, population.size))
+        start = width if new else starts[p.source]
+        starts.setdefault(p.source, start)
+        matrices += [(p.imaginary, start + n_pre * number, matrix) for number, (_, matrix) in enumerate(slices)]
+        columns.append(Column(key, start, len(slices) * n_pre, p.imaginary))
+        if new:
+            sources += [_Source(p.source, network.shape_of(p.source), delay) for delay, _ in slices]
+            width += len(slices) * n_pre
+    weights = {imaginary: np.zeros((population.size, width), np.int64) for imaginary in (False, True)}
+    for imaginary, start, matrix in matrices:
+        weights[imaginary][:, start : start + matrix.shape[1]] = matrix
+    room, params, exponent = _room(population), RAISED.for_(population).params(population), site.exponent
+    if site.loops:
+        loop, *more = site.loops.values()
+        plain = isinstance(loop, Synapses) and not loop.delay.any() and not site.voltage and not exponent
+        if more or not plain or not hasattr(room, "Recurrent") or loop.imaginary or weights[True].any():
             raise UnsupportedNode("expected one loop of synapses without delays and weight_exp 0, got another")
-        block = cuba.Recurrent(params, weight.shape[1], population.size)
-        _set_weights(block.input_synapse, weight[..., None, None, None], 0)
-        _set_weights(block.recurrent_synapse, loop.to_dense(population.size, population.size)[..., None, None, None], 0)
+        block = room.Recurrent(params, width, population.size)
+        _set_weights(block.input_synapse, weights[False][..., None, None, None], 0)
+        matrix = loop.synapses(()).to_dense(population.size, population.size)
+        _set_weights(block.recurrent_synapse, matrix[..., None, None, None], 0)
     else:
-        kind = cuba.Affine if voltage else cuba.Dense
-        block = kind(params, weight.shape[1], population.size)
-        _set_weights(block.synapse, weight[..., None, None, None], exponent)
-    _set_neuron(block, population, (population.size,), voltage)
-    return _Part(block, tuple(sources), False, tuple(columns))
+        block = _flat_kind(site, room)(params, width, population.size)
+        for layer, imaginary in parts_of(block.synapse):
+            _set_weights(layer, weights[imaginary][..., None, None, None], exponent)
+    return _finished(site, block, (population.size,), sources, False, columns)
 
 
-def _slices(p: Synapses, n_pre: int, n_post: int) -> Iterator[tuple[Array | None, Array]]:
+def _flat_kind(site: _Site, room: Any) -> Any:
+    """Return the class of block of a population without a loop."""
+    if isinstance(site.population, Sigma):
+        return room.Output
+    return room.Affine if site.voltage and isinstance(site.population, CubaLif) else room.Dense
+
+
+def _slices(p: Synapses, delay: Array, n_pre: int, n_post: int) -> Iterator[tuple[Array | None, Array]]:
     """Yield delays of the source's units (None: none) and the weights (n_post, n_pre) of synapses that have them."""
     matrix = p.to_dense(n_post, n_pre)
-    if not p.delay.any():
+    if not delay.any():
         yield None, matrix
         return
-    late = np.broadcast_to(p.delay, p.weight.shape).astype(np.int64)
+    late = np.broadcast_to(delay, p.weight.shape)
     steps = np.zeros(n_pre, np.int64)
     steps[p.pre] = late
     if (steps[p.pre] == late).all():  # an axonal delay of the source
@@ -222,40 +333,45 @@ def _slices(p: Synapses, n_pre: int, n_post: int) -> Iterator[tuple[Array | None
         yield np.full(n_pre, value), part
 
 
-def _images(network: Network, name: str, inputs: Mapping[str, Projection], _loops: Any) -> _Part:
+def _images(site: _Site) -> _Part:
     """Return a Conv block that reads the channels of its sources side by side."""
-    population, projections = _cuba(network, name), list(inputs.values())
-    first = projections[0]
+    network, population = site.network, site.population
+    first = next(iter(site.inputs.values()))
     assert isinstance(first, Convolution)
-    if any(port.source == name and port.signal == "voltage" for port in network.outputs.values()):
+    if site.voltage:
         raise UnsupportedNode("expected synapses in front of a voltage output, got a convolution")
-    kernels, sources = [], []
-    for p in projections:
-        assert isinstance(p, Convolution)
+    kernels: list[tuple[bool, int, Array]] = []
+    sources: list[_Source] = []
+    columns: list[Column] = []
+    starts: dict[str, int] = {}
+    width = 0
+    for key, p, new in site.columns():
         shape = network.shape_of(p.source)
         same = p.window == first.window and p.kernel.shape[2:] == first.kernel.shape[2:]
-        if not same or shape[1:] != network.shape_of(first.source)[1:] or (p.groups > 1 and len(projections) > 1):
+        if not same or shape[1:] != network.shape_of(first.source)[1:] or (p.groups > 1 and new and width):
             raise UnsupportedNode(
-                f"expected convolutions of one window and size, without groups, to add up, got {', '.join(inputs)}"
+                f"expected convolutions of one window and size, without groups, to add up, got {', '.join(site.inputs)}"
             )
-        kernels.append(p.kernel)
-        delay = np.broadcast_to(p.delay, shape[0]).astype(np.int64) if p.delay.any() else None
-        sources.append(_Source(p.source, shape, delay))
-    kernel = np.concatenate(kernels, axis=1).astype(np.int64)
-    block = import_slayer().block.cuba.Conv(
-        _neuron_params(population),
-        kernel.shape[1] * first.groups,
-        len(kernel),
-        tuple(kernel.shape[2:]),
-        stride=first.stride,
-        padding=first.padding,
-        dilation=first.dilation,
-        groups=first.groups,
-    )
-    _set_weights(block.synapse, kernel[..., None], first.weight_exp)
-    _set_neuron(block, population, population.shape, False)
-    columns = tuple((key, network.shape_of(p.source)[0]) for key, p in inputs.items())
-    return _Part(block, tuple(sources), True, columns)
+        start = width if new else starts[p.source]
+        starts.setdefault(p.source, start)
+        kernels.append((p.imaginary, start, p.kernel))
+        columns.append(Column(key, start, shape[0], p.imaginary))
+        if new:
+            own = site.own_delay(p)
+            delay = np.broadcast_to(own, shape[0]) if own.any() else None
+            sources.append(_Source(p.source, shape, delay))
+            width += shape[0]
+    out, _, *size = first.kernel.shape
+    params = RAISED.for_(population).params(population)
+    window = {"stride": first.stride, "padding": first.padding, "dilation": first.dilation, "groups": first.groups}
+    block = _room(population).Conv(params, width, out, tuple(size), **window)
+    for layer, imaginary in parts_of(block.synapse):
+        whole = np.zeros((out, width // first.groups, *size), np.int64)
+        for part, start, kernel in kernels:
+            if part == imaginary:
+                whole[:, start : start + kernel.shape[1]] = kernel
+        _set_weights(layer, whole[..., None], site.exponent)
+    return _finished(site, block, population.shape, sources, True, columns)
 
 
 def _set_weights(layer: Any, integers: Array, exponent: int) -> None:
@@ -263,74 +379,3 @@ def _set_weights(layer: Any, integers: Array, exponent: int) -> None:
     layer.weight.data = torch.from_numpy(integers * 2.0**exponent / 64).float()
     if (integers % 2).any() or exponent:
         layer.pre_hook_fx = Integers(exponent)
-
-
-# -- neurons ----------------------------------------------------------------------------------------------------------
-
-
-def _neuron_params(population: CubaLif) -> dict[str, Any]:
-    """Return SLAYER's parameters of a population, one value each; decays of channels follow in `_set_neuron`."""
-    threshold = _one(population.threshold, "threshold")
-    params: dict[str, Any] = {"threshold": threshold / 64, "current_decay": 1.0, "voltage_decay": 1.0, **GRADIENT}
-    if population.bias.any():
-        params["norm"] = import_slayer().neuron.norm.MeanOnlyBatchNorm
-    return params
-
-
-def _one(values: Array, what: str) -> int:
-    if values.size and (values != values.flat[0]).any():
-        raise UnsupportedNode(f"expected one {what} for all neurons, as SLAYER has, got {values.min()}..{values.max()}")
-    return int(values.flat[0])
-
-
-def _set_neuron(block: Any, population: CubaLif, shape: Shape, voltage: bool) -> None:
-    """Give a block's neuron the decays, bias and start of a population; shape: of the block's output."""
-    neuron = block.neuron
-    neuron.threshold_eps = 1 / neuron.s_scale
-    decays = [_of_channels(population, f"{kind}_decay", shape) for kind in ("current", "voltage")]
-    if any(decay.size > 1 for decay in decays):
-        if len(shape) > 1:
-            raise UnsupportedNode(
-                "expected one decay for all channels of a convolution, as SLAYER's CPU path, got more"
-            )
-        decays = [np.broadcast_to(decay, shape[0]) for decay in decays]
-        neuron.shared_param = False
-    for parameter, decay in zip((neuron.current_decay, neuron.voltage_decay), decays, strict=True):
-        parameter.data = torch.from_numpy(np.array(decay, np.float32).reshape(-1))
-    neuron.shape, neuron.num_neurons = torch.Size(shape), math.prod(shape)
-    bias = _of_channels(population, "bias", shape)
-    never = voltage and bool((population.threshold == NEVER_FIRES).all())
-    start = (
-        np.zeros((), np.int64)
-        if never
-        else initial_voltage(
-            population.per_neuron("bias"),
-            population.per_neuron("voltage_decay"),
-            _one(population.threshold, "threshold"),
-        )
-    )
-    if (np.broadcast_to(start, population.size) != population.per_neuron("initial_voltage")).any():
-        raise UnsupportedNode("expected the initial voltage that cancels the bias before the first input, got another")
-    if not population.bias.any():
-        if population.bias_exp != 6:
-            raise UnsupportedNode(f"expected bias_exp 6, as SLAYER's biases, got {population.bias_exp}")
-        return
-    if voltage or population.bias_exp != 6:
-        raise UnsupportedNode("expected a bias of bias_exp 6 on a population that fires, got another")
-    norm = neuron.norm
-    norm.pre_hook_fx, norm.update = Biases(), False
-    norm.num_features, norm.running_mean = (
-        shape[0],
-        torch.from_numpy(np.broadcast_to(-bias / 64, shape[0]).copy()).float(),
-    )
-
-
-def _of_channels(population: CubaLif, key: str, shape: Shape) -> Array:
-    """Return a parameter as one value, or one for each channel of a block's output, flat."""
-    channels = population.per_neuron(key).reshape(shape[0], -1)
-    if (channels == channels.flat[0]).all():
-        return np.asarray(channels[0, 0])
-    if (channels != channels[:, :1]).any():
-        raise UnsupportedNode(f"expected one {key.replace('_', ' ')} for each channel, as SLAYER has, got more")
-    result: Array = channels[:, 0]
-    return result

@@ -83,7 +83,10 @@ def _shortened(example: Tensor) -> Tensor:
     return example[:SAMPLES] if len(example) >= SAMPLES else torch.cat([example] * SAMPLES)[:SAMPLES]
 
 
-STATES: Final = ("spike_state", "current_state", "voltage_state", "delay_buffer")
+STATES: Final = (
+    "spike_state", "current_state", "voltage_state", "delay_buffer", "threshold_state", "refractory_state",
+    "real_state", "imag_state", "pre_state", "residual_state", "error_state",
+)  # fmt: skip
 
 
 @contextmanager

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,11 @@ from sdsnn_core.lava.compat import import_slayer
 from sdsnn_core.network import (
     DECAY_UNITY,
     NEVER_FIRES,
-    Input,
     Network,
-    Node,
     Output,
     Population,
-    Projection,
     Shape,
+    Sigma,
     Synapses,
 )
 from sdsnn_core.rules import Rules
@@ -31,19 +28,15 @@ from sdsnn_core.rules import Rules
 from ..integers import (
     INPUT_MAX,
     Array,
-    axonal_delay,
-    bias_of,
-    decays_of,
-    exponent_of,
-    initial_voltage,
     input_integers,
     integers_of,
-    steps_of,
+    parts_of,
 )
-from ..layout import Layout
-from ..tracing import Call, Lost, ModelGraph, block_kinds, block_name
-from ..wiring import Feed, Kernel, Matrix, Pairs, Weights, later, per_unit, projections
-from .names import REASONS, population_names
+from ..tracing import Lost, block_kinds, block_name
+from ..wiring import Kernel, Matrix, Pairs
+from .assembly import Assembly
+from .names import REASONS
+from .neurons import Site, delta_of, readout
 from .types import NO_DELAY, Place
 
 
@@ -51,23 +44,16 @@ from .types import NO_DELAY, Place
 def block_rules() -> Rules[Callable[[Builder, str, Any], None]]:
     """Return the table of rules by class of block."""
     block = import_slayer().block
-    cuba = block.cuba
     flattens = {kind for kind in block_kinds() if kind.__name__ == "Flatten" and "forward" not in vars(kind)}
-    return Rules(
-        "lowering: SLAYER block",
-        {
-            cuba.Input: Builder.input,
-            **dict.fromkeys(flattens, Builder.moves),
-            cuba.Dense: Builder.dense,
-            cuba.Conv: Builder.conv,
-            cuba.ConvT: Builder.conv_transposed,
-            cuba.Pool: Builder.pool,
-            cuba.Unpool: Builder.unpool,
-            cuba.Recurrent: Builder.recurrent,
-            cuba.Affine: Builder.affine,
-            import_slayer().axon.Delay: Builder.moves,
-        },
-    )
+    rules: dict[type, Callable[[Builder, str, Any], None]] = dict.fromkeys(flattens, Builder.moves)
+    for room in (block.cuba, block.alif, block.rf, block.rf_iz, block.sigma_delta):
+        rules |= {room.Dense: Builder.dense, room.Conv: Builder.conv, room.ConvT: Builder.conv_transposed}
+        rules |= {room.Pool: Builder.pool, room.Unpool: Builder.unpool}
+    for room in (block.cuba, block.alif):  # SLAYER's other rooms have no such block, or one that does not run
+        rules |= {room.Input: Builder.input, room.Recurrent: Builder.recurrent}
+    rules |= {block.cuba.Affine: Builder.affine, import_slayer().axon.Delay: Builder.moves}
+    rules |= {block.sigma_delta.Input: Builder.encode, block.sigma_delta.Output: Builder.decode}
+    return Rules("lowering: SLAYER block", rules)
 
 
 def lowered_kinds() -> tuple[type, ...]:
@@ -98,43 +84,12 @@ def check_kind(block: Any, where: str) -> type:
     kind = kind_of(block)
     if kind not in block_rules():
         known = ", ".join(sorted({each.__name__ for each in lowered_kinds()}))
-        raise UnsupportedNode(f"{where}: {why_not(block)}; expected one of the cuba blocks {known}")
+        raise UnsupportedNode(f"{where}: {why_not(block)}; expected one of SLAYER's blocks {known}")
     return kind
 
 
-class Builder:
-    """The network so far. Rules of blocks add a population `name` and its projections."""
-
-    def __init__(self, graph: ModelGraph, input_max: int, layout: Layout | None) -> None:
-        self.graph = graph
-        self.input_max = input_max
-        self.layout = layout
-        names = ["input", *(f"input{n}" for n in range(1, len(graph.inputs)))]
-        if layout is not None:
-            names = list(layout.inputs)
-            self.input_max = max(port.max_value for port in layout.inputs.values())
-        self.nodes: dict[str, Node] = {
-            name: Input(shape, input_max) for name, shape in zip(names, graph.inputs, strict=True)
-        }
-        if layout is not None:
-            self.nodes.update(layout.inputs)
-        self.names = population_names(graph, layout)
-        self.projections: dict[str, Projection] = {}
-        self.places = {
-            n: Place(name, shape, NO_DELAY) for n, (name, shape) in enumerate(zip(names, graph.inputs, strict=True))
-        }
-        self.number = 0  # of the call at hand
-        self.outputs = graph.output_sources()
-
-    @property
-    def call(self) -> Call:
-        """The call at hand."""
-        return self.graph.calls[self.number]
-
-    @property
-    def source(self) -> int:
-        """The number of the call at hand among the sources."""
-        return len(self.graph.inputs) + self.number
+class Builder(Assembly):
+    """The rules of blocks: each adds a population `name` and its projections."""
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
@@ -199,6 +154,17 @@ class Builder:
                     "expected Input(delay_shift=False) without weight and bias where it has no neurons, got another"
                 )
             return
+        site = self._scaled_input(name, block)
+        self.population(name, site)
+
+    def encode(self, name: str, block: Any) -> None:
+        """Lower the Input of a sigma-delta network, which sends changes."""
+        if block.neuron is None:
+            raise UnsupportedNode("expected neurons in a sigma-delta Input, got none, with which it does not run")
+        self.put(name, delta_of(self._scaled_input(name, block)))
+
+    def _scaled_input(self, name: str, block: Any) -> Site:
+        """Connect the first block: one weight for each channel."""
         ports = {-1, *range(len(self.graph.inputs))}
         if self.graph.whole(self.call.pieces) is None or not self.call.sources < ports:
             raise UnsupportedNode("expected one Input as the first block, got a second or later one")
@@ -210,14 +176,14 @@ class Builder:
             self.connect(name, Kernel(np.full((channels, 1, 1, 1), weight), Window(groups=channels), shape))
         else:
             self.connect(name, Matrix(weight * np.eye(channels, dtype=np.int64)))
-        self.population(name, shape, block, bias)
+        return Site(block, shape, bias)
 
     def moves(self, _name: str, _block: Any) -> None:
         """Pass a block without neurons: what it moves or delays is read from the trace."""
 
     def dense(self, name: str, block: Any) -> None:
         """Lower a Dense."""
-        self.population(name, self.synapses(name, block.synapse), block)
+        self.population(name, Site(block, self.synapses(name, block.synapse)))
 
     def recurrent(self, name: str, block: Any) -> None:
         """Lower a Recurrent: its input synapse, and a loop."""
@@ -227,166 +193,80 @@ class Builder:
         loop = integers_of(block.recurrent_synapse, block).reshape(math.prod(shape), -1)
         key = f"{name}.loop" if self.layout is None else self.layout.loops[name]
         self.projections[key] = Synapses.from_dense(name, name, loop)
-        self.population(name, shape, block)
+        self.population(name, Site(block, shape))
 
     def affine(self, name: str, block: Any) -> None:
         """Lower an Affine, read by its voltage."""
-        shape = self.synapses(name, block.synapse)
-        # Without dynamics: only the weighted sum of each step.
-        current, voltage = decays_of(block.neuron, shape) if block.dynamics else [np.array(DECAY_UNITY)] * 2
-        if block.neuron.norm is not None:
-            raise UnsupportedNode("expected an Affine readout without a norm, got one")
-        shape, (current, voltage) = self._shaped(name, shape, current, voltage)
-        self.nodes[name] = Population(shape, current, voltage, np.array(NEVER_FIRES))
-        self.places[self.source] = Place(name, shape, NO_DELAY, "voltage")
+        site = Site(block, self.synapses(name, block.synapse), bits=self.arriving)
+        self.put(name, readout(site), signal="voltage")
+
+    def decode(self, name: str, block: Any) -> None:
+        """Lower the Output of a sigma-delta network, read by its sums."""
+        self.put(name, Sigma(self.synapses(name, block.synapse)), signal="voltage")
 
     def conv(self, name: str, block: Any) -> None:
         """Lower a Conv."""
-        self.connect(name, self._kernel(block, self.call.shape_in))
-        self.population(name, self.call.shape, block)
+        for layer, imaginary in parts_of(block.synapse):
+            self.connect(name, self._kernel(layer, self.call.shape_in), imaginary)
+        self.population(name, Site(block, self.call.shape))
 
     def conv_transposed(self, name: str, block: Any) -> None:
         """Lower a ConvT: the synapses of the convolution that leads back, from its output to its input."""
-        self._backwards(name, block, self._kernel(block, self.call.shape))
+        for layer, imaginary in parts_of(block.synapse):
+            self._backwards(name, self._kernel(layer, self.call.shape), imaginary)
+        self.population(name, Site(block, self.call.shape))
 
     def pool(self, name: str, block: Any) -> None:
         """Lower a Pool: a kernel for each channel."""
-        size = self._tiles("Pool", block.synapse)
-        weight = integers_of(block.synapse, block)[0, 0, :, :, 0]
-        # SLAYER appends zeros where the kernel does not divide the source: the same sums come from a kernel with as
-        # many leading zeros and that much padding.
-        shape = self.call.shape_in
-        extra = tuple(n % k for n, k in zip(shape[1:], size, strict=True))
-        channels = shape[0]
-        kernel = np.tile(np.pad(weight, ((extra[0], 0), (extra[1], 0))), (channels, 1, 1, 1))
-        self.connect(name, Kernel(kernel, Window(size, extra, (1, 1), channels), shape))  # type: ignore[arg-type]
-        self.population(name, self.call.shape, block)
+        for layer, imaginary in parts_of(block.synapse):
+            weight, size = self._tiles("Pool", layer)
+            # SLAYER appends zeros where the kernel does not divide the source: the same sums come from a kernel with
+            # as many leading zeros and that much padding.
+            shape = self.call.shape_in
+            extra = tuple(n % k for n, k in zip(shape[1:], size, strict=True))
+            kernel = np.tile(np.pad(weight, ((extra[0], 0), (extra[1], 0))), (shape[0], 1, 1, 1))
+            self.connect(name, Kernel(kernel, Window(size, extra, (1, 1), shape[0]), shape), imaginary)  # type: ignore[arg-type]
+        self.population(name, Site(block, self.call.shape))
 
     def unpool(self, name: str, block: Any) -> None:
         """Lower an Unpool: the synapses of the pool that leads back."""
-        size = self._tiles("Unpool", block.synapse)
-        weight = integers_of(block.synapse, block)[0, 0, :, :, 0]
-        channels = self.call.shape[0]
-        window = Window(size, (0, 0), (1, 1), channels)  # type: ignore[arg-type]
-        self._backwards(name, block, Kernel(np.tile(weight, (channels, 1, 1, 1)), window, self.call.shape))
+        for layer, imaginary in parts_of(block.synapse):
+            weight, size = self._tiles("Unpool", layer)
+            channels = self.call.shape[0]
+            window = Window(size, (0, 0), (1, 1), channels)
+            self._backwards(name, Kernel(np.tile(weight, (channels, 1, 1, 1)), window, self.call.shape), imaginary)
+        self.population(name, Site(block, self.call.shape))
 
-    def _backwards(self, name: str, block: Any, kernel: Kernel) -> None:
-        """Connect a block by the synapses of a convolution, turned round."""
+    def _backwards(self, name: str, kernel: Kernel, imaginary: bool) -> None:
+        """Connect the synapses of a convolution, turned round."""
         post, place, weight = kernel.entries()
-        self.connect(name, Pairs(place, post, weight))
-        self.population(name, self.call.shape, block)
+        self.connect(name, Pairs(place, post, weight), imaginary)
 
-    @staticmethod
-    def _kernel(block: Any, shape: Shape) -> Kernel:
+    def _kernel(self, layer: Any, shape: Shape) -> Kernel:
         """Return the kernel of a convolution of an image of a shape."""
-        layer = block.synapse
         window = Window(layer.stride[:2], layer.padding[:2], layer.dilation[:2], layer.groups)
-        return Kernel(integers_of(layer, block)[..., 0], window, shape)
+        return Kernel(integers_of(layer, self.call.block)[..., 0], window, shape)
 
-    @staticmethod
-    def _tiles(kind: str, layer: Any) -> tuple[int, ...]:
-        """Return the size of windows that touch and do not overlap."""
-        size = tuple(layer.kernel_size[:2])
-        if tuple(layer.stride[:2]) != size or any(layer.padding) or set(layer.dilation) != {1}:
+    def _tiles(self, kind: str, layer: Any) -> tuple[Array, tuple[int, int]]:
+        """Return weights and size of windows that touch and do not overlap."""
+        rows, columns = layer.kernel_size[:2]
+        if tuple(layer.stride[:2]) != (rows, columns) or any(layer.padding) or set(layer.dilation) != {1}:
             raise UnsupportedNode(f"expected a {kind} with stride equal to its kernel, no padding and no dilation")
-        return size
+        return integers_of(layer, self.call.block)[0, 0, :, :, 0], (rows, columns)
 
-    # -- their parts --------------------------------------------------------------------------------------------------
-
-    def synapses(self, name: str, layer: Any) -> Shape:
+    def synapses(self, name: str, synapse: Any) -> Shape:
         """Connect SLAYER's dense synapse. Return the shape of the target."""
+        shapes = [self._dense_layer(name, layer, imaginary) for layer, imaginary in parts_of(synapse)]
+        return shapes[0]
+
+    def _dense_layer(self, name: str, layer: Any, imaginary: bool) -> Shape:
         weight = integers_of(layer, self.call.block)
         shape = self.call.shape_in
         if math.prod(self.call.shape) != len(weight):  # on an image it runs at every place
-            self.connect(name, Kernel(weight[..., 0], Window(), shape))
+            self.connect(name, Kernel(weight[..., 0], Window(), shape), imaginary)
             return self.call.shape
         weight = weight.reshape(len(weight), -1)
         if weight.shape[1] != math.prod(shape):
             raise UnsupportedNode(f"expected {math.prod(shape)} inputs, got {weight.shape[1]}")
-        self.connect(name, Matrix(weight))
+        self.connect(name, Matrix(weight), imaginary)
         return (len(weight),)
-
-    def connect(self, name: str, weights: Weights) -> None:
-        """Add the projections from what the input of the call at hand is made of."""
-        pieces = self.call.pieces
-        assert not isinstance(pieces, Lost)
-        feeds = [feed for piece in pieces for feed in self._feeds(piece.source, piece.units, NO_DELAY)]
-        named = projections(weights, feeds, name) if self.layout is None else self._laid_out(weights, feeds, name)
-        exponent = exponent_of(self.call.block)
-        for key, projection in named:
-            self.projections[key] = replace(projection, weight_exp=exponent) if exponent else projection
-
-    def _laid_out(self, weights: Weights, feeds: list[Feed], name: str) -> Iterator[tuple[str, Projection]]:
-        """Yield the projections that the layout has, each from its own columns of the block's input."""
-        assert self.layout is not None
-        start = 0
-        for key, width in self.layout.columns[name]:
-            inside = np.zeros(len(feeds[0].units), bool)
-            inside[start : start + width] = True
-            inside = inside.reshape(-1, *(1,) * (feeds[0].units.ndim - 1))
-            own = [feed._replace(units=np.where(inside, feed.units, -1)) for feed in feeds]
-            own = [feed for feed in own if (feed.units >= 0).any()]
-            for _, projection in projections(weights, own, name):
-                yield key, projection
-            start += width
-
-    def _feeds(self, source: int, units: Array, late: Array) -> list[Feed]:
-        """Return the nodes behind a source, through axonal delays that stand between blocks."""
-        call = self.graph.call_of(source)
-        if source in self.places:
-            place = self.places[source]
-            if place.signal != "spikes":
-                raise UnsupportedNode("expected an Affine readout as the last block, got a block behind it")
-            return [Feed(place.name, place.shape, units, place.delay, late)]
-        assert call is not None, source
-        assert not isinstance(call.pieces, Lost), "an axonal delay that was refused"
-        steps = per_unit(steps_of(call.block), call.shape)
-        there, at = units >= 0, np.maximum(units, 0)
-        late = np.where(there, np.broadcast_to(steps, math.prod(call.shape))[at], 0) + late
-        return [
-            feed
-            for piece in call.pieces
-            for feed in self._feeds(piece.source, np.where(there, piece.units.reshape(-1)[at], -1), late)
-        ]
-
-    def population(self, name: str, shape: Shape, block: Any, added: int = 0) -> None:
-        """Add a population of CUBA neurons. added: a bias beyond that of the neuron's norm."""
-        neuron = block.neuron
-        if not block.delay_shift:
-            raise UnsupportedNode("expected delay_shift=True, as a chip takes one step per layer, got False")
-        if neuron.graded_spike:
-            raise UnsupportedNode("expected graded_spike=False, got True: graded spikes are not lowered")
-        threshold = int(neuron.v_th_mant)
-        if threshold >= 64 * neuron.w_scale and neuron.threshold_eps < 1 / neuron.s_scale:
-            # In float32 SLAYER's epsilon of 0.01 state units vanishes beside such a threshold, so it fires on a tie.
-            raise UnsupportedNode(
-                "expected neuron.threshold_eps = 1 / s_scale, got a larger one, with which threshold "
-                f"{neuron.threshold} fires on a tie; the chip does not"
-            )
-        current, voltage = decays_of(neuron, shape)
-        bias = bias_of(neuron, shape, getattr(block, "unit_gate", None)) + added
-        delay = axonal_delay(block)
-        moved = self._delay_inputs(name, shape, delay) if self.source in self.outputs and delay.any() else 0
-        start = initial_voltage(
-            bias, voltage, threshold, np.reshape(moved, (-1, *(1,) * (len(shape) - 1))) if np.ndim(moved) else moved
-        )
-        shape, (current, voltage, bias, start) = self._shaped(name, shape, current, voltage, bias, start)
-        self.nodes[name] = Population(shape, current, voltage, np.array(threshold), bias, initial_voltage=start)
-        self.places[self.source] = Place(name, shape, NO_DELAY if np.ndim(moved) else delay)
-
-    def _shaped(self, name: str, shape: Shape, *values: Array) -> tuple[Shape, tuple[Array, ...]]:
-        """Return the shape of a population and its parameters: a layout has an image for what a dense block makes."""
-        own = shape if self.layout is None else self.layout.shapes[name]
-        if own == shape:
-            return shape, values
-        return own, tuple(np.broadcast_to(value, shape).reshape(own) if value.ndim else value for value in values)
-
-    def _delay_inputs(self, name: str, shape: Shape, delay: Array) -> Array:
-        """Delay what reaches a population instead of its spikes, which leave the network; return the delays."""
-        steps = np.broadcast_to(per_unit(delay, shape), math.prod(shape))
-        for key, projection in list(self.projections.items()):
-            if projection.target == name:
-                loop = projection.source == name
-                source = shape if loop else self.nodes[projection.source].shape  # type: ignore[union-attr]
-                self.projections[key] = later(projection, source, steps, steps if loop else NO_DELAY)
-        return np.atleast_1d(delay)

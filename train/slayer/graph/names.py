@@ -30,10 +30,8 @@ REASONS: Final = {
     "KWTA": "it picks winners among all neurons within a step, which a chip does not",
     "Average": "its outputs are means and not spikes; average the counts of the outputs instead",
     "TimeDecimation": "it changes the length of a step",
-    "alif": "its adaptive thresholds have no rule here yet; a Network holds such neurons (AdaptiveLif)",
-    "rf": "its resonating neurons have no rule here yet; a Network holds them (Resonator)",
-    "rf_iz": "its resonating neurons have no rule here yet; a Network holds them (Resonator)",
+    "rf": "of SLAYER's resonating blocks only those with synapses in front of neurons run",
+    "rf_iz": "of SLAYER's resonating blocks only those with synapses in front of neurons run",
     "adrf": "Lava has no such neurons, and netx takes them for RF ones without a message",
     "adrf_iz": "Lava has no such neurons, and netx takes them for RF ones without a message",
-    "sigma_delta": "its sigma-delta neurons have no rule here yet; a Network holds them (SigmaDelta)",
 }
