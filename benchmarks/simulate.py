@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from simulate_models import by_model, show_models
 from simulate_networks import NAMED, calibrated, spikes
 from simulate_rivals import LAVA_KINDS, ScipyLoop, lava, reader, slayer_model, slayer_run
 from simulate_sweeps import bandwidth, by_activity, by_batch, by_size, by_sparsity, median_s, point
@@ -173,6 +174,8 @@ def main() -> int:
     limits(networks, speeds)
     everything: dict = {"networks": networks, "bandwidth_gb_s": speeds}
     if not arguments.only:
+        everything["models"] = by_model(arguments.quick)
+        show_models(everything["models"])
         sweeps = {"activity": by_activity(arguments.quick), "sparsity": by_sparsity(arguments.quick),
                   "size": by_size(arguments.quick), "batch": by_batch(arguments.quick)}  # fmt: skip
         everything["sweeps"] = sweeps

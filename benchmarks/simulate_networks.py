@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
 from sdsnn.deploy.engine import Engine
-from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
+from sdsnn_core.network import (
+    AdaptiveLif,
+    Convolution,
+    CubaLif,
+    Input,
+    Network,
+    Output,
+    Population,
+    Resonator,
+    Sigma,
+    SigmaDelta,
+    Synapses,
+)
 
 CUBA = {"current_decay": 1024, "voltage_decay": 128}
 
@@ -87,6 +101,34 @@ def dvs_conv() -> Network:
     return conv_net((2, 128, 128), [(16, 5, 4), (32, 3, 2), (64, 3, 2)], 11)
 
 
+def model_chain(kind: str, seed: int = 0) -> Network:
+    """Return 784-512-512-10 of one neuron model, 90 % of every matrix pruned, at a few percent of activity."""
+    rng = np.random.default_rng(seed)
+    sizes = {"input": 784, "layer1": 512, "layer2": 512, "layer3": 10}
+    decays = {"current_decay": 2048, "voltage_decay": 512}
+    make = {
+        "CubaLif": lambda n, last: CubaLif((n,), threshold=1400, **decays),
+        "AdaptiveLif": lambda n, last: AdaptiveLif(
+            (n,), threshold=600, threshold_step=60, threshold_decay=400, refractory_decay=400, **decays
+        ),
+        "Resonator": lambda n, last: Resonator((n,), 1200, 3600, 900),
+        "Resonator, reset": lambda n, last: Resonator((n,), 1200, 3600, 1300, reset=True),
+        "SigmaDelta": lambda n, last: Sigma((n,)) if last else SigmaDelta((n,), 6, state_exp=0),
+    }[kind]
+    nodes: dict = {"input": Input((784,))}
+    wires: dict = {}
+    for source, target in pairwise(sizes):
+        nodes[target] = make(sizes[target], target == "layer3")
+        more = {"weight_exp": 6} if (kind, source) == ("SigmaDelta", "input") else {}
+        wires[f"to_{target}"] = replace(pruned(rng, source, target, sizes[source], sizes[target], 0.9), **more)
+        if kind.startswith("Resonator"):
+            part = pruned(rng, source, target, sizes[source], sizes[target], 0.9)
+            wires[f"to_{target}_imaginary"] = replace(part, imaginary=True)
+        if kind == "SigmaDelta" and source != "input":
+            nodes[target] = nodes[target] if target == "layer3" else SigmaDelta((sizes[target],), 6)
+    return chain(nodes, wires, "layer3")
+
+
 def spikes(network: Network, samples: int, steps: int, activity: float, seed: int = 1) -> np.ndarray:
     """Return (samples, steps, channels) uint8, each bin a spike with that probability."""
     shape = (samples, steps, network.size_of("input"))
@@ -99,7 +141,9 @@ def calibrated(network: Network, activity: float, rate: float, steps: int = 50) 
     Population by population along the network, by bisection, on two samples of random input.
     """
     x = spikes(network, 2, steps, activity, seed=2)
-    for name in network.populations:
+    for name, population in network.populations.items():
+        if not hasattr(population, "threshold"):
+            continue
         low, high = 0, 2**17 - 1
         while high - low > max(1, low // 50):
             middle = (low + high) // 2
@@ -124,3 +168,5 @@ NAMED = {
     "128x128 conv": dvs_conv,
     "recurrent": recurrent,
 }
+KINDS = ("CubaLif", "AdaptiveLif", "Resonator", "Resonator, reset", "SigmaDelta")
+MODELS = {kind: partial(model_chain, kind) for kind in KINDS}

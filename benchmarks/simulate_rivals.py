@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import sparse
-from simulate_networks import NAMED, spikes, with_threshold
+from simulate_networks import MODELS, NAMED, spikes, with_threshold
 
 from sdsnn_core.arithmetic import decay
 from sdsnn_core.network import Convolution, Network, Synapses
@@ -132,7 +132,7 @@ def lava_child(payload: dict) -> dict:
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
 
-    network = NAMED[payload["name"]]()
+    network = {**NAMED, **MODELS}[payload["name"]]()
     for name, threshold in payload["thresholds"].items():
         network = with_threshold(network, name, threshold)
     samples, steps = payload["samples"], payload["steps"]
@@ -160,7 +160,7 @@ def lava(name: str, network: Network, kind: str, samples: int, steps: int, activ
     """Return {"step_s": seconds per step of each timed sample, "spikes": population -> spikes}."""
     from sdsnn_core.lava.child import run_in_child
 
-    thresholds = {n: int(p.threshold) for n, p in network.populations.items()}
+    thresholds = {n: int(p.threshold) for n, p in network.populations.items() if hasattr(p, "threshold")}
     payload = {"name": name, "thresholds": thresholds, "kind": kind, "samples": samples, "steps": steps}
     return run_in_child("simulate_rivals:lava_child", {**payload, "activity": activity}, 900.0)
 

@@ -23,11 +23,17 @@ from sdsnn_core.errors import MissingDependency as MissingDependency
 from sdsnn_core.errors import NetworkError as NetworkError
 from sdsnn_core.errors import SdsnnError as SdsnnError
 from sdsnn_core.errors import UnsupportedNode as UnsupportedNode
+from sdsnn_core.network import AdaptiveLif as AdaptiveLif
 from sdsnn_core.network import Convolution as Convolution
+from sdsnn_core.network import CubaLif as CubaLif
+from sdsnn_core.network import Delta as Delta
 from sdsnn_core.network import Input as Input
 from sdsnn_core.network import Network as Network
 from sdsnn_core.network import Output as Output
 from sdsnn_core.network import Population as Population
+from sdsnn_core.network import Resonator as Resonator
+from sdsnn_core.network import Sigma as Sigma
+from sdsnn_core.network import SigmaDelta as SigmaDelta
 from sdsnn_core.network import Synapses as Synapses
 
 from . import train as train  # the room itself, which can be called: sdsnn.train(config)

@@ -1,9 +1,9 @@
 """Differential fuzzing: random networks and inputs, every form against the reference, every bin compared.
 
-A quarter of the networks are SLAYER models, lowered and compacted, whose own spikes join in. A quarter may have every
-feature of a Network of CUBA neurons, extremes that wrap and saturate included; a quarter has neurons of every model. A
-quarter are chains that a netx file can hold. Everything follows from a seed and the number of the network, so that a
-mismatch can be drawn again alone.
+A quarter of the networks are SLAYER models, lowered and compacted, whose own spikes join in; half of them have
+adaptive, resonating or sigma-delta blocks. A quarter may have every feature of a Network of CUBA neurons, extremes that
+wrap and saturate included; a quarter has neurons of every model. A quarter are chains that a netx file can hold.
+Everything follows from a seed and the number of the network, so that a mismatch can be drawn again alone.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ from sdsnn.export.nir_format.writer import write_nir
 from sdsnn.export.resolution import finest_resolution, slayer_resolution, with_resolution
 from sdsnn.export.verify.backends import file_backend, recorded
 from sdsnn.export.verify.certificate import Certificate, verify
+from sdsnn_core import reference
 from sdsnn_core.activity import random_spikes
+from sdsnn_core.arithmetic import STATE_LIMIT
 from sdsnn_core.backend import Backend
 from sdsnn_core.compaction import compact
 from sdsnn_core.errors import NetworkError, UnsupportedNode
-from sdsnn_core.network import Network, Population
+from sdsnn_core.network import Network, Population, Sigma, SigmaDelta
 
 Trains = Mapping[str, npt.NDArray[np.uint8]]
 
 N_SAMPLES: Final = 2
 N_STEPS: Final = (16, 24, 24, 72)  # drawn from; the last is longer than the longest delay
 FINER: Final = 0.25  # share of SLAYER models whose states are refined as far as they allow, or less
+EXACT: Final = 2**25  # of 1/2**18: the sums of messages that SLAYER's float32 holds exactly
 LAVA_BATCH: Final = 25  # networks per child process of Lava, whose start takes seconds
 
 
@@ -92,7 +95,7 @@ def draw_case(seed: int, number: int) -> Case:
     rng = np.random.default_rng([seed, number])
     kind = ("slayer", "any", "chain", "models")[number % 4]
     if kind == "slayer":
-        return _slayer_case(rng, number)
+        return (_slayer_case if number % 8 else _neurons_case)(rng, number)
     if kind == "chain":
         network = _random_chain(rng)
     else:
@@ -140,6 +143,41 @@ def _slayer_case(rng: np.random.Generator, number: int) -> Case:
     return Case(number, "slayer", network, {"input": spikes.reshape(N_SAMPLES, n_steps, -1)}, kept)
 
 
+def _neurons_case(rng: np.random.Generator, number: int) -> Case:
+    """Draw SLAYER blocks of other neurons than CUBA."""
+    import torch
+    from slayer_neurons import draw_chain
+
+    from sdsnn.train.slayer.block_spikes import trace
+    from sdsnn.train.slayer.lowering import lower
+
+    torch.manual_seed(int(rng.integers(2**31)))
+    graded = bool(rng.random() < 0.5)
+    blocks, shape = draw_chain(rng, graded=graded)
+    lowered, n_steps, largest = lower(blocks, shape, input_max=3), int(rng.choice(N_STEPS)), 3 if graded else 1
+    values = rng.integers(1, largest + 1, (N_SAMPLES, n_steps, *shape))
+    spikes = (values * (rng.random(values.shape) < rng.choice([0.1, 0.3, 0.6]))).astype(np.uint8)
+    compaction = compact(lowered)
+    network, trains = compaction.network, trace(blocks, spikes)
+    kept = {name: trains[name][..., compaction.kept[name]] for name in network.populations if name in trains}
+    inputs = {"input": spikes.reshape(N_SAMPLES, n_steps, -1)}
+    return Case(number, "slayer", network, inputs, kept if _exact(lowered, spikes) else None)
+
+
+def _exact(network: Network, spikes: npt.NDArray[np.uint8]) -> bool:
+    """Return whether no register overflows, and no sum of messages what SLAYER's float32 holds."""
+    states = reference.run(network, spikes, record=(), record_state=network.populations)
+    limits = {
+        name: EXACT if isinstance(node, SigmaDelta | Sigma) else STATE_LIMIT
+        for name, node in network.populations.items()
+    }
+    return all(
+        np.abs(state[name]).max(initial=0) < limit - 1
+        for state in (states.current, states.voltage)
+        for name, limit in limits.items()
+    )
+
+
 def fuzz(
     n_networks: int,
     *,
@@ -153,8 +191,9 @@ def fuzz(
     """Compare networks `first` to `first + n_networks - 1`; return what was compared.
 
     Back ends: SLAYER (of its models), the NIR file and the netx file (where the network is a chain) read back, `extra`,
-    and for every `lava_every`-th network (0: none) Lava's processes and lava-dl's netx. folder: where the networks
-    that disagree and the traces around the first difference go. progress: called now and then.
+    the network before its compaction (of the others), and for every `lava_every`-th network (0: none) Lava's processes
+    and lava-dl's netx. folder: where the networks that disagree and the traces around the first difference go.
+    progress: called now and then.
     """
     tally = Tally()
     numbers = iter(range(first, first + n_networks))
@@ -183,6 +222,11 @@ def _compare(case: Case, scratch: Path, extra: Mapping[str, Backend], folder: Pa
         backends["netx file"] = file_backend(netx_file)
     failed = len(tally.failures)
     tally.add(case, verify(case.network, case.inputs, {**backends, **extra}, _own(folder, case)))
+    if case.kind != "slayer":  # those are compacted already
+        compaction = compact(case.network)
+        whole = extra.get("engine", reference.run)(case.network, case.inputs)
+        kept = {name: whole.spikes[name][..., compaction.kept[name]] for name in compaction.network.populations}
+        tally.add(case, verify(compaction.network, case.inputs, {"compaction": recorded(kept)}, _own(folder, case)))
     tally.networks += 1
     tally.kinds[case.kind] = tally.kinds.get(case.kind, 0) + 1
     if (own := _own(folder, case)) is not None and len(tally.failures) > failed:

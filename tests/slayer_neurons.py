@@ -80,31 +80,31 @@ def draw_chain(rng: Rng, *, graded: bool = False) -> tuple[list[Any], tuple[int,
 
     if blocks:
         sample = blocks[0](sample).detach()
-    scale = 1.0 if graded else 3.0
+    scale, end = 1.0 if graded else 3.0, int(rng.integers(3, 6))
 
-    def late(number: int) -> bool:  # nothing that reaches a resonator may be late
-        return bool(rng.random() < 0.5) and number < 4 and names[number + 1] not in RESONATING
+    def late(following: int) -> bool:  # nothing that reaches a resonator may be late
+        return bool(rng.random() < 0.5) and following < end and names[following] not in RESONATING
 
     if image:
-        kinds = getattr(rooms, names[0])
+        kinds, pool = getattr(rooms, names[0]), bool(rng.random() < 0.6)
         layer = str(rng.choice(["Conv", "ConvT"]))
         more = {"stride": int(rng.integers(1, 3)), "padding": 1, "groups": int(rng.choice([1, 2]))}
         params = _shared(draw_params(rng, names[0]), names[0])
-        put(getattr(kinds, layer)(params, 2, 4, 3, **more, weight_scale=scale, delay=late(0)))
-        if rng.random() < 0.6:
+        put(getattr(kinds, layer)(params, 2, 4, 3, **more, weight_scale=scale, delay=late(1 if pool else 2)))
+        if pool:
             kinds, layer = getattr(rooms, names[1]), str(rng.choice(["Pool", "Unpool"]))
             params = _shared(draw_params(rng, names[1]), names[1])
-            put(getattr(kinds, layer)(params, 2, weight_scale=1.1, delay=late(1)))
+            put(getattr(kinds, layer)(params, 2, weight_scale=1.1, delay=late(2)))
         put(rooms.cuba.Flatten())
     size = sample.shape[1]
-    for number in range(2, int(rng.integers(3, 6))):
+    for number in range(2, end):
         name, kinds = names[number], getattr(rooms, names[number])
         out = int(rng.integers(3, 16))
         if name in ("cuba", "alif") and rng.random() < 0.3:
             put(kinds.Recurrent(draw_params(rng, name), size, out, weight_scale=scale))
         else:
             more = {"delay_shift": True} if graded and rng.random() < 0.3 else {}
-            put(kinds.Dense(draw_params(rng, name), size, out, weight_scale=scale, delay=late(number), **more))
+            put(kinds.Dense(draw_params(rng, name), size, out, weight_scale=scale, delay=late(number + 1), **more))
         size = out
     if graded and rng.random() < 0.6:
         put(rooms.sigma_delta.Output({"threshold": 1.0, "activation": torch.relu}, size, int(rng.integers(1, 6))))

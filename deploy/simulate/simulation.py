@@ -20,12 +20,12 @@ from sdsnn_core.tasks.decoding import NO_CLASS, decode
 from ..engine import Engine
 from ..engine.inputs import as_numpy, gather, is_events
 from ..loihi2.target import merge_measured
-from .backends import find_backend
+from .backends import BACKENDS, find_backend
 from .readings import TaskReader, task_of
 from .recorder import SpikeRecorder
 
 MEMORY_LIMIT: Final = 2**30  # bytes of a portion of samples with its results and working memory
-RESETTING: Final = ("engine", "reference", "lava")  # back ends that reset neurons within a sample
+RESETTING: Final = tuple(name for name in BACKENDS if name != "loihi2")  # back ends with resets within a sample
 AT_ONCE: Final = {"lava": 32, "netx": 32}  # samples of one run, where a start takes seconds; else 1
 
 

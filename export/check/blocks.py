@@ -14,6 +14,12 @@ def _is_cuba(block: Any) -> bool:
     return isinstance(getattr(block, "neuron", None), import_slayer().neuron.cuba.Neuron)
 
 
+def _spikes(block: Any) -> bool:
+    """Return whether the block has neurons that spike: sigma-delta ones send values, in the step of their input."""
+    neuron = getattr(block, "neuron", None)
+    return neuron is not None and not isinstance(neuron, import_slayer().neuron.sigma_delta.Neuron)
+
+
 def _keeps_state(block: Any) -> bool:
     """Return whether the block is of a kind that sets persistent_state itself."""
     base = import_slayer().block.base
@@ -21,8 +27,11 @@ def _keeps_state(block: Any) -> bool:
 
 
 def _synapses(block: Any) -> list[Any]:
+    """Return the synapses of a block, real and imaginary parts apart."""
+    from sdsnn.train.slayer.integers import parts_of
+
     layers = [getattr(block, name, None) for name in ("synapse", "input_synapse", "recurrent_synapse")]
-    return [layer for layer in layers if layer is not None]
+    return [part for layer in layers if layer is not None for part, _ in parts_of(layer)]
 
 
 def mask_and_norm(where: str, block: Any) -> Traps:
@@ -93,13 +102,13 @@ def norms(where: str, block: Any) -> Traps:
 
 def graded(where: str, block: Any) -> Traps:
     """Graded spikes are cast to bool by netx."""
-    if _is_cuba(block) and block.neuron.graded_spike:
+    if _spikes(block) and block.neuron.graded_spike:
         yield where, "graded spikes, which netx casts to 0 and 1", "graded_spike=False"
 
 
 def shift(where: str, block: Any) -> Traps:
     """delay_shift=False has no counterpart on a chip, where a layer costs a step."""
-    if _is_cuba(block) and getattr(block, "delay_shift", True) is False:
+    if _spikes(block) and getattr(block, "delay_shift", True) is False:
         yield where, "delay_shift=False: a chip takes one step for every layer", "leave delay_shift=True"
 
 
@@ -110,7 +119,7 @@ def kinds(where: str, block: Any) -> Traps:
     known = lowered_kinds()
     if kind_of(block) not in known:
         base = next((kind.__name__ for kind in type(block).__mro__[1:] if kind in known), None)
-        others = f"use cuba blocks: {', '.join(sorted({kind.__name__ for kind in known}))}"
+        others = f"use SLAYER's blocks {', '.join(sorted({kind.__name__ for kind in known}))}"
         yield where, why_not(block), f"use SLAYER's own {base}, or its forward pass" if base else others
 
 

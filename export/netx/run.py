@@ -8,6 +8,7 @@ import numpy as np
 
 from sdsnn_core.activity import Activity
 from sdsnn_core.errors import UnsupportedNode
+from sdsnn_core.neurons.resets import check_resets
 
 from ..lava.processes import MESSAGE_BITS, RESTART, add_parameters, run_steps
 from ..lava.run import Spikes, run_jobs
@@ -30,18 +31,23 @@ def run_netx_many(
     *,
     remedied: bool = True,
     sparse: bool = False,
+    reset_every: int = 0,
+    reset_offset: int = 1,
     **options: Any,
 ) -> list[Activity]:
     """Run several files one after the other in one child process.
 
     remedied: set sign_mode MIXED and 9 weight bits on the synapses, without which netx runs some matrices with other
-    weights (`format.py`). sparse: netx's sparse_fc_layer. options: those of `run_jobs`.
+    weights (`format.py`). sparse: netx's sparse_fc_layer. reset_every, reset_offset: netx's reset_interval and
+    reset_offset, also of neurons for which netx has no resets. options: those of `run_jobs`.
     """
+    check_resets(reset_every)
     networks = [(read_netx(path), spikes) for path, spikes in jobs]
     for (path, _), (network, _) in zip(jobs, networks, strict=True):
         if "input_weight" in network.provenance:
             raise UnsupportedNode(f"{path}: expected an input layer without neurons, got one whose bias is the input")
-    payload = {"files": [str(Path(path).resolve()) for path, _ in jobs], "remedied": remedied, "sparse": sparse}
+    payload = {"files": [str(Path(path).resolve()) for path, _ in jobs], "remedied": remedied, "sparse": sparse,
+               "resets": (reset_every, reset_offset)}  # fmt: skip
     return run_jobs("sdsnn.export.netx.run:simulate", networks, payload, n_steps, **options)
 
 
@@ -61,8 +67,10 @@ def simulate(payload: Mapping[str, Any]) -> dict[str, Any]:
             sparse_fc_layer=payload["sparse"],
         )
         RESTART["n_steps"] = n_steps
-        for layer, block in zip(chain(network), loaded.layers, strict=True):
-            add_parameters(block.neuron, layer.population, n_steps, record[layer.name])
+        every, offset = payload["resets"]
+        for number, (layer, block) in enumerate(zip(chain(network), loaded.layers, strict=True)):
+            restarts = every, (offset + number) % max(1, every)
+            add_parameters(block.neuron, layer.population, n_steps, record[layer.name], restarts)
             if payload["remedied"]:
                 _set_sign_mode(block)
         steps = train.reshape(n_samples * n_steps, *tuple(loaded.inp.shape)[::-1])

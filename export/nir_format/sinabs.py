@@ -36,13 +36,14 @@ def to_sinabs(network: Network) -> Any:
             raise UnsupportedNode(f"projection {name!r}: expected no loop, got one, which sinabs cannot read from NIR")
     graph = to_nir(network)
     for name, population in network.populations.items():
-        graph.nodes[name] = _neurons(nir, graph.nodes[name].v_threshold, population, f"population {name!r}")
+        graph.nodes[name] = _neurons(nir, graph.nodes[name], population, f"population {name!r}")
     return nir.NIRGraph(graph.nodes, graph.edges, type_check=False)
 
 
-def _neurons(nir: Any, threshold: Any, population: Population, where: str) -> Any:
+def _neurons(nir: Any, node: Any, population: Population, where: str) -> Any:
     if not isinstance(population, CubaLif):
         raise UnsupportedNode(f"{where}: expected CUBA neurons for sinabs, got {type(population).__name__}")
+    threshold = node.v_threshold
     for name, wrong, words in (
         (
             "current_decay",

@@ -24,10 +24,13 @@ from sdsnn.train.slayer.lowering import lower
 from sdsnn_core import reference
 from sdsnn_core.errors import SdsnnError
 from sdsnn_core.lava.compat import import_slayer, lava_available
-from sdsnn_core.network import Network
+from sdsnn_core.network import CubaLif, Network
 
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
 NEURON = {"threshold": 1.0, "current_decay": 1.0, "voltage_decay": 0.25}
+ALIF = {**NEURON, "threshold_step": 0.5, "threshold_decay": 0.25, "refractory_decay": 0.25}
+RF = {"threshold": 1.0, "period": 8, "decay": 0.1}
+SDNN = {"threshold": 0.25, "activation": torch.relu}
 pytestmark = [
     pytest.mark.skipif(not lava_available(), reason="Lava is not installed"),
     pytest.mark.filterwarnings("ignore:.*weight_norm"),
@@ -38,7 +41,8 @@ HEAD = "| SLAYER block | Network | NIR | netx | Lava | sinabs |"
 def examples() -> dict[str, tuple[Callable[[], list[Any]], tuple[int, ...]]]:
     """Return name of a row -> the blocks, and the shape of their input."""
     slayer = import_slayer()
-    cuba, norm = slayer.block.cuba, slayer.neuron.norm.MeanOnlyBatchNorm
+    block, norm = slayer.block, slayer.neuron.norm.MeanOnlyBatchNorm
+    cuba, graded = block.cuba, block.sigma_delta
     image = (2, 6, 6)
 
     def dense(n_in: int = 6, **of: Any) -> Any:
@@ -71,6 +75,17 @@ def examples() -> dict[str, tuple[Callable[[], list[Any]], tuple[int, ...]]]:
         "Flatten, Dense": (lambda: [conv(), cuba.Flatten(), dense(64)], image),
         "Input with neurons": (lambda: [cuba.Input(dict(NEURON), weight=1.0), dense()], (6,)),
         "Affine": (lambda: [dense(), cuba.Affine(dict(NEURON), 5, 3, weight_scale=2)], (6,)),
+        "alif Dense": (lambda: [block.alif.Dense(dict(ALIF), 6, 5, weight_scale=2)], (6,)),
+        "alif Conv": (lambda: [block.alif.Conv(dict(ALIF), 2, 4, 3, weight_scale=2)], image),
+        "rf Dense": (lambda: [block.rf.Dense(dict(RF), 6, 5, weight_scale=2)], (6,)),
+        "rf_iz Dense": (lambda: [block.rf_iz.Dense(dict(RF), 6, 5, weight_scale=2)], (6,)),
+        "rf Conv": (lambda: [block.rf.Conv(dict(RF), 2, 4, 3, weight_scale=2)], image),
+        "sigma_delta Dense, Dense, Output": (
+            lambda: [graded.Dense(dict(SDNN), 6, 5), graded.Dense(dict(SDNN), 5, 5), graded.Output(dict(SDNN), 5, 3)],
+            (6,),
+        ),
+        "sigma_delta Input, Dense": (lambda: [graded.Input(dict(SDNN)), graded.Dense(dict(SDNN), 6, 5)], (6,)),
+        "sigma_delta Conv": (lambda: [graded.Conv(dict(SDNN), 2, 4, 3)], image),
     }  # fmt: skip
 
 
@@ -104,7 +119,7 @@ def counted(kinds: list[str]) -> str:
 def row(name: str, network: Network, folder: Path) -> str:
     """Return a row of the table; every file that is written is read back to the same network and the same spikes."""
     forms = [*(type(p).__name__ for p in network.projections.values())]
-    if any(p.initial_voltage.any() for p in network.populations.values()):
+    if any(isinstance(p, CubaLif) and p.initial_voltage.any() for p in network.populations.values()):
         forms.append("initial voltage")
     spikes = (np.random.default_rng(0).random((2, 20, *next(iter(network.inputs.values())).shape)) < 0.4).astype(
         np.uint8

@@ -11,10 +11,12 @@ from sdsnn.deploy.engine import plan as engine
 from sdsnn.deploy.placement import bound, cut, explain, synapse_lists
 from sdsnn.deploy.report import metrics
 from sdsnn.export.check import network as checks
+from sdsnn.export.lava import neurons as lava
 from sdsnn.export.lava import processes
 from sdsnn.export.netx import limits, neurons
 from sdsnn.export.netx import writer as netx
 from sdsnn.export.nir_format import dialect, writer
+from sdsnn.train.slayer.graph import raised_neurons
 from sdsnn_core import activity, compaction, reachability
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.network import Input, Neurons, Node, Projection, Synapses
@@ -28,6 +30,8 @@ NEURONS = get_args(Neurons)
 TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
     (dialect.KERNELS, PROJECTIONS),
     (processes.PROCESSES, PROJECTIONS),
+    (lava.NEURONS, NEURONS),
+    (raised_neurons.RAISED, NEURONS),
     (writer.HINTS, (*NODES, *PROJECTIONS)),
     (writer.NODES, NODES),
     (checks.CHECKS, (*NODES, *PROJECTIONS)),
@@ -74,11 +78,20 @@ def test_every_slayer_block_has_a_rule_or_a_reason() -> None:
     from sdsnn.train.slayer.graph.names import REASONS
     from sdsnn_core.lava.compat import import_slayer
 
-    cuba = import_slayer().block.cuba
-    kinds = {kind for kind in vars(cuba).values() if isinstance(kind, type) and kind.__module__ == cuba.__name__}
-    kinds -= {cuba.AbstractCuba}
-    assert len(kinds) > 10
-    missing = [kind.__name__ for kind in kinds if kind not in block_rules() and kind.__name__ not in REASONS]
+    block = import_slayer().block
+    rooms = (block.cuba, block.alif, block.rf, block.rf_iz, block.adrf, block.adrf_iz, block.sigma_delta)
+    kinds = {
+        (room.__name__.rsplit(".", 1)[-1], kind)
+        for room in rooms
+        for kind in vars(room).values()
+        if isinstance(kind, type) and kind.__module__ == room.__name__ and not kind.__name__.startswith("Abstract")
+    }
+    assert len(kinds) > 60
+    missing = [
+        f"{room}.{kind.__name__}"
+        for room, kind in kinds
+        if kind not in block_rules() and kind.__name__ not in REASONS and room not in REASONS
+    ]
     assert not missing, f"neither a rule nor a reason for {', '.join(missing)}"
 
 

@@ -107,15 +107,12 @@ def lowered(*blocks: Any, size: int = 4) -> None:
 def test_refusals_name_the_block_and_the_reason() -> None:
     slayer = import_slayer()
     cuba, params = slayer.block.cuba, {"threshold": 1.0, "current_decay": 0.25, "voltage_decay": 0.1}
+    adaptive = {"threshold_step": 0.1, "threshold_decay": 0.1, "refractory_decay": 0.1}
     with pytest.raises(
         UnsupportedNode,
-        match=r"block 0 \(alif.Dense\): no rule to lower it \(.* adaptive.*\); expected one of .*Conv, ConvT, Dense",
+        match=r"block 0 \(adrf.Dense\): no rule to lower it \(Lava has no .*\); expected one of .*Conv, ConvT, Dense",
     ):
-        lowered(
-            slayer.block.alif.Dense(
-                {**params, "threshold_step": 0.1, "threshold_decay": 0.1, "refractory_decay": 0.1}, 4, 2
-            )
-        )
+        lowered(slayer.block.adrf.Dense({"threshold": 1.0, "period": 8, "decay": 0.1, **adaptive}, 4, 2))
     with pytest.raises(UnsupportedNode, match=r"block 1 \(cuba.Dense\): expected delay_shift=True"):
         lowered(cuba.Dense(dict(params), 4, 4), cuba.Dense(dict(params), 4, 2, delay_shift=False))
     with pytest.raises(UnsupportedNode, match=r"block 0 \(cuba.Dense\): expected graded_spike=False"):

@@ -75,7 +75,7 @@ def why_not(block: torch.nn.Module) -> str:
         if kind in block_rules():
             return f"no rule to lower it (a subclass of SLAYER's {kind.__name__} with a forward pass of its own)"
     module = type(block).__module__.rsplit(".", 1)[-1]
-    reason = REASONS.get(module) or REASONS.get(type(block).__name__)
+    reason = REASONS.get(type(block).__name__) or REASONS.get(module)
     return f"no rule to lower it ({reason})" if reason else "no rule to lower it"
 
 

@@ -30,8 +30,8 @@ REASONS: Final = {
     "KWTA": "it picks winners among all neurons within a step, which a chip does not",
     "Average": "its outputs are means and not spikes; average the counts of the outputs instead",
     "TimeDecimation": "it changes the length of a step",
-    "rf": "of SLAYER's resonating blocks only those with synapses in front of neurons run",
-    "rf_iz": "of SLAYER's resonating blocks only those with synapses in front of neurons run",
+    "rf": "SLAYER's Affine, KWTA, Recurrent and Input with resonating neurons do not run",
+    "rf_iz": "SLAYER's Affine, KWTA, Recurrent and Input with resonating neurons do not run",
     "adrf": "Lava has no such neurons, and netx takes them for RF ones without a message",
     "adrf_iz": "Lava has no such neurons, and netx takes them for RF ones without a message",
 }
