@@ -1,9 +1,9 @@
 """What a sigma-delta network costs beside its CUBA twin: synaptic events per inference, layer by layer, as Markdown.
 
-    sdsnn train nmnist_sigma_delta --run runs/graded && sdsnn export runs/graded
-    sdsnn train nmnist_sigma_delta --set model.neurons=cuba --set model.weight_scale=3 --run runs/cuba
-    sdsnn export runs/cuba
-    python benchmarks/sigma_delta.py runs/graded runs/cuba
+sdsnn train nmnist_sigma_delta --run runs/graded && sdsnn export runs/graded
+sdsnn train nmnist_sigma_delta --set model.neurons=cuba --set model.weight_scale=3 --run runs/cuba
+sdsnn export runs/cuba
+python benchmarks/sigma_delta.py runs/graded runs/cuba
 """
 
 from __future__ import annotations

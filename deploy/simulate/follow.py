@@ -22,7 +22,7 @@ from sdsnn_core.activity import Activity
 from sdsnn_core.errors import FileError, NetworkError
 from sdsnn_core.network import Input, Network
 
-from ..engine import open_stream
+from ..engine.stream import open_stream
 
 SILENCE: Final = 256  # steps without events that run at once
 

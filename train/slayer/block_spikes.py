@@ -24,7 +24,7 @@ def reset_state(model: torch.nn.Module) -> None:
         for name in STATES:
             state = getattr(module, name, None)
             if isinstance(state, torch.Tensor):
-                state.fill_(module.threshold) if name == "threshold_state" else state.zero_()
+                state.fill_(float(module.threshold) if name == "threshold_state" else 0.0)  # type: ignore[arg-type]
 
 
 def trace(

@@ -23,6 +23,7 @@ from sdsnn_core.network import (
     Convolution,
     CubaLif,
     Delta,
+    Input,
     Network,
     Population,
     Projection,
@@ -257,7 +258,7 @@ def _encoding(site: _Site) -> _Part:
     network, shape = site.network, site.population.shape
     port = network.nodes[p.source]
     synapses = network.synapses(key)
-    alone = not more and not site.loops and p.source in network.inputs and port.shape == shape
+    alone = not more and not site.loops and isinstance(port, Input) and port.shape == shape
     every = np.arange(site.population.size)
     if not alone or p.delay.any() or not all(np.array_equal(ends, every) for ends in (synapses.pre, synapses.post)):
         raise UnsupportedNode("expected one synapse without delay from each unit of an input, got others")

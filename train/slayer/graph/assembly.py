@@ -81,6 +81,7 @@ class Assembly:
             for piece in pieces
             for feed in self._feeds(piece.source, piece.units, np.array(last - self.late[piece.source]))
         ]
+        named: Iterator[tuple[str, Projection]]
         if self.layout is None:
             named = ((f"{key}{IMAGINARY}" if imaginary else key, p) for key, p in projections(weights, feeds, name))
         else:
@@ -153,7 +154,7 @@ class Assembly:
                 for key, value in values.items()
                 if value.ndim
             }
-            population = replace(population, shape=shape, **values)
+            population = replace(population, shape=shape, **values)  # type: ignore[type-var]
         self.nodes[name] = population  # type: ignore[assignment]
         self.places[self.source] = Place(name, shape, delay, signal)
 

@@ -142,7 +142,8 @@ def _adaptive(site: Site) -> AdaptiveLif:
     _without_norm(site, "norm")
     decays = [f"cx_{kind}_decay" for kind in ("current", "voltage", "threshold", "refractory")]
     step = np.array(int(site.block.neuron.v_th_step))
-    return AdaptiveLif(site.shape, *site.values(*decays), np.array(_threshold(site, 1)), step)
+    current, voltage, threshold, refractory = site.values(*decays)
+    return AdaptiveLif(site.shape, current, voltage, threshold, refractory, np.array(_threshold(site, 1)), step)
 
 
 def _resonator(site: Site) -> Resonator:
@@ -153,7 +154,8 @@ def _resonator(site: Site) -> Resonator:
         raise UnsupportedNode("expected no axonal delay on an output, got one: no process delays what reaches an RF")
     reset = isinstance(site.block.neuron, import_slayer().neuron.rf_iz.Neuron)
     threshold = np.array(_threshold(site, int(reset)))
-    return Resonator(site.shape, *site.values("cx_sin_decay", "cx_cos_decay"), threshold, reset=reset)
+    sin, cos = site.values("cx_sin_decay", "cx_cos_decay")
+    return Resonator(site.shape, sin, cos, threshold, reset=reset)
 
 
 def sigma_of(site: Site) -> Sigma:
@@ -203,7 +205,7 @@ def _sd_bias(site: Site) -> Array:
     """Return the biases of sigma-delta neurons in 1/4096: of the norm, and those that were set."""
     neuron, shape = site.block.neuron, site.shape
     gate = getattr(site.block, "unit_gate", None)
-    bias = bias_of(neuron, shape, gate) * 2 ** (MESSAGE_BITS - WEIGHT_BITS)
+    bias: Array = bias_of(neuron, shape, gate) * 2 ** (MESSAGE_BITS - WEIGHT_BITS)
     if not neuron.bias_is_set:
         return bias
     with torch.no_grad():
