@@ -242,6 +242,41 @@ class Engine:
         Raises:
             NetworkError: as in `run`, or the network has several inputs.
         """
+        portions = self.portions(
+            samples,
+            n_steps,
+            memory_limit=memory_limit,
+            n_threads=n_threads,
+            record=record,
+            record_state=record_state,
+            bin_width=bin_width,
+            sensor_shape=sensor_shape,
+        )
+        for x in portions:
+            yield self.run(
+                x,
+                n_steps,
+                memory_limit=memory_limit,
+                n_threads=n_threads,
+                record=record,
+                record_state=record_state,
+                reset_every=reset_every,
+                reset_offset=reset_offset,
+            )
+
+    def portions(
+        self,
+        samples: Iterable[Any],
+        n_steps: int | None = None,
+        *,
+        memory_limit: int | None = None,
+        n_threads: int | None = None,
+        record: Collection[str] | str | None = "counts",
+        record_state: Collection[str] = (),
+        bin_width: float | None = None,
+        sensor_shape: Shape | None = None,
+    ) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield what `stream` runs at once, (samples, steps, size) uint8; arguments as there."""
         keep, states, counts = self._wanted(record, record_state)
         threads = default_threads() if n_threads is None else n_threads
         limit = MEMORY_LIMIT if memory_limit is None else memory_limit
@@ -261,17 +296,7 @@ class Engine:
             each = self.workspace.sample_bytes(steps, keep, states, counts) + node.size * steps
             return n * each + min(threads, n) * self.workspace.work_bytes(steps)
 
-        for x in batches(singles(), n_steps, need, limit, BATCH * threads):
-            yield self.run(
-                {name: x},
-                n_steps,
-                memory_limit=limit,
-                n_threads=n_threads,
-                record=record,
-                record_state=record_state,
-                reset_every=reset_every,
-                reset_offset=reset_offset,
-            )
+        yield from batches(singles(), n_steps, need, limit, BATCH * threads)
 
 
 def compile_network(network: Network, *, layout: Layout = "auto") -> Engine:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from ..energy.types import Span
 from .svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, Frame, axes, drawing, element, legend, line, number, text, ticks
 
+MARKS = 60  # of a line that show their values under the pointer
+
 
 def line_chart(
     x: Sequence[float | None],
@@ -44,6 +46,12 @@ def line_chart(
         parts.append(element("path", class_="mark", d=f"M{frame.x(mark):.1f} {TOP:g}V{frame.height - BOTTOM:g}"))
     for (name, each), colour in zip(lines.items(), itertools.cycle(COLOURS)):
         parts.append(element("path", class_="line", stroke=colour, d=frame.path(each), hint=name))
+        known = [point for point in each if point is not None]
+        for at, value in known[:: math.ceil(len(known) / MARKS)] if known else []:
+            hint = f"{name}, {x_label} {at:.4g}: {value:.4g}"
+            parts.append(
+                element("circle", class_="dot", cx=frame.x(at), cy=frame.y(value), r=4, fill=colour, hint=hint)
+            )
     label = f"{y_label} over {x_label}"
     return drawing(frame.width, frame.height, label, parts) + legend({name: i for i, name in enumerate(lines)})
 
@@ -57,10 +65,17 @@ def raster(layers: dict[str, tuple[int, Sequence[tuple[int, int]]]], n_steps: in
     step = (width - LEFT - RIGHT) / n_steps
     for i, (name, (size, spikes)) in enumerate(layers.items()):
         top = TOP + i * (each + gap)
-        marks = "".join(f"M{frame.x(t):.1f} {top + n / size * each:.1f}h{max(step - 0.6, 0.8):.1f}" for t, n in spikes)
-        thick = min(max(each / size, 1.0), 4.0)
+        look = {"stroke": COLOURS[i % len(COLOURS)], "stroke_width": min(max(each / size, 1.0), 4.0)}
         parts.append(element("rect", class_="panel", x=LEFT, y=top, width=width - LEFT - RIGHT, height=each))
-        parts.append(element("path", stroke=COLOURS[i % len(COLOURS)], stroke_width=thick, d=marks))
+        times: dict[int, list[int]] = {}
+        for t, n in spikes:
+            times.setdefault(n, []).append(t)
+        for n, own in times.items():
+            row = f"{top + n / size * each:.1f}h{max(step - 0.6, 0.8):.1f}"
+            marks = "".join(f"M{frame.x(t):.1f} {row}" for t in own)
+            parts.append(
+                element("path", **look, d=marks, hint=f"{name}, neuron {n}: {len(own)} spike{'s' * (len(own) > 1)}")
+            )
         parts.append(text(20, top + each / 2, name, "middle", "label", turned=True))
         parts += [text(LEFT - 5, top + 10, 0, "end"), text(LEFT - 5, top + each, size - 1, "end")]
     parts += [text(frame.x(value), height - BOTTOM + 10, number(value), "middle") for value in ticks(0, n_steps)]
@@ -112,7 +127,8 @@ def ranges(rows: Sequence[tuple[str, Span, int]], x_label: str) -> str:
         y = TOP + i * each + each / 2
         x, w = at(span.low), max(at(span.high) - at(span.low), 4.0)
         parts.append(text(left - 8, y + 4, name, "end"))
-        parts.append(element("rect", x=x - 2, y=y - 7, width=w, height=14, rx=3, fill=COLOURS[colour]))
+        hint = f"{name}: {span:.3g}"
+        parts.append(element("rect", x=x - 2, y=y - 7, width=w, height=14, rx=3, fill=COLOURS[colour], hint=hint))
         parts.append(text(x + w + 5, y + 4, f"{span:.3g}"))
     parts.append(text((left + width) / 2, height - 8, x_label, "middle", "label"))
     return drawing(width, height, x_label, parts)

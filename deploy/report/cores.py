@@ -2,18 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sdsnn_core.errors import FileError
-from sdsnn_core.files import write_text
-
 from ..placement.chip import RESOURCES
 from ..placement.objective.binding import KINDS, binding, closest_limits
 from ..placement.types import Mesh, Placement
+from .picture import write_picture
 from .svg import drawing, element, line, text
 
 _CHIPS_SHOWN = 4
@@ -133,14 +130,4 @@ def _arrows(placement: Placement, middles: list[tuple[float, float]]) -> Iterato
 
 def save_placement_picture(placement: Placement, path: str | Path) -> None:
     """Write the map of the cores as an SVG file. Raises FileError for another ending."""
-    check_picture(path)
-    style = (resources.files("sdsnn.deploy") / "templates" / "page.css").read_text(encoding="utf-8")
-    ground = '<rect width="100%" height="100%" fill="var(--bg)"/>'
-    head, body = core_map(placement).split(">", 1)
-    write_text(Path(path), f'{head} xmlns="http://www.w3.org/2000/svg"><style>\n{style}</style>{ground}{body}\n')
-
-
-def check_picture(path: str | Path) -> None:
-    """Raise FileError unless `path` ends in .svg."""
-    if Path(path).suffix.lower() != ".svg":
-        raise FileError(f"picture {path}: expected a file that ends in .svg, got {Path(path).suffix or 'no ending'}")
+    write_picture(core_map(placement), path)

@@ -7,15 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdsnn_core.activity import Activity
+from sdsnn_core.network import Network
+
 from ..energy.prices import TERMS
 from ..energy.result import EnergyReport
 from ..energy.types import Span, format_joules
 from ..placement.chip import RESOURCES
 from ..placement.explain import PlacementReport
 from ..placement.text import placement_lines
-from .build import NOT_RECORDED, RASTER_STEPS
+from .build import NOT_RECORDED, RASTER_STEPS, rates
 from .charts import line_chart, matrix, ranges, raster
 from .cores import core_map, cores
+from .graph import network_graph
+from .picture import write_picture
 from .run_data import RunData
 from .svg import legend
 
@@ -32,7 +37,9 @@ def templates() -> Environment:
     environment = Environment(loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     numbers = {"amount": amount, "joules": joules, "micro": micro, "percent": percent}
     environment.filters |= {**numbers, "span": lambda span: f"{span:.3g}"}
-    drawings = (activity_charts, core_map, cores, energy_bars, legend, placement_lines, structure_charts)
+    drawings = (
+        *(activity_charts, core_map, cores, energy_bars, legend, network_graph, placement_lines, structure_charts),
+    )
     environment.globals |= {"RESOURCES": RESOURCES, "TERMS": TERMS, **{each.__name__: each for each in drawings}}
     return environment
 
@@ -121,6 +128,12 @@ def activity_charts(activity: dict[str, Any]) -> Iterator[tuple[str, str]]:
     rates = {name: node["rate_of_step"][:steps] for name, node in nodes.items()}
     caption = f"Rate over the steps, mean of {amount(activity['n_samples'])} samples."
     yield line_chart(list(range(steps)), rates, "step", "rate (spikes per unit and step)"), caption
+
+
+def save_raster(network: Network, activity: Activity, path: str | Path) -> None:
+    """Write the spikes of the first sample, layer by layer, as an SVG file. Raises FileError for another ending."""
+    drawing, _ = next(activity_charts(rates(network, activity)))
+    write_picture(drawing, path)
 
 
 def energy_bars(energy: EnergyReport) -> str:

@@ -1,10 +1,12 @@
 """Simulation of a data set on any back end, in bounded memory: accuracy, confusion, activity, throughput."""
 
+from __future__ import annotations
+
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,6 @@ import numpy.typing as npt
 from sdsnn.train.data.recordings import from_first
 from sdsnn.train.data.summary import Summary
 from sdsnn_core.activity import Activity
-from sdsnn_core.backend import Backend
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network, Shape
 from sdsnn_core.tasks.decoding import NO_CLASS, decode
@@ -23,6 +24,10 @@ from ..loihi2.target import merge_measured
 from .backends import BACKENDS, find_backend
 from .readings import TaskReader, task_of
 from .recorder import SpikeRecorder
+from .spreading import spread
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 MEMORY_LIMIT: Final = 2**30  # bytes of a portion of samples with its results and working memory
 RESETTING: Final = tuple(name for name in BACKENDS if name != "loihi2")  # back ends with resets within a sample
@@ -126,14 +131,16 @@ def simulate_data(
     options: Options = Options(),
     progress: Callable[[int], None] | None = None,
     recorder: SpikeRecorder | None = None,
+    client: Client | None = None,
 ) -> Simulation:
     """Simulate every sample of `data` from the initial state, and gather accuracy and activity.
 
     data: an array (samples, steps, *shape), or an iterable of samples: arrays (steps, *shape), torch tensors, tonic
     event arrays (with a bin width), or (sample, label) pairs. Times of events count from the first of a sample. Data
     are read as they are needed; no more than `options.memory_limit` bytes are in memory at once. labels: (samples,)
-    classes, from 0. progress: called with the number of samples done. recorder: keeps spikes. Raises NetworkError if
-    data or labels do not match the network, which must have one input.
+    classes, from 0. progress: called with the number of samples done. recorder: keeps spikes. client: of a Dask
+    cluster, on whose workers the network then runs; the result is the same. Raises NetworkError if data or labels do
+    not match the network, which must have one input.
     """
     run = find_backend(backend)
     if options.reset_every and backend not in RESETTING:
@@ -150,10 +157,14 @@ def simulate_data(
     samples = _Reading(data, next(iter(network.inputs.values())).max_value, options)
     names = {*(() if recorder is None else recorder.names), *(() if reader is None else reader.spikes)}
     wanted = _Wanted(tuple(sorted(names)), (output.source,) if output.signal == "voltage" else ())
-    if backend == "engine":
+    if client is not None:
+        portions = _portions(backend, network, samples, options, wanted)
+        parts = spread(client, backend, network, portions, _settings(options, wanted))
+    elif backend == "engine":
         parts = _stream_engine(network, samples, options, wanted)
     else:
-        parts = _stream(run, network, samples, options, wanted, AT_ONCE.get(backend, 1))
+        portions = _portions(backend, network, samples, options, wanted)
+        parts = (run(network, x, **_settings(options, wanted)) for x in portions)
     predictions: list[npt.NDArray[np.int64]] = []
     measured: list[Mapping[str, Any]] = []
     spikes = dict.fromkeys((*network.inputs, *network.populations), 0)
@@ -201,6 +212,17 @@ def simulate_data(
     )
 
 
+def simulate_first(
+    network: Network, data: Iterable[Any], *, backend: str = "engine", options: Options = Options()
+) -> Activity:
+    """Simulate the first sample of `data` and keep every spike; arguments as of `simulate_data`."""
+    samples = _Reading(data, next(iter(network.inputs.values())).max_value, options)
+    names = (*network.inputs, *network.populations) if backend == "engine" else tuple(network.populations)
+    wanted = _Wanted(names, ())
+    [first] = _portions("reference", network, itertools.islice(samples, 1), options, wanted)
+    return find_backend(backend)(network, first, **_settings(options, wanted))
+
+
 class _Wanted(NamedTuple):
     """Populations of which a run keeps spikes, and voltages."""
 
@@ -240,11 +262,28 @@ def _stream_engine(network: Network, samples: Iterable[Any], options: Options, w
     )
 
 
-def _stream(
-    run: Backend, network: Network, samples: Iterable[Any], options: Options, wanted: _Wanted, at_once: int
-) -> Iterator[Activity]:
-    """Run `at_once` samples after another, padded with silence to the longest of them."""
-    name = next(iter(network.inputs))
+def _settings(options: Options, wanted: _Wanted) -> dict[str, Any]:
+    """Return the arguments of a back end."""
+    return {"record": wanted.spikes, "record_state": wanted.states, **options.resets()}
+
+
+def _portions(
+    backend: str, network: Network, samples: Iterable[Any], options: Options, wanted: _Wanted
+) -> Iterator[npt.NDArray[Any]]:
+    """Yield (samples, steps, size) that run at once, padded with silence to the longest of them."""
+    if backend == "engine":
+        yield from Engine(network).portions(
+            samples,
+            options.n_steps,
+            memory_limit=options.memory_limit,
+            n_threads=options.n_threads,
+            record=wanted.spikes or "counts",
+            record_state=wanted.states,
+            bin_width=options.bin_width,
+            sensor_shape=options.sensor_shape,
+        )
+        return
+    name, at_once = next(iter(network.inputs)), AT_ONCE.get(backend, 1)
     rest = iter(samples)
     while portion := list(itertools.islice(rest, at_once)):
         arrays = [gather(network, x, options.n_steps, options.bin_width, options.sensor_shape) for x in portion]
@@ -255,7 +294,7 @@ def _stream(
         )
         for row, (array, *_) in zip(padded, arrays, strict=True):
             row[: array[name].shape[1]] = array[name][0, : len(row)]
-        yield run(network, padded, record=wanted.spikes, record_state=wanted.states, **options.resets())
+        yield padded
 
 
 class _Reading:

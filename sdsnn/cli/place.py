@@ -54,7 +54,8 @@ def place(
     from sdsnn.deploy.placement.chip import chip_names, load_chip, whole_chip_lines
     from sdsnn.deploy.placement.explain import explain
     from sdsnn.deploy.placement.text import placement_lines, placement_tables, placement_to_json
-    from sdsnn.deploy.report.cores import check_picture, save_placement_picture
+    from sdsnn.deploy.report.cores import save_placement_picture
+    from sdsnn.deploy.report.picture import check_picture
     from sdsnn.deploy.report.pricing import activity_for_placement
     from sdsnn.deploy.report.run_data import read_for_placement
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .drive import BinWidth, Sensor, sensor_shape
+from .drive import BinWidth, Rate, Sensor, sensor_shape
 from .output import console, counting_bar, print_table
 
 if TYPE_CHECKING:
@@ -44,6 +44,15 @@ def simulate(
         Literal["time-first", "time-last"], typer.Option(help="Arrays: where the time axis of a sample is.")
     ] = "time-first",
     sensor: Sensor = None,
+    rate: Rate = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE.svg", help="Draw the spikes of the first sample.", show_default=False),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Spread the samples on the workers of a Dask scheduler, as tcp://host:8786 (docs/sweep.md)."),
+    ] = None,
     write: Annotated[
         Path | None,
         typer.Option(help="Write the spikes of populations to this .npz (docs/data.md).", show_default=False),
@@ -80,14 +89,21 @@ def simulate(
     import itertools
     from contextlib import nullcontext
 
+    from sdsnn.deploy.report.page import save_raster
+    from sdsnn.deploy.report.picture import check_picture
     from sdsnn.deploy.simulate.backends import find_backend
+    from sdsnn.deploy.simulate.measure import spikes_at
     from sdsnn.deploy.simulate.recorder import SpikeRecorder, check_target
     from sdsnn.deploy.simulate.samples import FORMS, open_samples
-    from sdsnn.deploy.simulate.simulation import Options, simulate_data
+    from sdsnn.deploy.simulate.simulation import Options, simulate_data, simulate_first
     from sdsnn.export.files import read_network
     from sdsnn.train.data.recordings import Convention
+    from sdsnn.train.data.spike_files import Samples
     from sdsnn_core.errors import ConfigError, FileError
     from sdsnn_core.files import write_json
+
+    from ..sweep.cluster import connect
+    from ..zoo.zoo import results_folder
 
     if follow is not None:
         if data is not None or write is not None or target != "engine" or as_json:
@@ -106,12 +122,20 @@ def simulate(
         check_target(write)
     elif populations is not None:
         raise ConfigError(["--populations: names what --write keeps, got no --write"])
-    if data is None and not network.is_dir():
-        raise FileError(f"data: expected {FORMS}, got none for {network}")
+    if plot is not None:
+        check_picture(plot)
+    if rate is not None and data is not None:
+        raise ConfigError([f"--rate: random spikes in the place of data, got both --rate and {data}"])
+    if data is None and rate is None and not network.is_dir():
+        raise FileError(f"data: expected {FORMS} or --rate, got none for {network}")
     loaded = read_network(network, input_max=input_max, readout=readout)
     names = [name.strip() for name in populations.split(",")] if populations else []
     recorder = None if write is None else SpikeRecorder(loaded, names)
-    opened = open_samples(network if data is None else data, Convention(time_unit, axes))
+    if rate is None:
+        opened = open_samples(network if data is None else data, Convention(time_unit, axes))
+    else:
+        drawn = next(iter(spikes_at(loaded, rate, samples, steps).values()))
+        opened = Samples(drawn, len(drawn))
     options = Options(
         steps,
         memory * 2**20,
@@ -123,7 +147,8 @@ def simulate(
         reset_offset=reset_offset,
     )
     total = len(opened) if samples is None else min(samples, len(opened))
-    with counting_bar("simulate", quiet, transient=True) as show, recorder or nullcontext():
+    cluster = nullcontext() if scheduler is None else connect(scheduler, 1)
+    with cluster as client, counting_bar("simulate", quiet, transient=True) as show, recorder or nullcontext():
         show(0, total)
         result = simulate_data(
             loaded,
@@ -133,13 +158,16 @@ def simulate(
             options=options,
             progress=lambda done: show(done, total),
             recorder=recorder,
+            client=client,
         )
         if recorder is not None and write is not None:
             recorder.write(write, form, result.predictions, result.labels)
+    if plot is not None:
+        save_raster(loaded, simulate_first(loaded, opened, backend=target, options=options), plot)
     _print(loaded, result, opened.classes)
     if result.measured:
         # Beside the network, where `sdsnn report` looks for it.
-        folder = network if network.is_dir() else network.parent
+        folder = results_folder(network) or (network if network.is_dir() else network.parent)
         write_json(folder / "measured.json", {"network_sha256": result.network_sha256, **result.measured})
     if as_json:
         typer.echo(json.dumps(result.to_json()))

@@ -25,7 +25,7 @@ def connect(scheduler: str | None, n_workers: int) -> Iterator[Client]:
         from distributed import Client, LocalCluster
     except ImportError:
         raise MissingDependency(
-            "sweep: expected the package distributed, got none; pip install 'sdsnn[sweep]'"
+            "cluster: expected the package distributed, got none; pip install 'sdsnn[sweep]'"
         ) from None
     if scheduler is None:
         if n_workers < 1:

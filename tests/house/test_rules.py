@@ -9,7 +9,7 @@ import pytest
 from sdsnn.deploy.energy import counts, dense_shapes
 from sdsnn.deploy.engine import plan as engine
 from sdsnn.deploy.placement import bound, cut, explain, synapse_lists
-from sdsnn.deploy.report import metrics
+from sdsnn.deploy.report import graph, metrics
 from sdsnn.export.check import network as checks
 from sdsnn.export.lava import neurons as lava
 from sdsnn.export.lava import processes
@@ -57,6 +57,7 @@ TABLES: list[tuple[Rules[Any], tuple[type, ...]]] = [
     (bound.NEEDS, PROJECTIONS),
     (explain.HALVED, PROJECTIONS),
     (explain.REWEIGHTED, PROJECTIONS),
+    (graph.KIND, PROJECTIONS),
     (metrics.WEIGHT_SHAPE, PROJECTIONS),
 ]
 

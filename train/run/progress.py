@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+LEVELS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int = 24) -> str:
+    """Return a curve of at most `width` characters, from the least to the greatest value."""
+    shown = [values[-(-(i + 1) * len(values) // width) - 1] for i in range(width)] if len(values) > width else values
+    low, high = min(shown), max(shown)
+    top = len(LEVELS) - 1
+    return "".join(LEVELS[round((value - low) / (high - low) * top) if high > low else 0] for value in shown)
 
 
 class _WithNotes(Progress):
@@ -25,7 +35,8 @@ class _WithNotes(Progress):
 class Bars:
     """A bar over epochs and one over the batches of the current epoch, on stderr; implements trainer.Progress.
 
-    Below them the results of the newest epoch: loss, accuracy, spike rate, structure, waiting.
+    Below them the results of the newest epoch (loss, accuracy, spike rate, structure, waiting), and the curves of the
+    main metric on validation and of the synapses absent over the epochs of this call.
     """
 
     def __init__(self, n_epochs: int, *, quiet: bool = False, console: Console | None = None) -> None:
@@ -41,6 +52,7 @@ class Bars:
         )
         self._epochs = self._bars.add_task("epochs ", total=n_epochs, note="")
         self._batches = self._bars.add_task("batches", total=1, note="")
+        self._curves: tuple[list[float], list[float]] = ([], [])
 
     def __enter__(self) -> Bars:
         self._bars.start()
@@ -61,10 +73,14 @@ class Bars:
         rate = sum(line["spike_rates"]) / len(line["spike_rates"])
         units = sum(layer["alive_units"] for layer in line["layers"])
         total = sum(layer["units"] for layer in line["layers"])
+        metrics, absent = self._curves
+        metrics.append(_main_metric(line)[1])
+        absent.append(line["connection_sparsity"])
         self._bars.notes = (
             f"loss {line['loss']:.3f}, {_metrics(line)}, spike rate {rate:.1%}",
             f"synapses absent {line['connection_sparsity']:.1%}, units alive {units} of {total}, "
             f"waiting for data {line.get('waiting', 0):.0%}",
+            f"on validation {sparkline(metrics)}  absent {sparkline(absent)}",
         )
         self._bars.update(self._epochs, completed=line["epoch"] + 1)
 
@@ -73,5 +89,13 @@ def _metrics(line: dict[str, Any]) -> str:
     """Return the accuracies of an epoch, or the main metric of a task without classes."""
     if "validation_accuracy" in line:
         return f"accuracy {line['train_accuracy']:.1%}, on validation {line['validation_accuracy']:.1%}"
-    name, value = next(iter(line["validation"].items()))
+    name, value = _main_metric(line)
     return f"{name.replace('_', ' ')} on validation {value:.4g}"
+
+
+def _main_metric(line: dict[str, Any]) -> tuple[str, float]:
+    """Return name and value of what validation compares."""
+    if "validation_accuracy" in line:
+        return "accuracy", line["validation_accuracy"]
+    name, value = next(iter(line["validation"].items()))
+    return name, value

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from sdsnn.train.run.config import RunConfig, load_config
-from sdsnn.train.run.progress import Bars
+from sdsnn.train.run.progress import Bars, sparkline
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.train import train
 from sdsnn.train.run.trainer import NoProgress
@@ -114,6 +114,14 @@ def test_progress_shows_it_all_in_80_columns() -> None:
     shown = text.getvalue()
     for part in (
         "loss 0.750", "loss 1.235", "accuracy 50.0%", "on validation 62.5%", "spike rate 6.0%", "synapses absent 40.0%",
-        "units alive 17 of 19", "waiting for data 3%", "2/4", "-:--:--",
+        "units alive 17 of 19", "waiting for data 3%", "2/4", "-:--:--", "on validation ▁  absent ▁",
     ):  # fmt: skip
         assert part in shown, part
+
+
+def test_a_sparkline_ends_with_the_newest_value() -> None:
+    assert sparkline([0.0, 0.5, 1.0, 0.25]) == "▁▅█▃"
+    assert sparkline([2.0, 2.0]) == "▁▁"
+    long = [0.0] * 99 + [1.0]
+    assert sparkline(long, 10) == "▁▁▁▁▁▁▁▁▁█"
+    assert len(sparkline(list(range(25)))) == 24
