@@ -74,6 +74,12 @@ NETWORKS = {
         (f"model.layers=[{','.join(CONVOLUTIONS)}]", *PLAIN, "data.shift=0", "optimiser.epochs=5", "threads=1"),
         ("--samples", "4"),
     ),
+    "recurrent": Made(
+        "handwritten digits 8 x 8, recurrent layer",
+        DIGITS,
+        "digits",
+        ("model.hidden=[]", 'model.layers=[{kind="recurrent",out=128}]', "optimiser.epochs=40"),
+    ),
     "touch": Made("touch of 36 objects by an event skin, fully connected", SKIN, "ev_objects", (), ("--samples", "8")),
 }
 

@@ -20,7 +20,9 @@ from sdsnn_core.network import Convolution, Network
 
 
 def titles(svg: str) -> list[str]:
-    return [title.text or "" for title in ElementTree.fromstring(svg.split("</svg>")[0] + "</svg>").iter("{*}title")]
+    return [
+        title.text or "" for title in ElementTree.fromstring(svg.split("</svg>")[0] + "</svg>").iterfind(".//{*}title")
+    ]
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -83,7 +85,7 @@ def test_simulate_draws_the_first_sample(tmp_path: Path, monkeypatch: pytest.Mon
     activity = sdsnn.simulate(network, spikes_at(network, 0.3, 2, 6)["input"])
     counts = activity.spikes["dense1"][0].sum(axis=0)
     shown = {hint for hint in drawn if hint.startswith("dense1, neuron")}
-    assert shown == {f"dense1, neuron {n}: {k} spike{'s' * (k > 1)}" for n, k in enumerate(counts) if k}
+    assert shown == {f"dense1, neuron {n}: {k} spike{'s' * (k > 1)}" for n, k in enumerate(counts.tolist()) if k}
     for more, message in (
         (["--plot", "spikes.png"], "picture spikes.png: expected a file that ends in .svg, got .png"),
         (["data.npz"], "--rate: random spikes in the place of data, got both --rate and data.npz"),
