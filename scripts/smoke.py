@@ -31,6 +31,10 @@ COMMANDS = (
     ("check", "small.nir"),
     ("place", "small.nir"),
     ("verify", "small.nir", "--random", "2"),
+    ("zoo",),
+    ("place", "zoo:mnist-conv"),
+    ("simulate", "zoo:touch", "--rate", "0.05", "--samples", "2", "--plot", "spikes.svg"),
+    ("report", "zoo:digits", "--rate", "0.1", "--samples", "2"),
 )
 
 

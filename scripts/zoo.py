@@ -160,7 +160,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}; default: all")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the run folders")
+    parser.add_argument("--table", action="store_true", help="only print the rows of docs/zoo.md")
     args = parser.parse_args()
+    if args.table:
+        from sdsnn.zoo.zoo import entries
+
+        for each in entries():
+            figures = f"{each.accuracy:.2%} of {each.samples:,} | {each.synapses:,} | {each.sparsity:.1%}"
+            print(f"| `zoo:{each.name}` | {each.title} | {each.data} | {figures} |")
+        return
     if unknown := [name for name in args.names if name not in NETWORKS]:
         parser.error(f"NAME: expected one of {', '.join(NETWORKS)}, got {unknown[0]}")
     for name in args.names or NETWORKS:

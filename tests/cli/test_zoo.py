@@ -32,7 +32,7 @@ def run(*words: str) -> str:
 
 
 def test_the_five_networks_are_small_together() -> None:
-    assert {entry.name for entry in ENTRIES} <= {"digits", "mnist-conv", "mnist-mlp-98", "recurrent", "touch"}
+    assert [entry.name for entry in ENTRIES] == ["digits", "mnist-conv", "mnist-mlp-98", "recurrent", "touch"]
     assert sum(entry.n_bytes for entry in ENTRIES) < MOST_BYTES
 
 
@@ -66,6 +66,13 @@ def test_the_commands_of_a_network_give_its_configuration(entry: Entry) -> None:
     config = RunFolder(entry.folder).config()
     assert load_config(given["config"], given["settings"]) == config
     assert config.data.directory is None, "a path of the machine that made it"
+
+
+def test_the_page_lists_what_the_entries_say() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text()
+    for entry in ENTRIES:
+        figures = f"{entry.accuracy:.2%} of {entry.samples:,} | {entry.synapses:,} | {entry.sparsity:.1%}"
+        assert f"| `zoo:{entry.name}` | {entry.title} | {entry.data} | {figures} |\n" in page
 
 
 def test_the_accuracy_is_that_of_the_data(tmp_path: Path) -> None:

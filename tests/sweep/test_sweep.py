@@ -154,10 +154,13 @@ def test_the_table_has_means_spreads_and_a_front() -> None:
     assert table[1][table[0].index("cores")] == "not recorded"
 
 
-def test_a_killed_worker_loses_no_run(tmp_path: Path) -> None:
-    """Two worker processes, one of which is killed while it trains, end with the numbers of runs made one by one."""
-    head = f'config = "digits"\nseeds = [0]\nsettings = [{TINY}]\nsamples = 2\n'
-    text = head + '[grid]\n"optimiser.batch_size" = [64, 128, 256]\n'
+@pytest.mark.parametrize(
+    ("sizes", "seeds"), [([64, 128, 256], [0]), pytest.param([32, 64, 128, 256], [0, 1], marks=pytest.mark.slow)]
+)
+def test_a_killed_worker_loses_no_run(tmp_path: Path, sizes: list[int], seeds: list[int]) -> None:
+    """Two worker processes, one of which is killed while it trains, end with the table of runs made one by one."""
+    head = f'config = "digits"\nseeds = {seeds}\nsettings = [{TINY}]\nsamples = 2\n'
+    text = head + f'[grid]\n"optimiser.batch_size" = {sizes}\n'
     config = read_sweep(write(tmp_path, text))
     out = tmp_path / "killed"
     killed: list[int] = []
@@ -176,8 +179,10 @@ def test_a_killed_worker_loses_no_run(tmp_path: Path) -> None:
         thread.start()
         points = run_sweep(config, out, client)
         thread.join()
-    expected = [
-        run_job(jobs_of(config, tmp_path / "alone", i, values)[0]) for i, values in enumerate(grid_points(config))
+    alone = [
+        Point(i, values, [run_job(job) for job in jobs_of(config, tmp_path / "alone", i, values)])
+        for i, values in enumerate(grid_points(config))
     ]
     assert killed
-    assert [point.runs[0] for point in points] == expected
+    assert [point.runs for point in points] == [point.runs for point in alone]
+    assert rows(points) == rows(alone)
