@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from sdsnn_core.network import Convolution, Network, Output, Projection, Synapses
 from sdsnn_core.rules import Rules
@@ -13,9 +13,9 @@ from sdsnn_core.rules import Rules
 from ..engine.order import components
 from .svg import drawing, element, text
 
-WIDTH: Final = 640.0
 TALL, APART = 40.0, 62.0  # of a box, and between two rows
-WIDEST = 200.0
+WIDEST, COLUMN = 200.0, 216.0  # of a box, and from one to the next of a row
+LEAST, BESIDE = 520.0, 170.0  # width of a drawing, and room for arrows beside the boxes
 
 # projection -> what stands first at its arrow
 KIND: Rules[Callable[[Any], str]] = Rules(
@@ -38,7 +38,7 @@ class Box(NamedTuple):
 
 def network_graph(network: Network) -> str:
     """Return the graph from the inputs at the top to the outputs at the bottom."""
-    boxes = _boxes(network)
+    boxes, width = _boxes(network)
     parts = []
     used: Counter[tuple[str, str]] = Counter()
     for name, projection in network.projections.items():
@@ -49,12 +49,19 @@ def network_graph(network: Network) -> str:
         parts += _arrow(boxes[output.source], boxes[name], 0, (output.signal, f"{output.signal} of {output.source}"))
     for name, box in boxes.items():
         parts += _box(network, name, box)
+    ends = [(boxes[p.source].row, boxes[p.target].row) for p in network.projections.values()]
+    if any(target != source + 1 for source, target in ends) or max(used.values()) > 1:
+        width += BESIDE
     height = max(box.y for box in boxes.values()) + TALL + 6
-    return drawing(WIDTH, height, "graph of the network: nodes, and projections between them", parts)
+    svg = drawing(width, height, "graph of the network: nodes, and projections between them", parts)
+    return svg.replace("<svg ", f'<svg style="max-width: {width:g}px" ', 1)
 
 
-def _boxes(network: Network) -> dict[str, Box]:
-    """Place every node in the row below the lowest that feeds it; populations in a circle share a row."""
+def _boxes(network: Network) -> tuple[dict[str, Box], float]:
+    """Place every node in the row below the lowest that feeds it; populations in a circle share a row.
+
+    Returns the boxes, and the width that they take.
+    """
     row = dict.fromkeys(network.inputs, 0)
     for group in components(network):
         feeding = {p.source for name in group for _, p in network.incoming(name)} - set(group)
@@ -63,12 +70,13 @@ def _boxes(network: Network) -> dict[str, Box]:
     members: dict[int, list[str]] = {}
     for name, level in row.items():
         members.setdefault(level, []).append(name)
+    width = max(LEAST, COLUMN * max(map(len, members.values())))
     boxes = {}
     for level, names in members.items():
-        each = WIDTH / len(names)
+        each = width / len(names)
         for i, name in enumerate(names):
-            boxes[name] = Box((i + 0.5) * each, 4 + level * (TALL + APART), min(WIDEST, each - 12), level)
-    return boxes
+            boxes[name] = Box((i + 0.5) * each, 4 + level * (TALL + APART), WIDEST, level)
+    return boxes, width
 
 
 def _box(network: Network, name: str, box: Box) -> list[str]:

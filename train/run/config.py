@@ -204,7 +204,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     file cannot be read, and ConfigError with every unknown key and bad value in one message.
     """
     path = Path(source)
-    if not path.exists():
+    if not path.is_file():  # a folder may have the name of a recipe
         if path.suffix:
             recipes = ", ".join(shipped_recipes())
             raise FileError(f"config {path}: no such file; give a TOML file or one of {recipes}")

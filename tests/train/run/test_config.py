@@ -73,6 +73,12 @@ def test_files_that_cannot_be_read(content: bytes | None, message: str, tmp_path
         load_config(path)
 
 
+def test_a_folder_with_the_name_of_a_recipe_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert load_config("digits").data.name == "digits"
+
+
 def test_unknown_recipe_names_the_shipped_ones() -> None:
     with pytest.raises(FileError, match=r"recipe: expected one of .*digits.*got 'digit'"):
         load_config("digit")
