@@ -5,6 +5,9 @@
 # a bar moves over an event sensor of 12 x 12 pixels in one of eight directions; a network with a recurrent layer names the direction.
 
 # %%
+import tempfile
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -107,9 +110,10 @@ for epoch in range(EPOCHS):
     units = [int(layer.alive.sum()) for layer in developer.layers]
     history.append((accuracy(net), developer.connection_sparsity(), *units))
     if epoch == 6:
-        torch.save([part.state_dict() for part in parts], "checkpoint.pt")
+        checkpoint = Path(tempfile.mkdtemp()) / "checkpoint.pt"
+        torch.save([part.state_dict() for part in parts], checkpoint)
         parts = net, optimiser, scheduler, developer = build()
-        for part, state in zip(parts, torch.load("checkpoint.pt")):
+        for part, state in zip(parts, torch.load(checkpoint)):
             part.load_state_dict(state)
 print(f"test accuracy {history[-1][0]:.1%}, {history[-1][1]:.1%} of the synapses absent")
 

@@ -59,10 +59,10 @@ def accuracy(net):
 
 net = Net()
 optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
-for _ in range(10):
+for _ in range(16):
     epoch(net, optimiser)
 dense = accuracy(net)
-before = net.first.synapse.weight.detach().squeeze().clone()
+dense_network = sdsnn.lower(net, example=x[:1])
 print(f"dense: {dense:.1%} of {len(test)} test digits")
 
 # %% [markdown]
@@ -72,7 +72,7 @@ print(f"dense: {dense:.1%} of {len(test)} test digits")
 # some and grows others back. A smaller learning rate keeps what the model has learned.
 
 # %%
-EPOCHS = 14
+EPOCHS = 16
 optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
 config = sdsnn.DevelopmentConfig(target_sparsity=0.85, pruning=False, regeneration=False)  #
 developer = sdsnn.Developer(net, x[:1], EPOCHS, config)  #
@@ -113,10 +113,10 @@ for comparison in certificate.comparisons:
     print(f"{comparison.backend:10} {comparison.bins} bins, {comparison.mismatches} mismatches")
 
 # %% [markdown]
-# What the chip saves, both networks on the same spikes:
+# What the chip saves, dense and sparse on the same spikes:
 
 # %%
-for name, network in (("dense shape", masked), ("compacted", small)):
+for name, network in (("dense", dense_network), ("sparse", small)):
     operations = sdsnn.simulate(network, spikes).synaptic_operations()
     kibibytes = sdsnn.place(network, "loihi2").synapse_bits / 8 / 1024
     print(f"{name}: {operations:,.0f} synaptic operations per digit, {kibibytes:.1f} KiB of synapses")
