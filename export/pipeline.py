@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.trained import SplitFigures, TrainedModel, load_trained
-from sdsnn.train.slayer.block_spikes import trace
+from sdsnn.train.slayer.block_spikes import readout_voltages, trace
 from sdsnn.train.slayer.lowering import lower
 from sdsnn_core.backend import Backend
 from sdsnn_core.compaction import Compaction, compact
@@ -67,18 +67,18 @@ def lower_trained(trained: TrainedModel) -> Network:
     return lower(trained.model, shape, input_max=trained.input_max, dt_s=trained.dt_s, provenance=provenance)
 
 
-def slayer_spikes(
-    trained: TrainedModel, compaction: Compaction, spikes: npt.NDArray[np.uint8]
-) -> dict[str, npt.NDArray[np.uint8]]:
-    """Return what SLAYER's blocks emit on `spikes`, of the units that the compacted network kept."""
-    blocks = trained.blocks
-    with slayer_resolution(blocks, resolution_of(compaction.network)):
+def slayer_backend(trained: TrainedModel, compaction: Compaction, spikes: npt.NDArray[np.uint8]) -> Backend:
+    """Return a back end of what SLAYER's blocks did on `spikes`: the units that the compacted network kept."""
+    network, blocks = compaction.network, trained.blocks
+    with slayer_resolution(blocks, resolution_of(network)):
         trains = trace(trained.model, spikes)
-    return {
-        name: np.ascontiguousarray(trains[name][..., units])
-        for name, units in compaction.kept.items()
-        if name in compaction.network.populations and name in trains  # a readout emits no spikes
-    }
+        readouts = readout_voltages(trained.model, spikes)
+    kept = {name: units for name, units in compaction.kept.items() if name in network.populations}
+
+    def of_kept(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        return {name: np.ascontiguousarray(arrays[name][..., kept[name]]) for name in kept if name in arrays}
+
+    return recorded(of_kept(trains), of_kept(readouts))
 
 
 def export_run(
@@ -107,7 +107,7 @@ def export_run(
     network = compaction.network
     write_nir(network, folder.network_file)
     netx = write_netx_file(network, folder.path / "network.net")
-    slayer = recorded(slayer_spikes(trained, compaction, spikes))
+    slayer = slayer_backend(trained, compaction, spikes)
     chosen = backends_for(folder.network_file, netx, lava=lava, extra=extra)
     certificate = verify(network, spikes, {"slayer": slayer, **chosen.run}, traces=folder.path, skipped=chosen.skipped)
     write_json(folder.path / "certificate.json", certificate.as_dict())

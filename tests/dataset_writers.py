@@ -95,3 +95,55 @@ def write_skin(
         labels = np.arange(n * n_classes) % n_classes
         spikes = (rng.random((len(labels), bins, 78)) < 0.1).astype(np.uint8)
         np.savez(folder / f"{name}_{part}.npz", spikes=spikes, labels=labels)
+
+
+SPEAKERS = ("ann", "bob", "cem")
+
+
+def write_fsdd(folder: Path, rng: np.random.Generator, repetitions: tuple[int, ...] = (0, 5, 6, 7, 8)) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = [(digit, who, again) for digit in range(10) for who in range(len(SPEAKERS)) for again in repetitions]
+    waves = [rng.integers(-3000, 3000, rng.integers(500, 1500)).astype(np.int16) for _ in keys]
+    digit, speaker, recording = (np.array(column, np.uint8) for column in zip(*keys, strict=True))
+    np.savez(
+        folder / "fsdd_8khz_int16.npz", audio=np.concatenate(waves), offsets=np.cumsum([0, *map(len, waves)]),
+        digit=digit, speaker=speaker, recording=recording, speaker_names=np.array(SPEAKERS),
+    )  # fmt: skip
+
+
+def write_braille(folder: Path, rng: np.random.Generator) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    label, repetition = np.repeat(np.arange(27), 7), np.tile([0, 1, 2, 3, 4, 40, 41], 27)
+    np.savez(
+        folder / "braille_taxels_27x50.npz", taxel=rng.integers(55, 256, (189, 20, 12)).astype(np.uint8),
+        length=rng.integers(18, 21, 189).astype(np.uint8), label=label.astype(np.uint8),
+        letters=np.array(["Space", *map(chr, range(65, 91))]), repetition=repetition.astype(np.uint8),
+    )  # fmt: skip
+
+
+def write_ecg(folder: Path, rng: np.random.Generator, n_steps: int = 41) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, np.ndarray] = {}
+    for part, n in (("train", 40), ("test", 9)):
+        spikes = (rng.random((n, n_steps, 4)) < 0.2).astype(np.int8)
+        spikes[:, -1, 0] = -1
+        mask = (rng.random((n, n_steps)) < 0.9).astype(np.uint8)
+        label = (rng.integers(0, 6, (n, n_steps)) * mask).astype(np.uint8)
+        arrays.update({f"x_{part}": spikes, f"y_{part}": label, f"mask_{part}": mask})
+    np.savez(folder / "qtdb_events.npz", **arrays)
+
+
+def write_series(
+    folder: Path, rng: np.random.Generator, name: str, lengths: tuple[int, int] = (20, 24), channels: int = 1
+) -> None:
+    """lengths: the shortest and the longest series."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, np.ndarray] = {}
+    for part, n in (("train", 40), ("test", 20)):
+        length = rng.integers(lengths[0], lengths[1] + 1, n).astype(np.int32)
+        values = rng.normal(3, 2, (n, channels, length.max())).astype(np.float32)
+        values[np.broadcast_to(np.arange(length.max()) >= length[:, None, None], values.shape)] = np.nan
+        arrays.update(
+            {f"x_{part}": values, f"y_{part}": np.array(list("ab"))[np.arange(n) % 2], f"length_{part}": length}
+        )
+    np.savez(folder / f"{name}.npz", **arrays)

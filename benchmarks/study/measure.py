@@ -50,6 +50,8 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
         "epochs": len(history),
         "metric": next(iter(test.scores)),
         "test": main,
+        "scores": {name: round(value, 6) for name, value in test.scores.items()},
+        "silent": test.silent,
         "test_samples": len(trainer.data.test),
         "test_answers": answers,
         "validation": trainer.accuracy,

@@ -144,6 +144,10 @@ STUDIES: dict[str, Study] = {
         },
     ),
     "nmnist_conv": Study("nmnist_conv", {}, {**BASIC, "magnitude stage, 90 % (recipe)": {}}),
+    **{
+        f"task {recipe}": Study(recipe, {}, {"dense": DENSE, "developed": {}})
+        for recipe in ("power_forecast", "braille", "ecg_qtdb", "fsdd")
+    },
 }  # fmt: skip
 
 

@@ -33,10 +33,17 @@ def netx_backend(path: Path) -> Backend:
     return lambda network, *arguments, **options: run_netx(path, *arguments, **options)
 
 
-def recorded(trains: Mapping[str, npt.NDArray[np.uint8]]) -> Backend:
-    """Return a back end that ran already, SLAYER for one. trains: population -> (samples, steps, size) 0/1."""
-    n_samples, n_steps = next(iter(trains.values())).shape[:2] if trains else (0, 0)
-    return lambda *arguments, **options: Activity(n_steps, n_samples, {}, {}, {}, spikes=trains)
+def recorded(
+    trains: Mapping[str, npt.NDArray[np.uint8]], voltages: Mapping[str, npt.NDArray[np.int32]] | None = None
+) -> Backend:
+    """Return a back end that ran already, SLAYER for one.
+
+    trains: population -> (samples, steps, size) 0/1. voltages: the same of outputs that are read by their voltage, in
+    state units.
+    """
+    arrays = [*trains.values(), *(voltages or {}).values()]
+    n_samples, n_steps = arrays[0].shape[:2] if arrays else (0, 0)
+    return lambda *arguments, **options: Activity(n_steps, n_samples, {}, {}, {}, spikes=trains, voltage=voltages or {})
 
 
 def _written(ending: str, write: Callable[[Network, Path], Path], backend: Callable[[Path], Backend]) -> Backend:

@@ -34,12 +34,13 @@ class Comparison:
     """One back end against the reference."""
 
     backend: str
-    bins: int  # (sample, step, neuron) cells compared
+    bins: int  # (sample, step, neuron) cells compared, spikes and voltages
     mismatches: int  # cells that differ
     first: dict[str, Any] | None  # the earliest of them
     seconds: float
     failed: str | None = None  # why the back end could not run
     trace_file: str | None = None  # the traces around the first mismatch, where saved
+    voltage_bins: int = 0  # how many of the bins are voltages of outputs that are read by them
 
 
 @final
@@ -99,13 +100,14 @@ def verify(
 ) -> Certificate:
     """Run `network` on the reference and on every back end, and compare every bin of every population.
 
+    Of an output that is read by its voltage, the voltages are compared too, in state units, where a back end has them.
     A back end that cannot run the network (UnsupportedNode) or is not installed is listed as skipped, with the reason.
     One that raises another SdsnnError is listed as failed; the certificate is then not verified. A back end may leave
     out populations that never fire. traces: folder for `mismatch-<back end>.nir-data`, the traces around a first
     mismatch. skipped: back ends known to take no part, with the reason.
     """
     inputs, n_samples, n_steps = prepare_inputs(network, spikes)
-    truth = reference.run(network, inputs, record=list(network.populations))
+    truth = reference.run(network, inputs, record=list(network.populations), record_state=_read_by_voltage(network))
     comparisons, left_out = [], dict(skipped or {})
     for name, run in backends.items():
         try:
@@ -128,12 +130,12 @@ def _compare(
 ) -> Comparison:
     started = time.perf_counter()
     try:
-        got = run(network, inputs, record=list(network.populations)).spikes
+        activity = run(network, inputs, record=list(network.populations), record_state=_read_by_voltage(network))
     except (UnsupportedNode, MissingDependency):
         raise
     except SdsnnError as error:
         return Comparison(name, 0, 0, None, time.perf_counter() - started, failed=one_line(error))
-    seconds = time.perf_counter() - started
+    seconds, got = time.perf_counter() - started, activity.spikes
     silent = {
         key for key, p in network.populations.items() if type(p) is CubaLif and (p.threshold == NEVER_FIRES).all()
     }
@@ -143,17 +145,36 @@ def _compare(
     if different := sorted(unknown | missing | shapes):
         failed = f"recorded other populations or shapes than the reference: {', '.join(different)}"
         return Comparison(name, 0, 0, None, seconds, failed)
-    bins = sum(train.size for train in got.values())
-    mismatches = sum(int((np.asarray(train) != truth.spikes[key]).sum()) for key, train in got.items())
-    first = trace_file = None
-    if (place := first_difference(truth.spikes, got)) is not None:
-        node, sample, step, neuron = place
-        first = {
-            "node": node, "sample": sample, "step": step, "neuron": neuron,
-            "reference": int(truth.spikes[node][sample, step, neuron]), "here": int(got[node][sample, step, neuron]),
-        }  # fmt: skip
-        if traces is not None:
-            traces.mkdir(parents=True, exist_ok=True)
-            file = traces / f"mismatch-{name.replace(' ', '-')}.nir-data"
-            trace_file = str(save_mismatch(file, network, inputs, got, name, (sample, step)))
-    return Comparison(name, bins, mismatches, first, seconds, trace_file=trace_file)
+    voltages = {key: train for key, train in activity.voltage.items() if key in truth.voltage}
+    pairs = [
+        *((truth.spikes[key], np.asarray(train)) for key, train in got.items()),
+        *((truth.voltage[key], np.asarray(train)) for key, train in voltages.items()),
+    ]
+    bins, voltage_bins = sum(each.size for _, each in pairs), sum(train.size for train in voltages.values())
+    mismatches = sum(int((expected != each).sum()) for expected, each in pairs)
+    first = _first({"spikes": (truth.spikes, got), "voltage": (truth.voltage, voltages)})
+    trace_file = None
+    if first is not None and traces is not None:
+        traces.mkdir(parents=True, exist_ok=True)
+        file = traces / f"mismatch-{name.replace(' ', '-')}.nir-data"
+        trace_file = str(save_mismatch(file, network, inputs, got, name, (first["sample"], first["step"])))
+    return Comparison(name, bins, mismatches, first, seconds, trace_file=trace_file, voltage_bins=voltage_bins)
+
+
+def _first(pairs: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any] | None:
+    """Return the earliest difference, as the certificate shows it. pairs: signal -> (reference, back end)."""
+    differences = []
+    for signal, (expected, got) in pairs.items():
+        if (place := first_difference(expected, got)) is not None:
+            node, sample, step, neuron = place
+            differences.append({
+                "node": node, "sample": sample, "step": step, "neuron": neuron,
+                "reference": int(expected[node][sample, step, neuron]), "here": int(got[node][sample, step, neuron]),
+                **({} if signal == "spikes" else {"signal": signal}),
+            })  # fmt: skip
+    return min(differences, key=lambda difference: difference["step"], default=None)
+
+
+def _read_by_voltage(network: Network) -> list[str]:
+    """Return the populations that an output reads by their voltage."""
+    return sorted({output.source for output in network.outputs.values() if output.signal == "voltage"})

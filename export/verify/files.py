@@ -19,7 +19,7 @@ from sdsnn_core.network import Network
 from ..files import read_network
 from ..nir_format.writer import write_nir
 from ..resolution import resolution_of, with_resolution
-from .backends import NetxFile, backends_for, recorded, write_netx_file
+from .backends import NetxFile, backends_for, write_netx_file
 from .certificate import Certificate, verify
 
 RANDOM_SAMPLES: Final = 8
@@ -118,10 +118,10 @@ def _slayer_backend(run: Path, network: Network, inputs: dict[str, np.ndarray]) 
     from sdsnn.train.run.run_folder import RunFolder
     from sdsnn.train.run.trained import load_trained
 
-    from ..pipeline import lower_trained, slayer_spikes
+    from ..pipeline import lower_trained, slayer_backend
 
     trained = load_trained(RunFolder.open(run))
     compaction = compact(with_resolution(lower_trained(trained), resolution_of(network)))
     if compaction.network.digest() != network.digest():
         raise NetworkError(f"run {run}: expected the network of the file, got another one; export it again")
-    return recorded(slayer_spikes(trained, compaction, next(iter(inputs.values()))))
+    return slayer_backend(trained, compaction, next(iter(inputs.values())))

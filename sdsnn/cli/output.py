@@ -81,7 +81,8 @@ def describe(comparison: Comparison) -> str:
         return text
     place = f"node {first['node']}, neuron {first['neuron']}, step {first['step']} of sample {first['sample']}"
     where = f"; traces in {comparison.trace_file}" if comparison.trace_file else ""
-    return f"{text}, first at {place} (reference {first['reference']}, here {first['here']}){where}"
+    signal = f"{first['signal']} of " if "signal" in first else ""
+    return f"{text}, first at {signal}{place} (reference {first['reference']}, here {first['here']}){where}"
 
 
 class _Echo(logging.Handler):

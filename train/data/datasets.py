@@ -82,6 +82,26 @@ DATA_SETS = {
         "containers_train.npz and containers_test.npz (spikes (n, bins, 78), labels), or the folders train and test of "
         "Ev-Containers.zip (https://github.com/clear-nus/TactileSGNet)",
     ),
+    "braille": Entry(
+        "sensors.touch:braille", "27 Braille letters, 12 taxels", ("braille", "braille_letters"),
+        "braille_taxels_27x50.npz (taxel (n, frames, 12) uint8, length, label, letters, repetition), made of the data "
+        "of spytorch's fifth tutorial (https://github.com/fzenke/spytorch)",
+    ),
+    "fsdd": Entry(
+        "sensors.speech:fsdd", "3,000 spoken digits of 6 speakers, 8 kHz", ("fsdd", "free-spoken-digit-dataset"),
+        "fsdd_8khz_int16.npz (audio, offsets, digit, speaker, speaker_names, recording) or the folder recordings of "
+        "*.wav (https://github.com/Jakobovski/free-spoken-digit-dataset)",
+    ),
+    "ecg_qtdb": Entry(
+        "sensors.ecg:ecg_qtdb", "759 electrocardiograms as events, a wave for each step", ("ecg_qtdb",),
+        "qtdb_events.npz (x_train, y_train, mask_train, ...) or QTDB_train.mat and QTDB_test.mat "
+        "(https://github.com/byin-cwi/Efficient-spiking-networks)",
+    ),
+    "uea": Entry(
+        "sensors.series:uea", "a set of the UCR/UEA archive of time series", ("uea", "timeseries_small"),
+        "<data.series>.npz (x_train, y_train, length_train, ...) or <data.series>_TRAIN.ts and _TEST.ts "
+        "(https://timeseriesclassification.com)",
+    ),
     "folder": Entry(
         "folder:folder", "your own events or arrays", (),
         "train.npz and test.npz with `spikes` and `labels`, or <class>/<file> of events (docs/data.md)",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.errors import FileError
+from sdsnn_core.errors import ConfigError, FileError
 from sdsnn_core.files import atomic_path
 from sdsnn_core.network import Shape
 
@@ -38,6 +38,8 @@ def image_set(
 
     picture: shape whose last two axes are rows and columns, for shifts, where `shape` has none.
     """
+    if config.coding == "delta":
+        raise ConfigError(["data.coding: expected rate, latency or direct for images, got delta"])
     encode, input_max = encoder(config.coding, config.n_steps, full, config.levels)
     moves = Moves.of(config)
     shape = images.shape[1:]

@@ -10,7 +10,7 @@ from ..section import Section
 
 NAMES: Final = (
     "digits", "mnist", "fashion_mnist", "cifar10", "nmnist", "dvs_gesture", "shd", "ssc", "cifar10_dvs",
-    "ev_objects", "ev_containers", "folder",
+    "ev_objects", "ev_containers", "braille", "fsdd", "ecg_qtdb", "uea", "folder",
 )  # fmt: skip
 
 
@@ -27,7 +27,10 @@ class DataConfig(Section):
     name: Annotated[str, AfterValidator(_check_name)] = "digits"
     directory: str | None = Field(None, description="where the files are; None: a folder of $SDSNN_DATA")
     n_steps: int = Field(16, ge=1, le=10_000, description="time steps that carry input")
-    coding: Literal["rate", "latency", "direct"] = Field("rate", description="images: grey levels to spikes")
+    coding: Literal["rate", "latency", "direct", "delta"] = Field(
+        "rate", description="images, signals: values to spikes; no latency of signals, no delta of images"
+    )
+    delta: float = Field(0.1, gt=0, le=1, description="delta coding: change that gives a spike, as share of the range")
     levels: int = Field(15, ge=1, le=255, description="direct coding: largest graded spike")
     noise: float = Field(0.0, ge=0, description="training only: standard deviation of pixel noise, in grey levels")
     shift: int = Field(0, ge=0, le=64, description="training only: largest random move of the picture, in pixels")
@@ -42,6 +45,10 @@ class DataConfig(Section):
         "time-first", description="folder: where the time axis of an array of one sample is"
     )
     sensor: tuple[int, int, int] | None = Field(None, description="folder of events: width, height, polarities")
+    bands: int = Field(32, ge=1, le=256, description="fsdd: mel bands")
+    held_out: tuple[str, ...] = Field((), description="fsdd: speakers of the test split; none: repetitions 0 to 4")
+    series: str | None = Field(None, description="uea: name of the set, as in GunPoint")
+    forecast: int = Field(0, ge=0, description="uea: last frames that are the targets instead of the class")
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)
     test_fraction: float = Field(0.2, gt=0, lt=0.5, description="of sets that have no test split of their own")
     cache: str | None = Field(None, description="where binned events are kept; None: $SDSNN_CACHE or ~/.cache/sdsnn")

@@ -101,7 +101,10 @@ class ModelConfig(Section):
     weight_scale: float = Field(1.0, gt=0, description="factor on the initial weights")
     weight_norm: bool = False
     weight_bits: int = Field(8, ge=2, le=8, description="bits of a weight; the step is 2/64 times a power of two")
-    norm: Literal["none", "mean_only"] = Field("none", description="SLAYER's MeanOnlyBatchNorm: a bias of the neurons")
+    norm: Literal["none", "mean_only", "weight_scale"] = Field(
+        "none",
+        description="SLAYER's MeanOnlyBatchNorm (a bias of the neurons) or WgtScaleBatchNorm (and a power of two)",
+    )
     delay: bool = Field(False, description="trainable axonal delays on hidden layers")
     readout: Literal["spikes", "voltage"] = Field(
         "spikes", description="output: a Dense block's spikes, or the voltage of an Affine block"

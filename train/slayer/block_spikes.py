@@ -60,6 +60,19 @@ def trace(
         return hook
 
     handles = [call.block.register_forward_hook(keep(name)) for name, call in calls.items()]
+    _run_batches(module, spikes, longest, batch_size, handles, device)
+    return {name: np.concatenate(chunks) for name, chunks in parts.items()}
+
+
+def _run_batches(
+    module: torch.nn.Module,
+    spikes: Sequence[npt.NDArray[np.uint8]],
+    n_more: int,
+    batch_size: int,
+    handles: Sequence[Any],
+    device: torch.device | None,
+) -> None:
+    """Run all samples from rest, `n_more` silent steps longer, then remove the hooks that recorded them."""
     was_training = module.training
     module.eval()
     try:
@@ -67,13 +80,40 @@ def trace(
             for start in range(0, len(spikes[0]), batch_size):
                 reset_state(module)
                 batch = [np.moveaxis(each[start : start + batch_size], 1, -1).astype(np.float32) for each in spikes]
-                padded = [torch.nn.functional.pad(torch.from_numpy(each), (0, longest)).to(device) for each in batch]
+                padded = [torch.nn.functional.pad(torch.from_numpy(each), (0, n_more)).to(device) for each in batch]
                 module(*padded)
     finally:
         for handle in handles:
             handle.remove()
         reset_state(module)
         module.train(was_training)
+
+
+def readout_voltages(
+    model: torch.nn.Module, spikes: npt.NDArray[np.uint8], batch_size: int = 64
+) -> dict[str, npt.NDArray[np.int32]]:
+    """Run a model from rest; return the voltages of its Affine blocks: population -> (samples, steps, size) int32.
+
+    In state units and in the steps of a Network, whose voltage of step t + 1 is SLAYER's of bin t; it is 0 in step 0.
+    """
+    device = next((parameter.device for parameter in model.parameters()), None)
+    graph = read_graph(model, random_example(tuple(spikes.shape[2:]), device))
+    names = population_names(graph, getattr(model, "layout", None))
+    affine = import_slayer().block.base.AbstractAffine
+    calls = {name: call for name, call in zip(names, graph.calls, strict=True) if isinstance(call.block, affine)}
+    if not calls:
+        return {}
+    parts: dict[str, list[npt.NDArray[np.int32]]] = {name: [] for name in calls}
+
+    def keep(name: str, unit: float) -> Any:
+        def hook(_block: Any, _inputs: Any, output: Any) -> None:
+            voltage = np.moveaxis(output_of(output).cpu().numpy().astype(np.float64), -1, 1) * unit
+            parts[name].append(np.pad(voltage[:, :-1], ((0, 0), (1, 0), (0, 0))).astype(np.int32))
+
+        return hook
+
+    handles = [call.block.register_forward_hook(keep(name, call.block.neuron.s_scale)) for name, call in calls.items()]
+    _run_batches(model, [spikes], 0, batch_size, handles, device)
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 

@@ -1,5 +1,6 @@
 """The integers behind SLAYER's floats: weights, decays, biases, delays, and the voltage that a bias starts from."""
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -22,18 +23,27 @@ def integers_of(layer: Any, block: Any) -> Array:
             raise UnsupportedNode(
                 "its synapse: expected SLAYER's quantize_8bit as pre_hook_fx, got no quantiser; leave the default"
             )
+        scaled = norm_exponent(block.neuron)
         # Under weight normalisation `weight` is of the last forward pass; compute it from its parameters.
         for pre_hook in layer._forward_pre_hooks.values():
             pre_hook(layer, None)
         try:
             weight = (
-                (hook(layer.weight) * (block.neuron.w_scale / 2 ** exponent_of(block))).detach().cpu().double().numpy()
+                (hook(layer.weight) * (block.neuron.w_scale * 2.0 ** (scaled - exponent_of(block))))
+                .detach()
+                .cpu()
+                .double()
+                .numpy()
             )
         except Exception as error:  # the user's own function
             raise UnsupportedNode(f"its quantiser {_name(hook)}: {type(error).__name__}: {one_line(error)}") from None
     rounded = np.rint(weight)
     if weight.shape != tuple(layer.weight.shape) or not np.isfinite(weight).all():
         raise UnsupportedNode(f"its quantiser {_name(hook)}: expected finite weights of one shape, got others")
+    if scaled < 0 and not np.array_equal(weight, rounded):
+        raise UnsupportedNode(
+            f"its WgtScaleBatchNorm: expected weights that stay integers times 2**{scaled}, its scale, got others"
+        )
     if not np.array_equal(weight, rounded):
         worst = weight.flat[int(np.abs(weight - rounded).argmax())] / block.neuron.w_scale
         raise UnsupportedNode(
@@ -55,10 +65,36 @@ def parts_of(synapse: Any) -> list[tuple[Any, bool]]:
 
 
 def exponent_of(block: Any) -> int:
-    """Return the exponent of two that a block's quantiser puts on its weights, 0 for most."""
+    """Return the exponent of two that stands beside a block's integer weights, 0 for most.
+
+    It is the sum of the quantiser's and the norm's. A negative sum is part of the integers instead.
+    """
     synapse = getattr(block, "synapse", None)
     hook = None if synapse is None else parts_of(synapse)[0][0].pre_hook_fx
-    return int(getattr(getattr(hook, "quantise", hook), "exponent", 0))
+    own = int(getattr(getattr(hook, "quantise", hook), "exponent", 0))
+    return max(own + norm_exponent(getattr(block, "neuron", None)), 0)
+
+
+def norm_exponent(neuron: Any) -> int:
+    """Return the exponent of two by which a neuron's WgtScaleBatchNorm multiplies, 0 without one.
+
+    Raises:
+        UnsupportedNode: a part of the current is carried over, whose rounding the factor would change.
+    """
+    norm = getattr(neuron, "norm", None)
+    if not _cuba(neuron) or not isinstance(norm, import_slayer().neuron.norm.WgtScaleBatchNorm):
+        return 0
+    if not np.isin(neuron.cx_current_decay, (0, DECAY_UNITY)).all():
+        raise UnsupportedNode(
+            "norm: expected current_decay 1 or 0 with WgtScaleBatchNorm, which scales the decayed current, got "
+            f"{float(np.max(neuron.cx_current_decay)) / DECAY_UNITY:.4g}; scaled weights would round otherwise"
+        )
+    with torch.no_grad():
+        return -round(math.log2(float(norm.std(norm.running_var))))
+
+
+def _cuba(neuron: Any) -> bool:
+    return isinstance(neuron, import_slayer().neuron.cuba.Neuron)
 
 
 def _name(hook: Any) -> str:
@@ -108,10 +144,11 @@ def bias_of(neuron: Any, shape: Shape, gate: torch.Tensor | None) -> Array:
     """Return the bias in 1/64 that a norm stands for, one value or one per channel; 0 for units behind a shut gate."""
     if neuron.norm is None:
         return np.zeros((), np.int64)
-    if not isinstance(neuron.norm, import_slayer().neuron.norm.MeanOnlyBatchNorm):
-        raise UnsupportedNode(
-            f"norm: expected MeanOnlyBatchNorm, got {type(neuron.norm).__name__}, whose scale is not exact"
-        )
+    slayer = import_slayer().neuron
+    known = (slayer.norm.MeanOnlyBatchNorm, *([slayer.norm.WgtScaleBatchNorm] if _cuba(neuron) else []))
+    if not isinstance(neuron.norm, known):
+        expected = " or ".join(kind.__name__ for kind in known)
+        raise UnsupportedNode(f"norm: expected {expected}, got {type(neuron.norm).__name__}")
     with torch.no_grad():
         bias = neuron.norm.bias.detach().cpu().double().numpy()
     if not np.array_equal(bias, np.rint(bias)):
@@ -122,26 +159,29 @@ def bias_of(neuron: Any, shape: Shape, gate: torch.Tensor | None) -> Array:
     return result
 
 
-def initial_voltage(bias: Array, voltage_decay: Array, threshold: int, late: Array | int = 0) -> Array:
+def initial_voltage(
+    bias: Array, voltage_decay: Array, threshold: int, late: Array | int = 0, exponent: int = 6
+) -> Array:
     """Return the voltage from which 1 + `late` steps of bias alone lead exactly to zero.
 
-    Solves sign(v) * (|v| * (4096 - d) >> 12) = -64 * bias by |v| = ceil(64 |bias| * 4096 / (4096 - d)), once per step.
-    With d = 4096 nothing carries over, and no remedy is needed unless the bias alone fires.
+    Solves sign(v) * (|v| * (4096 - d) >> 12) = -b by |v| = ceil(|b| * 4096 / (4096 - d)), once per step, where b is
+    bias * 2**exponent. With d = 4096 nothing carries over, and no remedy is needed unless the bias alone fires.
     """
     bias, decay, late = np.broadcast_arrays(bias, voltage_decay, late)
-    if ((decay == DECAY_UNITY) & (bias > threshold)).any():
+    drive = bias * 2**exponent
+    if ((decay == DECAY_UNITY) & (drive > 64 * threshold)).any():
         raise UnsupportedNode(
             "a bias above the threshold with a voltage decay of 1 fires before the first input can arrive, "
             "which SLAYER does not do"
         )
-    voltage = before_decay(-64 * bias, decay)
+    voltage = before_decay(-drive, decay)
     for step in range(int(late.max(initial=0))):
         earlier = late > step
         if (earlier & ((voltage > 64 * threshold) | (np.abs(voltage) >= STATE_LIMIT))).any():
             raise UnsupportedNode(
                 "expected no bias beside axonal delays on an output, got one that acts before the input"
             )
-        voltage = np.where(earlier, before_decay(voltage - 64 * bias, decay), voltage)
+        voltage = np.where(earlier, before_decay(voltage - drive, decay), voltage)
     return voltage
 
 

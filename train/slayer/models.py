@@ -1,9 +1,10 @@
 """Networks of SLAYER blocks from a configuration."""
 
+import functools
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 
@@ -15,6 +16,9 @@ from ..data.datasets import import_object
 from ..run.config import LayerConfig, ModelConfig
 from .quantisers import FewBits
 from .tracing import blocks_of, output_of
+
+LARGEST_SCALE: Final = 2.0
+"""Of `model.norm`: weights are even integers / 64, and half of one is an integer still."""
 
 
 class BlockNetwork(torch.nn.Module):
@@ -87,6 +91,29 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> torc
         ends.append(len(blocks) - 1)
         shapes.append(tuple(sample.shape[1:-1]))
     return BlockNetwork(blocks, skips)
+
+
+@functools.cache
+def weight_scale_norm() -> type[torch.nn.Module]:
+    """Return SLAYER's WgtScaleBatchNorm with scales of at most 2, so that scaled weights stay integers."""
+    slayer_norm: Any = import_slayer().neuron.norm.WgtScaleBatchNorm
+
+    class WeightScale(slayer_norm):  # type: ignore[misc]
+        """Subtracts a mean for each channel and divides by a power of two, 1/8 to 2."""
+
+        def std(self, var: torch.Tensor) -> torch.Tensor:
+            """Return the power of two next above the standard deviation."""
+            scale: torch.Tensor = super().std(var).clamp(max=LARGEST_SCALE)
+            return scale
+
+    return WeightScale
+
+
+def norm_class(name: str) -> Any:
+    """Return the norm that `model.norm` names, None for none."""
+    if name == "none":
+        return None
+    return weight_scale_norm() if name == "weight_scale" else import_slayer().neuron.norm.MeanOnlyBatchNorm
 
 
 def cast_before_neurons(model: torch.nn.Module) -> None:
@@ -198,8 +225,8 @@ def _neuron(config: ModelConfig, layer: LayerConfig, *, norm: bool) -> dict[str,
     neuron: dict[str, Any] = {**config.neuron.model_dump(), "requires_grad": False}
     if layer.neuron is not None:
         neuron.update(layer.neuron.model_dump(exclude_none=True))
-    if config.norm == "mean_only" and norm:
-        neuron["norm"] = import_slayer().neuron.norm.MeanOnlyBatchNorm
+    if config.norm != "none" and norm:
+        neuron["norm"] = norm_class(config.norm)
     if config.neurons == "sigma_delta":
         neuron = {key: value for key, value in neuron.items() if not key.endswith("_decay")}
         neuron["activation"] = torch.nn.functional.relu

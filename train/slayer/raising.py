@@ -10,7 +10,7 @@ returned is the network.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ from sdsnn_core.network import (
 )
 
 from .graph.graded import MESSAGE_BITS
+from .graph.merging import expressible
 from .graph.raised_neurons import RAISED, one, state_bits
 from .integers import Array, parts_of
 from .layout import Column, Layout
@@ -44,7 +45,9 @@ from .quantisers import Integers
 def raise_(network: Network) -> RaisedNetwork:
     """Return the model of SLAYER blocks that is a Network: `lower` of it gives the network back, to the digest.
 
-    Weights are trainable. Even ones have SLAYER's own quantiser, a layer with odd ones a quantiser of nine bits.
+    Where no block holds a part, `lower` gives a network with the same spikes instead: populations that form a loop are
+    one, and a convolution that does not stand alone in front of its population is synapses (`graph.merging`). Weights
+    are trainable. Even ones have SLAYER's own quantiser, a layer with odd ones a quantiser of nine bits.
 
     Args:
         network: a network of neurons that SLAYER has.
@@ -65,6 +68,7 @@ def raise_(network: Network) -> RaisedNetwork:
         >>> model(torch.ones(1, 2, 5)).shape, sdsnn.lower(model).digest() == network.digest()
         (torch.Size([1, 3, 5]), True)
     """
+    network = expressible(network)
     order = _order(network)
     late = _lateness(network, order)
     parts = {name: _part(network, name, late) for name in order}
@@ -196,13 +200,7 @@ def _order(network: Network) -> list[str]:
         name: {p.source for _, p in network.incoming(name) if p.source in network.populations and p.source != name}
         for name in network.populations
     }
-    try:
-        return list(TopologicalSorter(sources).static_order())
-    except CycleError as error:
-        loop = ", ".join(dict.fromkeys(error.args[1]))
-        raise UnsupportedNode(
-            f"network: expected loops from a population to itself only, got one over {loop}"
-        ) from None
+    return list(TopologicalSorter(sources).static_order())
 
 
 def _lateness(network: Network, order: list[str]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import dataset_writers
@@ -14,6 +15,14 @@ from sdsnn.train.run.parts.build import trainer_for
 from sdsnn.train.run.run_folder import RunFolder
 from sdsnn.train.run.train import train
 from sdsnn.train.run.trainer import NoProgress
+
+SENSORS = {
+    "ev_objects": dataset_writers.write_skin,
+    "braille": dataset_writers.write_braille,
+    "fsdd": dataset_writers.write_fsdd,
+    "ecg_qtdb": dataset_writers.write_ecg,
+    "uea": partial(dataset_writers.write_series, name="ItalyPowerDemand", lengths=(24, 24)),
+}
 
 
 def write(name: str, folder: Path, rng: np.random.Generator) -> None:
@@ -28,8 +37,8 @@ def write(name: str, folder: Path, rng: np.random.Generator) -> None:
         dataset_writers.write_cifar10_dvs(folder, rng)
     elif name == "shd":
         dataset_writers.write_heidelberg(folder, ("shd_train.h5", "shd_test.h5"), 20, rng)
-    elif name == "ev_objects":
-        dataset_writers.write_skin(folder, rng)
+    elif name in SENSORS:
+        SENSORS[name](folder, rng)
     else:
         assert name == "digits", f"no tiny data for {name}"
 

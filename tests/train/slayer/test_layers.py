@@ -41,7 +41,14 @@ def test_few_bits_are_few_levels_of_one_step(bits: int, scale: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "keys", [["model.weight_bits=3"], ["model.norm=mean_only"], RESIDUAL, [*RESIDUAL, "model.weight_bits=5"]]
+    "keys",
+    [
+        ["model.weight_bits=3"],
+        ["model.norm=mean_only"],
+        ["model.norm=weight_scale"],
+        RESIDUAL,
+        [*RESIDUAL, "model.weight_bits=5"],
+    ],
 )
 def test_models_of_these_keys_are_lowered_exactly(keys: list[str]) -> None:
     torch.manual_seed(0)

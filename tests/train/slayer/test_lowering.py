@@ -119,8 +119,6 @@ def test_refusals_name_the_block_and_the_reason() -> None:
         lowered(cuba.Dense({**params, "graded_spike": True}, 4, 2))
     with pytest.raises(UnsupportedNode, match=r"threshold 64\.0 fires on a tie"):
         lowered(cuba.Dense({**params, "threshold": 64.0}, 4, 2))
-    with pytest.raises(UnsupportedNode, match="expected MeanOnlyBatchNorm, got WgtScaleBatchNorm"):
-        lowered(cuba.Dense({**params, "norm": slayer.neuron.norm.WgtScaleBatchNorm}, 4, 2))
     with pytest.raises(UnsupportedNode, match="expected 5 inputs, as 'input' has, got 4"):
         lower([cuba.Dense(dict(params), 4, 2)], (5,))
     pool = cuba.Pool({"threshold": 1.0, "current_decay": 1, "voltage_decay": 1}, 2, stride=1)

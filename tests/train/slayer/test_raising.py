@@ -13,6 +13,7 @@ from slayer_graphs import draw_graph
 from slayer_models import draw_model
 
 from sdsnn.train.slayer.block_spikes import reset_state
+from sdsnn.train.slayer.graph.merging import expressible
 from sdsnn.train.slayer.lowering import lower
 from sdsnn.train.slayer.raising import raise_
 from sdsnn_core import reference
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm")
 def spikes_alike(network: Network, rng: np.random.Generator) -> None:
     """Fail unless the raised model lowers to the network and returns the spikes of its outputs."""
     model = raise_(network)
-    assert lower(model, provenance=network.provenance, dt_s=network.dt_s).digest() == network.digest()
+    lowered = lower(model, provenance=network.provenance, dt_s=network.dt_s)
+    assert lowered.digest() == expressible(network).digest()
     inputs = random_spikes(rng, network, 2, 24)
     activity = reference.run(network, inputs, record_state=network.populations)
     states = (*activity.current.values(), *activity.voltage.values())
@@ -105,7 +107,7 @@ def test_what_slayer_cannot_hold_is_named() -> None:
         (chain(FIRST, SECOND, initial_voltage=7), "expected the initial voltage that cancels the bias"),
         (
             chain(FIRST, SECOND, Synapses.from_dense("b", "a", [[1, 0], [0, 0]])),
-            "expected loops from a population to itself only, got one over",
+            "the loop over a, b: expected populations that no output reads, got b read by one",
         ),
         (chain(FIRST), "population 'b': expected a projection from another node, got none"),
         (
@@ -119,6 +121,69 @@ def test_what_slayer_cannot_hold_is_named() -> None:
     ):
         with pytest.raises(UnsupportedNode, match=message):
             raise_(network)
+
+
+def wired(rng: np.random.Generator) -> Network:
+    """Draw a network with a loop over two or three populations, and with a convolution beside other projections."""
+    size = [4, 5, 3]
+    decays = {"current_decay": rng.choice([4096, 1000, 200]), "voltage_decay": rng.choice([4096, 400, 0])}
+    nodes: dict[str, Any] = {"input": Input((2, 4, 4))}
+    nodes.update({f"p{n}": CubaLif((size[n],), threshold=30, **decays) for n in range(3)})
+    image = {**decays, "voltage_decay": [[[400]], [[900]]]} if rng.random() < 0.5 else decays
+    nodes.update({"image": CubaLif((2, 4, 4), threshold=25, **image), "last": CubaLif((3,), threshold=20, **decays)})
+    nodes["output"] = Output("last")
+
+    def synapses(source: str, target: str, density: float = 0.5, **more: Any) -> Synapses:
+        shape = (nodes[target].size, nodes[source].size)
+        return Synapses.from_dense(
+            source, target, rng.integers(-60, 120, shape) * (rng.random(shape) < density), **more
+        )
+
+    kernel = rng.integers(-60, 120, (2, 2, 3, 3))
+    projections: dict[str, Any] = {
+        "in0": synapses("input", "p0"),
+        "in_image": Convolution("input", "image", kernel, padding=(1, 1)),
+        **({"to_image": synapses("p0", "image", delay=int(rng.integers(0, 3)))} if rng.random() < 0.7 else {}),
+        "p0p1": synapses("p0", "p1"),
+        "p1p0": synapses("p1", "p0"),
+        "to_p2": synapses("p1", "p2"),
+        **({"p2p0": synapses("p2", "p0")} if rng.random() < 0.6 else {}),
+        **({"own": synapses("p1", "p1")} if rng.random() < 0.5 else {}),
+        "p2last": synapses("p2", "last"),
+        "p1last": synapses("p1", "last", delay=int(rng.integers(0, 3))),
+        "imagelast": synapses("image", "last", 0.2),
+        **({"again": Convolution("image", "image", kernel[:, :, :1, :1])} if rng.random() < 0.5 else {}),
+    }  # fmt: skip
+    return Network(nodes, projections)
+
+
+def test_loops_and_mixed_projections_are_rewritten_with_the_same_spikes() -> None:
+    spikes_seen = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        network = wired(rng)
+        rewritten = expressible(network)
+        inputs = random_spikes(rng, network, 2, 24)
+        before, after = (reference.run(each, inputs).spikes for each in (network, rewritten))
+        for name in set(before) & set(after):
+            np.testing.assert_array_equal(after[name], before[name], err_msg=f"seed {seed}, {name}")
+        (merged,) = set(rewritten.populations) - set(network.populations)
+        members = [name for name in network.populations if name not in rewritten.populations]
+        assert members in (["p0", "p1"], ["p0", "p1", "p2"])
+        np.testing.assert_array_equal(after[merged], np.concatenate([before[name] for name in members], axis=2))
+        spikes_alike(rewritten, rng)
+        spikes_seen += int(before["last"].sum())
+        assert lower(raise_(network)).digest() == replace(rewritten, dt_s=1e-3, provenance={}).digest()
+    assert spikes_seen > 100
+
+
+def test_a_network_that_blocks_hold_is_not_rewritten() -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        torch.manual_seed(seed)
+        model, shapes = draw_graph(rng)
+        network = lower(model, shapes)
+        assert expressible(network) is network
 
 
 def test_two_projections_between_two_populations_stay_two(tmp_path: Any) -> None:

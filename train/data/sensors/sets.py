@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sdsnn_core.errors import ConfigError, FileError
 from sdsnn_core.tasks.task import Kind
 
-from ..load import Bins, DataSet, Indices, Split
+from ..load import Bins, DataSet, Indices, Split, split_of
 from ..recordings import load_arrays
 from ..settings import DataConfig
 from ..summary import Summary, log_summary
@@ -29,6 +29,7 @@ class Samples(NamedTuple):
         step_s: seconds that a step covers; None where steps have no length of their own.
         input_max: largest value of a bin.
         task: kind of the targets.
+        augment: (indices into the training split, generator) -> their bins, varied; None where nothing is varied.
     """
 
     bins: Bins
@@ -38,18 +39,29 @@ class Samples(NamedTuple):
     step_s: float | None = None
     input_max: int = 1
     task: Kind = "label"
+    augment: Callable[[Indices, np.random.Generator], Bins] | None = None
 
 
 def sensor_set(config: DataConfig, samples: Samples) -> DataSet:
     """Return encoded recordings as a data set, and log what was read."""
     bins = samples.bins
     summary = Summary(bins.shape[1], recordings=len(bins), largest_bin=int(bins.max(initial=0)))
-    log_summary(config.name, summary, tuple(samples.classes), bins.shape[2:])
+    log_summary(config.name, summary, tuple(samples.classes) if samples.task != "values" else (), bins.shape[2:])
     splits = [Split(bins[part], samples.targets[part]) for part in samples.parts]
     return DataSet(
         config.name, bins.shape[2:], len(samples.classes), *splits,
-        input_max=samples.input_max, step_s=samples.step_s, task=samples.task,
+        augment=samples.augment, input_max=samples.input_max, step_s=samples.step_s, task=samples.task,
     )  # fmt: skip
+
+
+def split_by(
+    config: DataConfig, labels: Indices, test: npt.NDArray[np.bool_], seed: int
+) -> tuple[Indices, Indices, Indices]:
+    """Return the splits where `test` marks the test samples; validation is drawn from the others."""
+    order = np.argsort(test, kind="stable")
+    counts = [int((~test).sum()), int(test.sum())]
+    train, validation, held_out = split_of(config, labels[order], counts, seed)
+    return order[train], order[validation], order[held_out]
 
 
 def named_arrays(path: Path, axes: dict[str, int]) -> list[npt.NDArray[Any]]:

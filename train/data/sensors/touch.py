@@ -1,4 +1,4 @@
-"""Touch: NeuTouch's event skin on objects and containers (Gu et al., IROS 2020, arXiv:2008.08046)."""
+"""Touch: NeuTouch's event skin on objects and containers (Gu et al., IROS 2020, arXiv:2008.08046); Braille letters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ..datasets import locate, missing
 from ..load import DataSet, split_of
 from ..recordings import load_arrays
 from ..settings import DataConfig
-from .sets import Samples, named_arrays, rebinned, sensor_set
+from .coding import encode, held
+from .sets import Samples, named_arrays, rebinned, sensor_set, split_by
 
 SKIN = (39, 2)  # taxels, polarities
 BIN_US = 20_000.0
@@ -79,3 +80,25 @@ def _read_folder(folder: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
             raise FileError(f"data {path}: expected an array ({expected}), got {recording.shape}")
     spikes = np.stack(recordings).reshape(len(files), SKIN[0] * SKIN[1], -1)
     return np.moveaxis(spikes, 1, 2), np.array([int(match[1]) for _, match in files])
+
+
+def braille(config: DataConfig, seed: int, download: bool) -> DataSet:
+    """Return 1,350 Braille letters under a sensor of 12 taxels, 27 classes; repetitions 40 to 49 are the test split.
+
+    The pressure of a taxel, (255 - value) / 200, is encoded as `data.coding` says; `data.n_steps` steps cover a
+    recording.
+    """
+    path = locate(config) / "braille_taxels_27x50.npz"
+    if not path.is_file():
+        raise missing(config, path.parent, f"has no {path.name}" if path.parent.is_dir() else "does not exist")
+    axes = {"taxel": 3, "length": 1, "label": 1, "letters": 1, "repetition": 1}
+    taxels, lengths, labels, letters, repetitions = named_arrays(path, axes)
+    if not len(taxels) == len(lengths) == len(labels) == len(repetitions) > 0 or taxels.dtype != np.uint8:
+        raise FileError(f"data {path}: expected taxel (n, frames, taxels) uint8 with n of each array, got others")
+    if not 0 <= labels.min() <= labels.max() < len(letters):
+        raise FileError(f"data {path}: expected labels in 0..{len(letters) - 1}, got {labels.min()}..{labels.max()}")
+    pressure = np.clip((255 - taxels.astype(np.float64)) / 200, 0, 1)
+    bins, input_max = encode(config, held(pressure, lengths.astype(np.int64), config.n_steps))
+    labels = labels.astype(np.int64)
+    parts = split_by(config, labels, repetitions >= 40, seed)
+    return sensor_set(config, Samples(bins, labels, parts, letters, input_max=input_max))

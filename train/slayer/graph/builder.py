@@ -28,8 +28,10 @@ from sdsnn_core.rules import Rules
 from ..integers import (
     INPUT_MAX,
     Array,
+    exponent_of,
     input_integers,
     integers_of,
+    norm_exponent,
     parts_of,
 )
 from ..tracing import Lost, block_kinds, block_name
@@ -170,6 +172,8 @@ class Builder(Assembly):
             raise UnsupportedNode("expected one Input as the first block, got a second or later one")
         if self.input_max > INPUT_MAX:
             raise UnsupportedNode(f"expected inputs up to {INPUT_MAX}, where its quantiser clips, got {self.input_max}")
+        if norm_exponent(block.neuron):
+            raise UnsupportedNode("expected an Input without WgtScaleBatchNorm, got one")
         weight, bias = input_integers(block)
         shape, channels = self.call.shape_in, self.call.shape_in[0]
         if len(shape) == 3:  # a neuron for each pixel that keeps the image: a kernel of one place in as many groups
@@ -189,10 +193,18 @@ class Builder(Assembly):
         """Lower a Recurrent: its input synapse, and a loop."""
         if block.bias is not None:
             raise UnsupportedNode("expected no bias on the input synapse of a Recurrent block, got one")
+        if (
+            getattr(block.neuron, "norm", None) is not None
+            and (np.asarray(block.neuron.cx_current_decay) != DECAY_UNITY).any()
+        ):
+            raise UnsupportedNode(
+                "expected current_decay 1 on a Recurrent block with a norm, got less: SLAYER carries the current on "
+                "from step to step behind the norm"
+            )
         shape = self.synapses(name, block.input_synapse)
         loop = integers_of(block.recurrent_synapse, block).reshape(math.prod(shape), -1)
         key = f"{name}.loop" if self.layout is None else self.layout.loops[name]
-        self.projections[key] = Synapses.from_dense(name, name, loop)
+        self.projections[key] = Synapses.from_dense(name, name, loop, weight_exp=exponent_of(block))
         self.population(name, Site(block, shape))
 
     def affine(self, name: str, block: Any) -> None:

@@ -16,6 +16,7 @@ import torch
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.lava.compat import import_slayer
 from sdsnn_core.network import (
+    BIAS_EXP_MAX,
     DECAY_UNITY,
     NEVER_FIRES,
     AdaptiveLif,
@@ -29,7 +30,7 @@ from sdsnn_core.network import (
 )
 from sdsnn_core.rules import Rules
 
-from ..integers import Array, bias_of, decays_of, initial_voltage, per_channel
+from ..integers import Array, bias_of, decays_of, initial_voltage, norm_exponent, per_channel
 from .graded import MESSAGE_BITS, WEIGHT_BITS
 
 SPIKE_EXP = 6  # of Lava's sigma-delta neurons: thresholds and biases count in 1/64
@@ -120,8 +121,11 @@ def _cuba(site: Site) -> CubaLif:
     bias = bias_of(neuron, shape, getattr(site.block, "unit_gate", None)) + site.added
     moved = site.moved
     late = np.reshape(moved, (-1, *(1,) * (len(shape) - 1))) if np.ndim(moved) else moved
-    start = initial_voltage(bias, voltage, threshold, late)
-    return CubaLif(shape, current, voltage, np.array(threshold), bias, initial_voltage=start)
+    exponent = 6 + norm_exponent(neuron) if bias.any() else 6
+    if exponent > BIAS_EXP_MAX:
+        bias, exponent = bias * 2 ** (exponent - BIAS_EXP_MAX), BIAS_EXP_MAX
+    start = initial_voltage(bias, voltage, threshold, late, exponent)
+    return CubaLif(shape, current, voltage, np.array(threshold), bias, exponent, start)
 
 
 def readout(site: Site) -> CubaLif:

@@ -51,7 +51,10 @@ class Raised(NamedTuple):
 def one(values: Array, what: str) -> int:
     """Return the value that all neurons share. Raises UnsupportedNode if they do not."""
     if values.size and (values != values.flat[0]).any():
-        raise UnsupportedNode(f"expected one {what} for all neurons, as SLAYER has, got {values.min()}..{values.max()}")
+        raise UnsupportedNode(
+            f"expected one {what} for all neurons, as a SLAYER block has, got {values.min()}..{values.max()}; neurons "
+            "scaled to one would round otherwise"
+        )
     return int(values.flat[0])
 
 
