@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that train, one run each at a time")
     parser.add_argument("--out", type=Path, default=OUT, help="where results are (default: %(default)s)")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "sdsnn-results", metavar="DIR")
-    parser.add_argument("--table", action="store_true", help="write the tables into docs/results.md")
+    parser.add_argument("--table", action="store_true", help="write the tables into docs/")
     parser.add_argument("--figures", action="store_true", help="draw the figures into docs/")
     args = parser.parse_args()
     if args.list is not None:
@@ -111,6 +111,7 @@ def main() -> None:
         lines = read(args.out)
         if args.table:
             tables.write(lines)
+            tables.write(lines, tables.TASKS)
         if args.figures:
             figures.draw(lines)
 

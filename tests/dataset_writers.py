@@ -97,7 +97,7 @@ def write_skin(
         np.savez(folder / f"{name}_{part}.npz", spikes=spikes, labels=labels)
 
 
-SPEAKERS = ("ann", "bob", "cem")
+SPEAKERS = ("ann", "bob", "george")
 
 
 def write_fsdd(folder: Path, rng: np.random.Generator, repetitions: tuple[int, ...] = (0, 5, 6, 7, 8)) -> None:

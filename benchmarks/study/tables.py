@@ -11,6 +11,7 @@ from typing import Any
 from .plan import STUDIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+TASKS = PAGE.with_name("training.md")
 PRICES = ("davies2018", "sanafe2025", "kerasspiking")  # the lists for Loihi chips; docs/energy.md
 Line = dict[str, Any]
 
@@ -98,13 +99,51 @@ def adaptive_table(lines: Sequence[Line]) -> str:
     return "\n".join(rows)
 
 
+SHOWN = ("accuracy", "f1", "rmse", "r2", "van_rossum", "spike_time_error")  # metrics of the table of tasks
+
+
+def task_table(lines: Sequence[Line]) -> str:
+    """Return the metrics of every recipe that is a study "task NAME", dense and developed."""
+    rows = [
+        "| recipe | network | seeds | metrics of the test split | synapses stored | silent | bins compared, differing |"
+    ]
+    rows.append("|---" * 7 + "|")
+    used: list[Line] = []
+    for study in STUDIES:
+        for row in STUDIES[study].rows if study.startswith("task ") else ():
+            own = [r for r in lines if r["study"] == study and r["row"] == row]
+            if not own:
+                continue
+            used += own
+            names = [name for name in SHOWN if name in own[0]["scores"]]
+            metrics = ", ".join(
+                f"{name.replace('_', ' ')} {spread([r['scores'][name] for r in own], '{:.3f}')}" for name in names
+            )
+            silent = sum(r["silent"] for r in own) / max(1, sum(r["test_answers"] for r in own))
+            cells = [
+                study.removeprefix("task "),
+                row,
+                seeds(own),
+                metrics,
+                spread([r["synapses"] for r in own], "{:,.0f}"),
+            ]
+            cells += [
+                f"{silent:.1%}",
+                f"{sum(r['bins_compared'] for r in own):,}, {sum(r['bins_differ'] for r in own)}",
+            ]
+            rows.append(f"| {' | '.join(cells)} |")
+    dates = ", ".join(sorted({r["date"] for r in used}))
+    return "\n".join([*rows, "", f'{dates}; last epoch of each run. `python benchmarks/results.py --run "task *"`'])
+
+
 def write(lines: Sequence[Line], page: Path = PAGE) -> None:
     """Replace what stands between the marks `<!-- table NAMES -->` and `<!-- end -->` of the page."""
     own = [r for r in lines if "study" in r]
 
     def table(match: re.Match[str]) -> str:
         names = match[1].split(", ")
-        text = adaptive_table(own) if names == ["adaptive"] else study_table(names, own)
+        special = {"adaptive": adaptive_table, "tasks": task_table}.get(match[1])
+        text = study_table(names, own) if special is None else special(own)
         return f"<!-- table {match[1]} -->\n{text}\n<!-- end -->"
 
     text = page.read_text(encoding="utf-8")

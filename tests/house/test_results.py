@@ -88,3 +88,20 @@ def test_tables_hold_means_deviations_and_differences_of_equal_seeds(results: An
     assert "| digits | 0-1 | 91.00 ± 1.41 | 91.00 ± 0.00 | 50.0 ± 0.0 | 1,000 ± 0 |" in text
     assert text.startswith("before\n")
     assert "old" not in text
+
+
+def test_the_table_of_tasks_has_the_metrics_of_each_task(results: Any) -> None:
+    from study import tables
+
+    runs = {(run.study, run.row, run.seed): run for run in results.planned()}
+    more = {"silent": 3, "test_answers": 100}
+    lines = [
+        line(runs["task power_forecast", "dense", seed], scores={"rmse": rmse, "r2": 0.4}, **{**more, "silent": 0})
+        for seed, rmse in ((0, 0.5), (1, 0.7))
+    ]
+    lines.append(line(runs["task braille", "developed", 2], scores={"accuracy": 0.75}, **more))
+    table = tables.task_table(lines).splitlines()
+    assert table[2] == (
+        "| power_forecast | dense | 0-1 | rmse 0.600 ± 0.141, r2 0.400 ± 0.000 | 1,000 ± 0 | 0.0% | 20, 0 |"
+    )
+    assert table[3] == "| braille | developed | 2 | accuracy 0.750 | 1,000 | 3.0% | 10, 0 |"
