@@ -49,8 +49,8 @@ def network_graph(network: Network) -> str:
         parts += _arrow(boxes[output.source], boxes[name], 0, (output.signal, f"{output.signal} of {output.source}"))
     for name, box in boxes.items():
         parts += _box(network, name, box)
-    ends = [(boxes[p.source].row, boxes[p.target].row) for p in network.projections.values()]
-    if any(target != source + 1 for source, target in ends) or max(used.values()) > 1:
+    below = all(boxes[p.target].row == boxes[p.source].row + 1 for p in network.projections.values())
+    if not below or max(used.values(), default=0) > 1:
         width += BESIDE
     height = max(box.y for box in boxes.values()) + TALL + 6
     svg = drawing(width, height, "graph of the network: nodes, and projections between them", parts)
