@@ -36,7 +36,11 @@ def import_findings(path: Path, dt: float, writer: str | None) -> list[Finding]:
             f"{node.threshold_error:.2%}, {node.vanished} of {node.weights} weights become 0, {node.saturated} values "
             f"are clipped; rate {node.rate:.4f} instead of {node.rate_float:.4f} on {imported.data}"
         )
-        costs = (f"{bins} of {node.bins} bins differ because of {cause}" for cause, bins in node.costs.items())
+        costs = (
+            f"{bins} of {node.bins} bins differ because of {cause}"
+            for cause, bins in node.costs.items()
+            if not any(note.startswith(cause) for note in node.notes)
+        )
         findings.append(IMPORT.finding(f"node {node.name!r}", "; ".join((what, *node.notes, *costs)), help_))
     if imported.silent:
         silent = f"the output is silent in {imported.silent} of {imported.samples} samples of {imported.data}"

@@ -62,6 +62,15 @@ class Firing:
     late: bool = False
     several: bool = False
 
+    def alone(self) -> tuple[Firing, ...]:
+        """Return each difference from NIR's neurons by itself; several spikes a step go with subtraction."""
+        single = (
+            (self.at_threshold, Firing(at_threshold=True)),
+            (self.subtracts, Firing(subtracts=True, late=self.late)),
+            (self.several, Firing(subtracts=True, several=True)),
+        )
+        return tuple(firing for occurs, firing in single if occurs)
+
     def __str__(self) -> str:
         """Return it in words."""
         words = []

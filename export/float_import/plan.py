@@ -27,6 +27,7 @@ from .scale import (
     integer_neurons,
     integer_spikes,
     integer_weights,
+    on_grid,
     signed,
     step,
     weights_of,
@@ -56,6 +57,11 @@ class Plan:
         """Return the smallest bias_exp that holds the constant drive of all neurons, or the largest there is."""
         largest = np.abs(self.constant * self.per_neuron()).max(initial=0.0)
         return next((e for e in range(BIAS_EXP_MAX) if largest <= BIAS_MAX << e), BIAS_EXP_MAX)
+
+    def on_grid(self) -> bool:
+        """Return whether all voltages are whole threshold units, so that a spike at the threshold itself is exact."""
+        made = self.integers()
+        return bool(on_grid(made.current_decay, made.voltage_decay, made.bias, made.start).all())
 
     def rounded(self, arrival: Arrival) -> Rounded:
         """Return the integer weights of a map into these neurons, and what rounding them did."""

@@ -30,12 +30,11 @@ from sdsnn_core.network import (
 from sdsnn_core.nodes import legal_name
 
 from ..nir_format.dialect import smallest_form
-from .conventions import WRITERS
-from .costs import costs_of
+from .costs import Runs, costs_of, default_of
 from .graph import FloatGraph
 from .operators import Convolved, Identity, Matrix, matrix_of
 from .plan import IntegerDynamics, Plan, judge_of, keep_clips_that_pay, plans_of, settling_drive
-from .run import Trains, float_run, framework_run, late_maps, simulate, start_steps, writers_rates
+from .run import Trains, default_runs, float_run, framework_run, late_maps, simulate, start_steps
 from .scale import (
     Arrival,
     search_scales,
@@ -131,11 +130,13 @@ def quantise(
     network = Network(nodes, projections, graph.dt, provenance)
     got, _ = simulate(graph, inputs, IntegerDynamics(plans))
     wanted = _wanted(graph, inputs, trains)
-    others = writers_rates(graph, inputs)
+    defaults = default_runs(graph, inputs)
+    exact = {name for name, plan in plans.items() if plan.on_grid()}
+    changed = costs_of(graph, inputs, Runs(trains, wanted, defaults), exact)
     for name, cost in costs.items():
-        cost["rates_as"] = {writer: rates[name] for writer, rates in others.items() if name in rates}
-        cost["notes"] += _firing_notes(graph, name, cost["rates_as"], float(trains[name].mean()))
-    changed = costs_of(graph, inputs, trains, wanted)
+        fires = graph.neurons[name].fires
+        cost["rates_as"] = {writer: float(other[name].mean()) for writer, other in defaults.items() if fires}
+        cost["notes"] += _firing_notes(graph, name, cost["rates_as"], trains[name], changed[name])
     reports = tuple(
         NodeReport(
             names[name],
@@ -162,13 +163,16 @@ def _silent(graph: FloatGraph, trains: Mapping[str, npt.NDArray[Any]]) -> int:
     return int((~np.any([train.any(axis=(1, 2)) for train in shown], axis=0)).sum())
 
 
-def _firing_notes(graph: FloatGraph, name: str, rates: Mapping[str, float], own: float) -> tuple[str, ...]:
+def _firing_notes(
+    graph: FloatGraph, name: str, rates: Mapping[str, float], train: npt.NDArray[Any], costs: Mapping[str, int]
+) -> tuple[str, ...]:
     """Return a line for each writer whose neurons would spike more or less often by default than NIR's."""
-    cuba = graph.neurons[name].through_current
+    cuba, own = graph.neurons[name].through_current, float(train.mean())
+    causes = {default_of(writer, cuba): rate for writer, rate in rates.items()}
     return tuple(
-        f"{WRITERS[writer].fires_as(cuba)}, the default of {writer}, is a rate of {rate:.4f} instead of {own:.4f} "
-        "in floats"
-        for writer, rate in rates.items()
+        f"{cause}, is a rate of {rate:.4f} instead of {own:.4f} in floats; {costs.get(cause, 0)} of {train.size} bins "
+        "differ"
+        for cause, rate in causes.items()
         if rate != own
     )
 

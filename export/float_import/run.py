@@ -151,17 +151,20 @@ def float_run(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> tupl
     return simulate(graph, inputs, FloatDynamics(graph))
 
 
-def writers_rates(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, dict[str, float]]:
-    """Return writer -> neurons -> spikes per neuron and step, as the writer's neurons fire by default.
+def default_runs(graph: FloatGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Trains]:
+    """Return writer -> the spikes that its neurons send by default, as `float_run` returns them.
 
     The writers are those whose files read as this one does; those whose neurons do what NIR's do are left out.
     """
-    convention, rates = WRITERS[graph.writer], {}
+    runs: dict[str, Trains] = {}
+    known: dict[tuple[Firing, Firing], Trains] = {}
     for name, other in WRITERS.items():
-        if other.reads_as(convention) and other.firing != Firing():
-            trains, _ = simulate(graph, inputs, FloatDynamics(graph, other))
-            rates[name] = {key: float(train.mean()) for key, train in trains.items() if graph.neurons[key].fires}
-    return rates
+        firing = (other.fires_as(False), other.fires_as(True))
+        if other.reads_as(WRITERS[graph.writer]) and firing != (Firing(), Firing()):
+            if firing not in known:
+                known[firing] = simulate(graph, inputs, FloatDynamics(graph, other))[0]
+            runs[name] = known[firing]
+    return runs
 
 
 def simulate(

@@ -90,6 +90,8 @@ def print_import(imported: Imported) -> None:
         for note in node.notes:
             typer.echo(f"{node.name}: {note}")
         for cause, bins in node.costs.items():
+            if any(note.startswith(cause) for note in node.notes):
+                continue
             typer.echo(f"{node.name}: {bins} of {node.bins} bins differ because of {cause}")
     if imported.silent:
         typer.echo(
