@@ -66,8 +66,7 @@ BLOCKS: dict[str, tuple[Callable[[], Any], str]] = {
     "norm": (lambda: dense({"norm": import_slayer().neuron.norm.WgtScaleBatchNorm}), "exponent"),
     "graded": (lambda: dense({"graded_spike": True}), "graded"),
     "delay-shift": (lambda: dense(delay_shift=False), "delay_shift=False"),
-    "block-kind": (lambda: import_slayer().block.alif.Dense({**NEURON, "threshold_step": 0.5, "threshold_decay": 0.1,
-                                                     "refractory_decay": 0.1}, 6, 4), "adaptive threshold"),
+    "block-kind": (lambda: import_slayer().block.cuba.KWTA(NEURON, 6, 4, num_winners=2), "winners"),
 }  # fmt: skip
 
 
