@@ -71,7 +71,7 @@ def send_columns(post: Any, projection: Any, plan: Any, sent: Any, target: Any) 
     begins = moved(plan.pointer, projection[tb.P_SEGMENTS])
     post, weights = moved(post, projection[tb.P_POST]), moved(plan.weight16, projection[tb.P_WEIGHT])
     fan_out = moved(plan.fan_out, projection[tb.P_FAN])
-    plain = rows < 0 and delays < 0 and not sent.graded
+    plain, graded = rows < 0 and delays < 0, sent.graded
     now, factor = moved(ring, slot * stride), np.int32(1 << projection[tb.P_SHIFT])
     crossed = 0
     if plain:
@@ -80,7 +80,8 @@ def send_columns(post: Any, projection: Any, plan: Any, sent: Any, target: Any) 
             begin = begins[pre]
             n = begins[pre + 1] - begin
             crossed += n
-            _scattered(moved(post, begin), moved(weights, begin), n, factor, now)
+            value = np.int32(factor * np.int32(sent.value[k])) if graded else factor
+            _scattered(moved(post, begin), moved(weights, begin), n, value, now)
         return crossed
     for k in range(sent.first, sent.last):
         pre, value = np.int64(sent.event[k]), factor

@@ -108,6 +108,14 @@ def test_netx_runs_it(kind: str, tmp_path: Path) -> None:
 
 
 @LAVA
+def test_netx_resets_neurons_for_which_it_has_no_resets_itself(tmp_path: Path) -> None:
+    network = NETWORKS["sigma-delta"]
+    resets = {"reset_every": 9, "reset_offset": 2}
+    got = run_netx(write_netx(network, tmp_path / "network.net", loader="sdsnn"), spikes(network), **resets)
+    assert_same_activity(got, reference.run(network, spikes(network), **resets))
+
+
+@LAVA
 def test_the_integers_of_a_resonator_are_those_that_lava_recomputes() -> None:
     from sdsnn_core.lava.compat import ensure_lava, import_slayer
 

@@ -15,8 +15,8 @@ from sdsnn_core.errors import ConfigError
 from sdsnn_core.network import Sigma, SigmaDelta
 
 SMALL = [
-    "model.neurons=sigma_delta", "model.neuron.threshold=0.25", "model.hidden=[24, 16]", "data.n_steps=8",
-    "optimiser.epochs=3", "optimiser.batch_size=128", "optimiser.gain=0.02", "development.synapse_target=0.7",
+    "model.neurons=sigma_delta", "model.neuron.threshold=0.25", "model.hidden=[24, 16]", "data.n_steps=6",
+    "optimiser.epochs=2", "optimiser.batch_size=128", "optimiser.gain=0.02", "development.synapse_target=0.7",
 ]  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def test_it_trains_develops_and_is_verified(tmp_path: Path) -> None:
     split = folder.test_split()
     result = simulate_data(exported.network, split.spikes, split.labels)
     assert result.accuracy == exported.test.accuracy
-    assert result.accuracy > 0.3
+    assert result.accuracy > 0.2
 
 
 def test_what_its_blocks_do_not_have_is_refused() -> None:
