@@ -29,6 +29,11 @@ def to_sinabs(network: Network) -> Any:
     Raises UnsupportedNode for a population or projection that sinabs has no layer for, naming it.
     """
     nir = import_nir()
+    for name, output in network.outputs.items():
+        if output.signal != "spikes":
+            raise UnsupportedNode(
+                f"output {name!r}: expected spikes for sinabs, got a voltage, which its files do not name"
+            )
     for name, projection in network.projections.items():
         if projection.delay.any():
             raise UnsupportedNode(f"projection {name!r}: expected no delays, got some: sinabs has none")

@@ -77,6 +77,8 @@ def describe(comparison: Comparison) -> str:
     if comparison.failed is not None:
         return f"failed: {comparison.failed}"
     text = f"{comparison.bins} bins, {comparison.mismatches} mismatches"
+    if comparison.voltage_bins:
+        text += f", {comparison.voltage_bins} of the bins voltages"
     if (first := comparison.first) is None:
         return text
     place = f"node {first['node']}, neuron {first['neuron']}, step {first['step']} of sample {first['sample']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ import torch
 
 import sdsnn
 from sdsnn.deploy.engine import run as run_engine
+from sdsnn.deploy.loihi2.target import run_loihi2
+from sdsnn.export.nir_format.sinabs import to_sinabs
 from sdsnn.export.verify.backends import BACKENDS, recorded
 from sdsnn.export.verify.certificate import verify
 from sdsnn.train.slayer.block_spikes import readout_voltages, trace
 from sdsnn_core import reference
+from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.lava.compat import import_slayer, lava_available
-from sdsnn_core.network import Network
+from sdsnn_core.network import Input, Network, Output, Population, Synapses
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm")
 NEURON = {"threshold": 0.5, "current_decay": 0.3, "voltage_decay": 0.2, "requires_grad": False}
@@ -91,6 +95,15 @@ def test_one_unit_of_one_voltage_is_a_mismatch(rng: np.random.Generator) -> None
     assert (first["node"], first["sample"], first["step"], first["neuron"]) == (readout, 3, 7, 2)
     assert first["signal"] == "voltage"
     assert first["here"] == first["reference"] + 1
+
+
+def test_forms_without_voltages_refuse_them_by_name(tmp_path: Path) -> None:
+    nodes = {"input": Input((2,)), "a": Population((2,), 4096, 410, 9000), "output": Output("a", "voltage")}
+    network = Network(nodes, {"w": Synapses.from_dense("input", "a", [[3, 0], [0, 5]])})
+    with pytest.raises(UnsupportedNode, match="output 'output': expected spikes for sinabs, got a voltage"):
+        to_sinabs(network)
+    with pytest.raises(UnsupportedNode, match="loihi2: expected one output, of spikes"):
+        run_loihi2(network, np.ones((1, 3, 2), np.uint8))
 
 
 def test_an_output_of_spikes_compares_spikes_alone(rng: np.random.Generator) -> None:
