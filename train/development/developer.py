@@ -287,7 +287,7 @@ class Developer:
         return regrow(self.layers[index], self._states[index].regeneration, rules, optimiser)
 
     def _grow_score(self, synapse: MaskedSynapse) -> Tensor:
-        return synapse.hook.absent_gradient
+        return synapse.absent_gradient
 
     def _candidates(self, score: Tensor, absent: Tensor, percent: float) -> Tensor:
         return regeneration.gradient_hits(score, absent, percent)

@@ -18,7 +18,7 @@ from sdsnn_core.errors import ConfigError
 
 from ..fused.sums.sparse import Pattern
 from .developer import Developer, Optimiser
-from .masked_synapse import MaskedHook, MaskedSynapse
+from .masked_synapse import MaskedHook, MaskedSynapse, float_weight
 from .masks import MaskedLayer
 
 _ALIVE = {"conv": 20, "dense": 50}  # B9: synapses of a unit that counts as alive
@@ -70,8 +70,8 @@ class SoftSynapse(MaskedSynapse):
 
     def __init__(self, masked: MaskedSynapse) -> None:
         super().__init__(masked.name, masked.synapse)
-        hook = SoftHook(self.hook.quantise, self.float_weight).train(self.hook.training)
-        hook.mask.copy_(self.mask)
+        hook = SoftHook(self.hook.quantise, float_weight(self.synapse)).train(self.hook.training)
+        hook.mask.copy_(self.hook.mask)
         self.synapse._pre_hook_fx = hook
 
     def replace_mask(self, mask: Tensor, optimiser: torch.optim.Optimizer | None) -> None:

@@ -99,7 +99,10 @@ class MaskedHook(torch.nn.Module, MaskingHook):
 
 
 class MaskedSynapse:
-    """One weight tensor of a block's Dense or Conv synapse, (out, in / groups, *kernel), with its mask."""
+    """One weight tensor of a block's synapse, (out, in / groups, *kernel), with its mask.
+
+    SLAYER stores a transposed convolution as (in, out, *kernel). Here its outputs come first, as those of all others.
+    """
 
     def __init__(self, name: str, synapse: Any) -> None:
         kinds = import_slayer().synapse
@@ -107,10 +110,18 @@ class MaskedSynapse:
             raise UnsupportedNode(f"{name}: expected a Dense or Conv synapse, got a complex one, which cannot develop")
         self.name = name
         self.synapse = synapse
-        self.kernelwise = isinstance(synapse, kinds.layer.Conv)
+        self.turned = isinstance(synapse, kinds.layer.ConvTranspose)
+        self.kernelwise = self.turned or isinstance(synapse, kinds.layer.Conv)
+        if self.turned and (synapse.groups > 1 or self.normalised):
+            raise UnsupportedNode(
+                f"{name}: expected a ConvT without groups and weight_norm, got one that cannot develop"
+            )
         hook = synapse.pre_hook_fx
         # nn.Module's __setattr__ would register a module beside SLAYER's `pre_hook_fx` property, not through it.
-        synapse._pre_hook_fx = hook if isinstance(hook, MaskedHook) else MaskedHook(hook, self.float_weight)
+        synapse._pre_hook_fx = hook if isinstance(hook, MaskedHook) else MaskedHook(hook, float_weight(synapse))
+
+    def _outputs_first(self, tensor: Tensor) -> Tensor:
+        return tensor.transpose(0, 1) if self.turned else tensor
 
     @property
     def hook(self) -> MaskedHook:
@@ -127,19 +138,23 @@ class MaskedSynapse:
     @property
     def float_weight(self) -> Tensor:
         """The float weight before quantiser and mask, detached; masked entries included."""
-        return float_weight(self.synapse)
+        return self._outputs_first(float_weight(self.synapse))
 
     @property
     def deployed_weight(self) -> Tensor:
         """The quantised and masked weight, in SLAYER's float units."""
         with torch.no_grad():
-            deployed: Tensor = self.hook(self.float_weight)
-            return deployed
+            return self._outputs_first(self.hook(float_weight(self.synapse)))
 
     @property
     def mask(self) -> Tensor:
         """Bool, True where a synapse is not masked."""
-        return self.hook.mask
+        return self._outputs_first(self.hook.mask)
+
+    @property
+    def absent_gradient(self) -> Tensor:
+        """The gradients of masked weights, summed over backward passes."""
+        return self._outputs_first(self.hook.absent_gradient)
 
     @property
     def present(self) -> Tensor:
@@ -162,7 +177,7 @@ class MaskedSynapse:
         """Set a new mask and leave the weights as they are."""
         assert mask.shape == self.mask.shape, (mask.shape, self.mask.shape)
         assert mask.dtype == torch.bool, mask.dtype
-        self.hook.mask.copy_(mask)
+        self.mask.copy_(mask)
 
     def set_weight(self, weight: Tensor) -> None:
         """Set new float weights, in place; masked entries must be zero.
@@ -173,7 +188,7 @@ class MaskedSynapse:
         """
         with torch.no_grad():
             if not self.normalised:
-                self.synapse.weight.copy_(weight)
+                self._outputs_first(self.synapse.weight).copy_(weight)
                 return
             g, v = self.synapse.weight_g, self.synapse.weight_v
             rows = (-1, *(1,) * (weight.dim() - 1))
@@ -204,9 +219,10 @@ class MaskedSynapse:
             for name, value in optimiser.state.get(parameter, {}).items():
                 if not isinstance(value, Tensor) or value.shape != parameter.shape:
                     continue
+                value = self._outputs_first(value)
                 new, present = where, self.mask
-                if parameter.shape != where.shape:  # g has one entry per unit
-                    new, present = (entries.reshape(parameter.shape) for entries in (unit, connected))
+                if value.shape != where.shape:  # g has one entry per unit
+                    new, present = (entries.reshape(value.shape) for entries in (unit, connected))
                 value.masked_fill_(new, 0)
                 if name in _SQUARES:
                     others = present & ~new

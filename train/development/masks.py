@@ -103,7 +103,7 @@ class MaskedLayer:
     @property
     def absent_gradient(self) -> Tensor:
         """The grow scores of the first synapse: abs(dL/dw) of masked weights, summed since the last epoch's end."""
-        return self.synapses[0].hook.absent_gradient
+        return self.synapses[0].absent_gradient
 
     def set_mask(self, mask: Tensor) -> None:
         """Mask the first synapse: see `set_masks`."""
@@ -158,10 +158,17 @@ def attach_masks(model: torch.nn.Module | Iterable[torch.nn.Module]) -> list[Mas
         The masked layers, in the order in which the model lists its blocks.
 
     Raises:
-        UnsupportedNode: for a block of another type than Dense, Conv, Recurrent, Affine and Output.
+        UnsupportedNode: for a block of another type than Dense, Conv, ConvT, Recurrent, Affine and Output.
     """
     layers, base = [], _slayer().block.base
-    kinds = base.AbstractDense, base.AbstractConv, base.AbstractRecurrent, base.AbstractAffine, _sigma_output()
+    kinds = (
+        base.AbstractDense,
+        base.AbstractConv,
+        base.AbstractConvT,
+        base.AbstractRecurrent,
+        base.AbstractAffine,
+        _sigma_output(),
+    )
     if isinstance(model, torch.nn.Module):
         named: Iterable[tuple[str, torch.nn.Module]] = model.named_modules()
     else:
@@ -171,7 +178,9 @@ def attach_masks(model: torch.nn.Module | Iterable[torch.nn.Module]) -> list[Mas
         if not synapses:
             continue
         if not isinstance(block, kinds):
-            raise UnsupportedNode(f"{name}: expected Dense, Conv, Recurrent or Affine, got {type(block).__name__}")
+            raise UnsupportedNode(
+                f"{name}: expected Dense, Conv, ConvT, Recurrent or Affine, got {type(block).__name__}"
+            )
         if hasattr(synapses.get("recurrent_synapse"), "weight_v"):
             raise UnsupportedNode(
                 f"{name}: expected weight_norm = false in a Recurrent block, got true, with which it does not train: "

@@ -95,7 +95,7 @@ class Reviver:
         count = max(1, int(self.config.regeneration_cap * layer.n_units))
         if not bool(silent.any()):
             return 0
-        gradient = _rows([synapse.hook.absent_gradient for synapse in layer.synapses])
+        gradient = _rows([synapse.absent_gradient for synapse in layer.synapses])
         start = self._start(gradient)
         units = revival.choose_units(revival.predicted_gain(gradient, start), silent, count)
         if not bool(units.any()):

@@ -127,7 +127,7 @@ class Sparsifier:
 
     def _grow_score(self, synapse: MaskedSynapse) -> Tensor:
         """Return the grow score of masked synapses: abs(gradient) summed, abs of the signed sum, or random."""
-        score = synapse.hook.absent_gradient
+        score = synapse.absent_gradient
         if self.config.synapse_growth == "random":
             generator = torch.Generator().manual_seed(self.steps)
             return torch.rand(score.shape, generator=generator).to(score.device)
