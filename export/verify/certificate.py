@@ -163,7 +163,7 @@ def _compare(
 
 def _first(pairs: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any] | None:
     """Return the earliest difference, as the certificate shows it. pairs: signal -> (reference, back end)."""
-    differences = []
+    differences: list[dict[str, Any]] = []
     for signal, (expected, got) in pairs.items():
         if (place := first_difference(expected, got)) is not None:
             node, sample, step, neuron = place

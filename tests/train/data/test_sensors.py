@@ -153,6 +153,8 @@ def test_speakers_or_repetitions_are_held_out_and_waves_read_alike(rng: np.rando
     for names in (["eve"], list(dataset_writers.SPEAKERS)):
         with pytest.raises(ConfigError, match="expected some of the speakers ann, bob, george, not all"):
             load_data(config("fsdd", tmp_path, **keys, held_out=names), 0)
+    with pytest.raises(ConfigError, match=r"data\.step_us: expected at least 125 us, a sample, got 100"):
+        load_data(config("fsdd", tmp_path, step_us=100.0), 0)
     (recordings / "0_ann_9.wav").write_bytes(b"RIFF")
     with pytest.raises(FileError, match=r"0_ann_9\.wav: cannot be read"):
         load_data(config("fsdd", recordings.parent, **keys), 0)

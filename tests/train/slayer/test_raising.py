@@ -74,7 +74,7 @@ def one_threshold(network: Network) -> Network:
 def test_random_networks_are_raised_or_refused_by_name() -> None:
     """Odd weights, delays of single synapses, exponents, several projections between two populations."""
     raised, refusals = 0, []
-    for seed in range(40):
+    for seed in range(24):
         rng = np.random.default_rng(seed)
         drawn = random_network(rng, bias=False, wild=False, recurrent=seed % 2 == 0, convolution=seed % 4 == 0)
         network = one_threshold(drawn)

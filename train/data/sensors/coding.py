@@ -39,12 +39,13 @@ def encode(config: DataConfig, values: Values) -> tuple[Bins, int]:
 def accumulate(_config: DataConfig, values: Values) -> Bins:
     """Rate code: each step adds its value to an accumulator, which emits at 1 and starts at one half."""
     emitted = np.floor(np.cumsum(values, axis=1) + 0.5)
-    return np.diff(emitted, axis=1, prepend=0).astype(np.uint8)
+    spikes: Bins = np.diff(emitted, axis=1, prepend=0).astype(np.uint8)
+    return spikes
 
 
 def direct(config: DataConfig, values: Values) -> Bins:
     """Direct code: a graded spike of round(levels x value)."""
-    return np.rint(values * config.levels).astype(np.uint8)
+    return np.asarray(np.rint(values * config.levels), np.uint8)
 
 
 def modulate(config: DataConfig, values: Values) -> Bins:
@@ -93,4 +94,4 @@ def scaled(values: Values, train: npt.NDArray[np.int64]) -> Values:
     """
     low, high = (reduce(values[train], axis=(0, 1)) for reduce in (np.nanmin, np.nanmax))
     spread = np.where(high > low, high - low, 1)
-    return np.clip((values - low) / spread, 0, 1)
+    return np.asarray(np.clip((values - low) / spread, 0, 1))

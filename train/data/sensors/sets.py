@@ -47,9 +47,9 @@ def sensor_set(config: DataConfig, samples: Samples) -> DataSet:
     bins = samples.bins
     summary = Summary(bins.shape[1], recordings=len(bins), largest_bin=int(bins.max(initial=0)))
     log_summary(config.name, summary, tuple(samples.classes) if samples.task != "values" else (), bins.shape[2:])
-    splits = [Split(bins[part], samples.targets[part]) for part in samples.parts]
+    train, validation, test = (Split(bins[part], samples.targets[part]) for part in samples.parts)
     return DataSet(
-        config.name, bins.shape[2:], len(samples.classes), *splits,
+        config.name, bins.shape[2:], len(samples.classes), train, validation, test,
         augment=samples.augment, input_max=samples.input_max, step_s=samples.step_s, task=samples.task,
     )  # fmt: skip
 

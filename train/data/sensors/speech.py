@@ -42,6 +42,8 @@ def fsdd(config: DataConfig, seed: int, download: bool) -> DataSet:
     `data.held_out` names the speakers of the test split; without it, repetitions 0 to 4 are the test split. Training
     recordings can be shifted, zoomed and so on, as pictures whose rows are steps and whose columns are bands.
     """
+    if config.step_us * 1e-6 * RATE_HZ < 1:
+        raise ConfigError([f"data.step_us: expected at least {1e6 / RATE_HZ:g} us, a sample, got {config.step_us:g}"])
     recordings = _read(config)
     bands = np.stack([mel_bands(wave, config) for wave in recordings.waves])
     bins, input_max = encode(config, bands)

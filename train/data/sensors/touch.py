@@ -101,4 +101,4 @@ def braille(config: DataConfig, seed: int, download: bool) -> DataSet:
     bins, input_max = encode(config, held(pressure, lengths.astype(np.int64), config.n_steps))
     labels = labels.astype(np.int64)
     parts = split_by(config, labels, repetitions >= 40, seed)
-    return sensor_set(config, Samples(bins, labels, parts, letters, input_max=input_max))
+    return sensor_set(config, Samples(bins, labels, parts, letters.tolist(), input_max=input_max))
