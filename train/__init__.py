@@ -12,9 +12,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from sdsnn_core.development.chip_costs import ChipCost
     from sdsnn_core.network import Network
 
     from .run.config import RunConfig
@@ -42,6 +43,7 @@ class _Room(ModuleType):
         init: Network | Mapping[str, Any] | str | Path | None = None,
         progress: Progress | None = None,
         train_only: bool = False,
+        chip_cost: Callable[[Network, str, Any], ChipCost] | None = None,
     ) -> TrainResult:
         """Train a network while its structure develops, and write a run folder.
 
@@ -55,6 +57,8 @@ class _Room(ModuleType):
                 model of the configuration; a run folder; or a Network (`sdsnn.read`), which then is the model.
             progress: called after every batch and epoch.
             train_only: train also a model that cannot be lowered.
+            chip_cost: what measures a network where `development.chip` is set: `chip_cost` of
+                `sdsnn.deploy.placement.objective.cost`, which `sdsnn train` uses, or one of your own.
 
         Returns:
             The epoch that validation chose, its model, and how it does on the test split.
@@ -75,7 +79,7 @@ class _Room(ModuleType):
         from .run.parts.own import Own, Parts
         from .run.start import begin
 
-        own = Own(parts or Parts(), callbacks, train_only=train_only)
+        own = Own(parts or Parts(), callbacks, train_only=train_only, chip_cost=chip_cost)
         return begin(config, folder, settings, init=init, own=own).train(progress)
 
 

@@ -15,6 +15,7 @@ from sdsnn_core.errors import ConfigError
 
 from ..energy.prices import PriceList, Times
 
+UNIT = 1024  # neurons that one soma or dendrite of SANA-FE holds
 LINK_BUFFER = 16  # messages that a link holds, as in SANA-FE's own description of Loihi
 KINDS = ("dense", "sparse", "convolution")
 
@@ -92,9 +93,11 @@ def _core(number: int, size: CoreSize, times: Times, pj: Mapping[str, float], po
         yield f"            - {{name: {kind}, attributes: {{model: current_based, {cost}}}}}"
     yield "          dendrite:"
     free = "{model: accumulator, energy_update: 0.0, latency_update: 0.0}"
-    yield f"            - {{name: sums, attributes: {free}}}"
+    for unit in range(-(-room // UNIT)):
+        yield f"            - {{name: 'sums{unit}', attributes: {free}}}"
     yield "          soma:"
-    yield _soma("receiver", "leaky_integrate_fire", update)
+    for unit in range(max(1, -(-size.receivers // UNIT))):
+        yield _soma(f"receiver{unit}", "leaky_integrate_fire", update)
     for sender in range(size.senders):
         yield _soma(f"sender{sender}", "input", spike)
     yield "          axon_out:"

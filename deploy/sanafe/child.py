@@ -17,7 +17,8 @@ def replay(payload: Mapping[str, Any]) -> dict[str, Any]:
 
     payload: `architecture`: text. `receivers`: (n,) index of the core of each. `senders`: (m,) core of each,
     `soma`: (m,) number of its soma there, `trains`: (m, steps) bool, `order`: (n + m,) receivers (number) and
-    senders (n + number) in the order in which a core handles them. `edges`: kind -> (sender, receiver) arrays.
+    senders (n + number) in the order in which a core handles them. `units`: (n,) number of the receiver's soma on its
+    core. `sums`: (n + m,) number of the dendrite of each. `edges`: kind -> (sender, receiver) arrays.
     `timing`: the name of a timing model. Returns columns of the trace of each step, the totals, and `spikes`: (k, 2)
     sender and step of every spike seen.
     """
@@ -33,13 +34,19 @@ def replay(payload: Mapping[str, Any]) -> dict[str, Any]:
     group = network.create_neuron_group
     places = payload["receivers"].tolist(), payload["senders"].tolist()
     model = {"threshold": THRESHOLD, "leak_decay": 1.0}
-    receivers = group("receivers", len(places[0]), model, soma_hw_name="receiver", default_synapse_hw_name="dense")
+    receivers = group("receivers", len(places[0]), model, default_synapse_hw_name="dense")
+    sums = payload["sums"].tolist()
+    for number, unit in enumerate(payload["units"].tolist()):
+        receivers[number].set_attributes(soma_hw_name=f"receiver{unit}", dendrite_hw_name=f"sums{sums[number]}")
     senders: Any = None
     if places[1]:
         senders = group("senders", len(places[1]), log_spikes=True, default_synapse_hw_name="dense")
     for number, soma in enumerate(payload["soma"].tolist()):
         attributes = {"spikes": trains[number].tolist()}
-        senders[number].set_attributes(soma_hw_name=f"sender{soma}", model_attributes=attributes)
+        at = sums[len(places[0]) + number]
+        senders[number].set_attributes(
+            soma_hw_name=f"sender{soma}", dendrite_hw_name=f"sums{at}", model_attributes=attributes
+        )
     for number in payload["order"].tolist():
         sent = number - len(places[0])
         if sent < 0:

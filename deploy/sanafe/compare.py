@@ -28,7 +28,7 @@ UNITS = {
 REASONS = {
     "synapse": "the same events at the same prices",
     "soma": "an update counts as active there where an event arrived in the step before; with us also where a current "
-    "remains, a bias acts, or the neuron spikes",
+    "remains, a bias acts, or the neuron spikes; delays are not replayed, so no event arrives after the end",
     "network": "the same packets and hops; it merges the packets of a convolution and of plain synapses from one "
     "neuron to one core",
 }

@@ -19,10 +19,10 @@ from sdsnn_core.network import Network
 
 from ..energy.prices import PriceList, load_price_list
 from ..placement.types import Floats, Ints, Placement
-from .architecture import CoreSize, architecture
+from .architecture import UNIT, CoreSize, architecture
 
 OLDEST = "2.2.9"
-MOST_EDGES = 5_000_000  # synapses of neurons that spike
+MOST_EDGES = 6_000_000  # synapses of neurons that spike
 TIMEOUT_S = 1800.0
 Timing = Literal["simple", "detailed", "cycle"]
 UNITS = ("synapse", "dendrite", "soma", "network")
@@ -177,12 +177,10 @@ class Payload:
                 f"target sanafe: expected at most {MOST_EDGES:,} synapses of neurons that spike, got {amount:,}"
             )
         wide = self.mesh.cores_per_tile + 1
-        index, soma = tile_of * wide + slot_of, np.zeros(tile_of.size, np.int64)
+        index = tile_of * wide + slot_of
         receivers = self.tile[core] * wide + self.slot[core]
-        counts: defaultdict[int, int] = defaultdict(int)
-        for number, at in enumerate(index.tolist()):
-            soma[number] = counts[at]
-            counts[at] += 1
+        soma = _ranks(index)
+        counts = np.bincount(index, minlength=self.columns * self.rows * wide).tolist()
         n_receivers_at = np.bincount(receivers, minlength=self.columns * self.rows * wide).tolist()
         sizes = [CoreSize(n, counts[at]) for at, n in enumerate(n_receivers_at)]
         return {
@@ -190,6 +188,8 @@ class Payload:
             "receivers": receivers,
             "senders": index,
             "soma": soma,
+            "units": _ranks(receivers) // UNIT,
+            "sums": _ranks(np.concatenate([receivers, index])) // UNIT,
             "trains": trains,
             "order": order,
             "edges": edges,
@@ -263,3 +263,12 @@ class Payload:
             kind: (np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs]))
             for kind, pairs in parts.items()
         }
+
+
+def _ranks(core: Ints) -> Ints:
+    """Return (n,) the number of each neuron among those of its core, in order."""
+    order = np.argsort(core, kind="stable")
+    sizes = np.bincount(core) if core.size else np.zeros(0, np.int64)
+    ranks = np.empty(core.size, np.int64)
+    ranks[order] = np.arange(core.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return ranks

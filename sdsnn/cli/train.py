@@ -54,14 +54,17 @@ def train(
         raise ConfigError(["train --resume: goes on in the run's own folder; --run does not apply"])
     if resume and init:
         raise ConfigError(["train --resume: goes on with the run's own weights; --init does not apply"])
-    own = Own(train_only=train_only)
+    own = Own(train_only=train_only, chip_cost=_chip_cost)
     if resume:
         start = go_on(resume, settings or [], own)
     else:
         start = begin(str(config), run, settings or [], download=download, init=_read(init), own=own)
+    if (chip := start.config.development.chip) is not None:
+        _check_chip(chip)
     is_rank_0, folder = start.group.rank == 0, start.folder.path
     if is_rank_0:
         echo_log("sdsnn.data")
+        echo_log("sdsnn.development")
         for sentence in start.notes():
             typer.echo(f"note: development.{sentence}")
     with Bars(start.config.optimiser.epochs, quiet=quiet or not is_rank_0) as bars:
@@ -92,6 +95,22 @@ def train(
         from .export import export as export_command
 
         export_command(folder)
+
+
+def _chip_cost(network: Any, chip: str, spikes: Any) -> Any:
+    """Return the cost of a network on a chip, for `development.chip`."""
+    from sdsnn.deploy.placement.objective.cost import chip_cost
+
+    return chip_cost(network, chip, spikes)
+
+
+def _check_chip(chip: str) -> None:
+    """Raise an error before the training where a chip is unknown or its cores are."""
+    from sdsnn.deploy.placement.chip import load_chip
+    from sdsnn_core.errors import ConfigError
+
+    if not load_chip(chip).placeable:
+        raise ConfigError([f"development.chip: expected a chip whose cores are known, got {chip}"])
 
 
 def _read(init: Path | None) -> Any:

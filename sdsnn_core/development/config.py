@@ -22,10 +22,13 @@ _RANGES: dict[tuple[float, float], str] = {
     " regeneration_cap synapse_target synapse_begin synapse_end synapse_turnover stop_sparsity max_accuracy_drop"
     " fastest_removal",
     (0, 100): "regeneration_percent_conv regeneration_percent_dense fixed_regeneration_percent",
-    (1, math.inf): "persistence persistence_least grow_score_every",
+    (1, math.inf): "persistence persistence_least grow_score_every stop_cores",
     (0, math.inf): "initial_percent_conv initial_percent_dense rate_dense_scale rate_dense_switch rate_dense_floor"
-    " pruning_gain fixed_pruning_rate regeneration_margin stop_operations stop_memory",
+    " pruning_gain fixed_pruning_rate regeneration_margin stop_operations stop_memory"
+    " stop_busiest stop_energy stop_time",
 }
+ON_CHIP = ("stop_cores", "stop_busiest", "stop_energy", "stop_time")
+"""Stop criteria that a chip measures."""
 _POSITIVE = ("rate_decay_conv", "rate_decay_dense", "synapse_exponent")
 _CHOICES = {
     "mode": ("corrected", "literal", "adaptive"),
@@ -134,6 +137,11 @@ class DevelopmentConfig:
     stop_sparsity: float | None = None  # share of masked synapses
     stop_operations: float | None = None  # synaptic operations per inference, on validation data
     stop_memory: float | None = None  # bytes, as compaction.synapse_memory counts them
+    chip: str | None = None  # a chip, or the TOML file of one: the synapse stage goes on until its stop_* below hold
+    stop_cores: int | None = None  # cores of the chip
+    stop_busiest: float | None = None  # synaptic events of the busiest core in a step, on validation data
+    stop_energy: float | None = None  # joules of events and traffic in a step, on validation data
+    stop_time: float | None = None  # seconds of a step, on validation data
     max_accuracy_drop: float | None = None  # remove nothing while validation accuracy is further below its best
 
     target_sparsity: InitVar[float | None] = None
@@ -166,6 +174,14 @@ class DevelopmentConfig:
             wrong = [item for item in ([value] if isinstance(value, str) else value or ()) if item not in choices]
             if wrong:
                 problems.append(f"{name}: expected {', '.join(choices)}, got {', '.join(wrong)}")
+        wanted = [name for name in ON_CHIP if getattr(self, name) is not None]
+        if wanted and (self.chip is None or not self.synapse_stage):
+            lacks = "chip" if self.chip is None else "synapse_stage = true"
+            problems.append(f"{wanted[0]}: expected {lacks} beside it, got none")
+        if self.chip is not None and not wanted:
+            problems.append(f"chip: expected one of {', '.join(ON_CHIP)} beside it, got none")
+        if self.chip is not None and self.mode != "corrected":
+            problems.append(f"chip: expected mode corrected, got {self.mode}")
         if self.synapse_begin > self.synapse_end:
             problems.append(f"synapse_begin: expected at most synapse_end {self.synapse_end}, got {self.synapse_begin}")
         for defect, needed in (("B5", "B6"), ("B4", "B5")):

@@ -6,7 +6,8 @@ Each criterion is optional. Without any, the schedules of `schedule.py` alone de
 import math
 from typing import NamedTuple
 
-from .config import DevelopmentConfig
+from .chip_costs import ChipCost
+from .config import ON_CHIP, DevelopmentConfig
 
 
 class Metrics(NamedTuple):
@@ -15,11 +16,14 @@ class Metrics(NamedTuple):
     sparsity: float  # share of absent synapses, 0..1
     memory: int  # bytes, as `compaction.synapse_memory` counts them
     operations: float | None  # per inference on validation data; None before the first evaluation
+    chip: ChipCost | None = None  # of the latest measurement; None where no chip is set, or before the first
 
 
 def any_set(config: DevelopmentConfig) -> bool:
     """Return True if a stop_* criterion is set."""
-    return any(getattr(config, name) is not None for name in ("stop_sparsity", "stop_operations", "stop_memory"))
+    return any(
+        getattr(config, name) is not None for name in ("stop_sparsity", "stop_operations", "stop_memory", *ON_CHIP)
+    )
 
 
 def met(config: DevelopmentConfig, metrics: Metrics) -> bool:
@@ -35,11 +39,24 @@ def unmet(config: DevelopmentConfig, metrics: Metrics) -> list[str]:
         ("stop_operations", config.stop_operations, operations, 1),
         ("stop_memory", config.stop_memory, metrics.memory, 1),
     )
-    return [
+    sentences = [
         f"{name}: {limit:g} is not reached, the network is at {value:g}"
         for name, limit, value, sign in criteria
         if limit is not None and not sign * value <= sign * limit
     ]
+    return sentences + unmet_on_chip(config, metrics.chip)
+
+
+def unmet_on_chip(config: DevelopmentConfig, cost: ChipCost | None) -> list[str]:
+    """Return a sentence for each criterion of the chip that is set and does not hold; all of them without a cost."""
+    sentences = []
+    for name in ON_CHIP:
+        limit = getattr(config, name)
+        value = None if cost is None else getattr(cost, name.removeprefix("stop_"))
+        if limit is not None and not (value is not None and value <= limit):
+            got = "was not measured" if value is None else f"is at {value:g}"
+            sentences.append(f"{name}: {limit:g} is not reached, the network {got}")
+    return sentences
 
 
 def too_inaccurate(config: DevelopmentConfig, accuracy: float | None, best: float) -> bool:

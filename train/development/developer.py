@@ -177,6 +177,7 @@ class Developer:
         self.trend.note(accuracy)
         if self.config.mode == "adaptive":
             accuracy = self.trend.accuracy
+        self.sparsifier.measure(epoch)
         enough = stop_criteria.any_set(self.config) and stop_criteria.met(self.config, self.metrics())
         self.held = enough or stop_criteria.too_inaccurate(self.config, accuracy, self.best_accuracy)
         self.best_accuracy = max(self.best_accuracy, accuracy or 0.0)
@@ -187,12 +188,13 @@ class Developer:
                 self._follow_ranges(index, epoch)
             if self.schedule.prunes(epoch):
                 self._change_units(developing, counts, epoch, optimiser)
-            if self.schedule.synapse_phase(epoch) is not None:
+            if self.sparsifier.due(epoch):
                 for count, (silent, grown) in zip(counts, self.sparsifier.step(optimiser, self.held), strict=True):
                     count["pruned"] += silent
                     count["regrown"] += grown
                 for layer, state in zip(self.layers, self._states, strict=True):
                     state.history |= ~layer.unit_gate
+            self.sparsifier.measure(epoch)
             self.next_epoch = epoch + 1
             self._begin_epoch()
             self.records = [self._record(index, epoch, counts[index]) for index in range(len(self.layers))]
@@ -224,7 +226,8 @@ class Developer:
         present = [int(synapse.present.sum()) for synapse in synapses]
         total = [synapse.mask.numel() for synapse in synapses]
         memory = synapse_memory(present, total)
-        return stop_criteria.Metrics(1 - sum(present) / sum(total), memory, self.operations)
+        cost = self.sparsifier.chip_cost
+        return stop_criteria.Metrics(1 - sum(present) / sum(total), memory, self.operations, cost)
 
     def _follow_ranges(self, index: int, epoch: int) -> None:
         """Update the ranges of a layer, and clamp its weights to them."""

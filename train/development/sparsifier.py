@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from sdsnn_core.development.adaptive import Pace, next_step
+from sdsnn_core.development.chip_costs import ChipCost
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
 from sdsnn_core.development.synapse_stage import balanced_budgets, drop_and_grow, sparsity_at, turnover_at
 
+from .chip_target import ChipTarget
 from .layer_graph import LayerGraph
 from .masks import MaskedLayer, MaskedSynapse
 from .reachability import protected_paths, trim
@@ -27,6 +29,7 @@ class Sparsifier:
     Attributes:
         steps: steps towards the target so far.
         start: masked share before the first step.
+        fit: finds the number of synapses that a chip permits, instead of `synapse_target`; None without a chip.
     """
 
     def __init__(
@@ -39,6 +42,22 @@ class Sparsifier:
         self.steps = 0
         self.start = 0.0
         self.pace = Pace(config.fastest_removal / 2)
+        self.fit: ChipTarget | None = None
+
+    @property
+    def chip_cost(self) -> ChipCost | None:
+        """The latest cost on a chip; None where no chip is set, or before the first measurement."""
+        return None if self.fit is None else self.fit.latest
+
+    def measure(self, epoch: int) -> None:
+        """Measure the model where a chip is set and the stage has begun."""
+        if self.fit is not None and epoch >= self.schedule.synapse_first:
+            self.fit.update()
+
+    def due(self, epoch: int) -> bool:
+        """Return True within the stage; after it where weights that were zero count again, and a chip's limits break."""
+        late = self.fit is not None and epoch > self.schedule.synapse_last and not self.fit.met()
+        return late or self.schedule.synapse_phase(epoch) is not None
 
     def step(self, optimiser: torch.optim.Optimizer | None, held: bool) -> list[tuple[int, int]]:
         """Drop and grow once.
@@ -66,7 +85,8 @@ class Sparsifier:
             present = sum(int(mask.sum()) for mask in masks)
             self.pace, keep = next_step(self.pace, present, total, config.fastest_removal, held=held)
         else:
-            keep = round((1 - sparsity_at(phase, self.start, config.synapse_target, config.synapse_exponent)) * total)
+            target = config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, optimiser, held)
+            keep = round((1 - sparsity_at(phase, self.start, target, config.synapse_exponent)) * total)
         new = self._exchange(synapses, keep, turnover)
         grown = []
         for layer in self.layers:
@@ -76,6 +96,23 @@ class Sparsifier:
         trim(self.layers, self.graph, optimiser)
         silent = [count - int(layer.unit_gate.sum()) for count, layer in zip(units, self.layers, strict=True)]
         return list(zip(silent, grown, strict=True))
+
+    def _target_of(
+        self, fit: ChipTarget, synapses: Sequence[MaskedSynapse], optimiser: torch.optim.Optimizer | None, held: bool
+    ) -> float:
+        """Return the masked share with which the chip's criteria hold; `synapse_target` where none is enough."""
+        present, total = (sum(int(s.mask.sum()) for s in synapses), sum(s.mask.numel() for s in synapses))
+        if held:
+            return 1 - present / total
+
+        def apply(keep: int) -> None:
+            new = self._exchange(synapses, keep, 0.0)
+            for layer in self.layers:
+                layer.set_masks([new[synapse] for synapse in layer.synapses], None)
+            trim(self.layers, self.graph, None)
+
+        keep = fit.search(apply, max(1, present // 1000), present)
+        return self.config.synapse_target if keep is None else 1 - keep / total
 
     def _exchange(self, synapses: Sequence[MaskedSynapse], keep: int, turnover: float) -> dict[MaskedSynapse, Tensor]:
         """Return the new mask of each weight tensor; `keep` synapses in all, a share of `turnover` replaced."""
@@ -118,6 +155,11 @@ class Sparsifier:
                 mean_square = (score * synapse.mask).square().sum() / synapse.mask.sum().clamp(min=1)
                 score = score / mean_square.sqrt().clamp(min=1e-12)
             scores[synapse] = score
+        if self.fit is not None:
+            for index, layer in enumerate(self.layers):
+                for synapse in layer.synapses:
+                    if (costs := self.fit.costs(index, synapse)) is not None:
+                        scores[synapse] = scores[synapse] / costs.to(scores[synapse].dtype)
         if self.config.protect_last:
             firsts = [layer.synapses[0] for layer in self.layers]
             paths = protected_paths(self.layers, self.graph, [scores[synapse] for synapse in firsts])
@@ -146,7 +188,8 @@ class Sparsifier:
     def state_dict(self) -> dict[str, Any]:
         """Return plain values."""
         pace = {"pace": list(self.pace)} if self.config.mode == "adaptive" else {}
-        return {"steps": self.steps, "start": self.start, **pace}
+        fit = {} if self.fit is None else {"chip": self.fit.state_dict()}
+        return {"steps": self.steps, "start": self.start, **pace, **fit}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a saved state."""
@@ -154,3 +197,5 @@ class Sparsifier:
         self.start = float(state["start"])
         if "pace" in state:
             self.pace = Pace(*state["pace"])
+        if "chip" in state and self.fit is not None:
+            self.fit.load_state_dict(state["chip"])

@@ -94,7 +94,7 @@ def _train(
     init = own.init
     if resume and (network := group.from_rank_0(folder.initial_network)) is not None:
         init = Init(str(folder.path), network=network)
-    trainer = trainer_for(config, group, own.parts, init, lowers=not own.train_only)
+    trainer = trainer_for(config, group, own.parts, init, lowers=not own.train_only, chip_cost=own.chip_cost)
 
     def begin() -> dict[str, Any] | None:
         if resume:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from networks import random_network
-from placement_recount import small_chip
+from placement_recount import layers, small_chip
 
 from sdsnn.deploy.energy.counts import count
 from sdsnn.deploy.energy.prices import load_price_list
@@ -142,6 +142,17 @@ def test_its_figures_are_those_of_a_count_by_hand() -> None:
         # The times differ by the updates of neurons that no event reached, 3.7 ns each.
         most = 3.7e-9 * placement.use["neurons"].max() + 1e-12
         assert float(simple.step_s.mean()) == pytest.approx(placement.work.step, abs=most)
+
+
+@installed
+def test_cores_hold_more_neurons_than_one_of_its_units() -> None:
+    network = layers(4, 1500, 3, weight=254, sparse=0.05)
+    activity = reference.run(network, np.ones((1, 3, 4), np.uint8))
+    placement = place(network, "loihi2", activity=activity)
+    assert placement.n_cores == 1
+    cost = replay(network, activity, placement, timing="simple")
+    assert cost.bins > 1024
+    assert cost.events == pytest.approx(sum(int(events.sum()) for events in activity.events.values()))
 
 
 @installed

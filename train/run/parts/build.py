@@ -1,16 +1,23 @@
 """The parts of a run, as its configuration describes them or as the user brings them."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
+from sdsnn_core.compaction import compact
+from sdsnn_core.development.chip_costs import ChipCost
+from sdsnn_core.development.config import ON_CHIP
 from sdsnn_core.errors import ConfigError, UnsupportedNode
 from sdsnn_core.network import Network
 from sdsnn_core.tasks.task import LABEL, Task
 
 from ...data.datasets import import_object
 from ...data.load import DataSet, SampleFormat, load_data
+from ...development.chip_target import ChipTarget
 from ...development.literal import developer_for
 from ...slayer.losses import Loss, build_loss
-from ...slayer.lowering import lowering_problems
+from ...slayer.lowering import lower, lowering_problems
 from ...slayer.models import build_model, cast_before_neurons
 from ...slayer.tracing import random_example
 from ..config import RunConfig
@@ -21,6 +28,8 @@ from .optimiser import adam
 from .own import NO_PARTS, Parts, build_optimiser, build_scheduler, checked_loss, import_parts
 from .warm_start import Init, load_weights, raised
 
+CHIP_SAMPLES = 8  # of the validation split, whose spikes a chip is measured with
+
 
 def trainer_for(
     config: RunConfig,
@@ -29,10 +38,11 @@ def trainer_for(
     init: Init | None = None,
     *,
     lowers: bool = False,
+    chip_cost: Callable[[Network, str, Any], ChipCost] | None = None,
 ) -> Trainer:
     """Load the data of a run and build its trainer; the weights come from the run's seed, or from `init`.
 
-    lowers: refuse a model that cannot be lowered.
+    lowers: refuse a model that cannot be lowered. chip_cost: see `Own`.
 
     Raises:
         ConfigError: a part does not fit.
@@ -62,16 +72,42 @@ def trainer_for(
     else:
         optimiser = adam(model.parameters(), settings.learning_rate, settings.weight_decay)
     sample = torch.zeros(1, *data.shape, 1, device=group.device)
+    developer = developer_for(model, sample, settings.epochs, config.development)
+    if config.development.chip is not None:
+        developer.sparsifier.fit = chip_target(model, data, config, chip_cost)
     return Trainer(
         model,
         data,
         loop_of(config),
         goal=Goal(checked_loss(parts) or loss_of(config, task, group.device), task),
         optimiser=optimiser,
-        developer=developer_for(model, sample, settings.epochs, config.development),
+        developer=developer,
         scheduler=scheduler_of(config, optimiser, parts),
         group=group,
     )
+
+
+def chip_target(
+    model: torch.nn.Module,
+    data: DataSet,
+    config: RunConfig,
+    chip_cost: Callable[[Network, str, Any], ChipCost] | None,
+) -> ChipTarget:
+    """Return what measures a model on the chip of a configuration. Raises ConfigError where nothing measures it."""
+    development = config.development
+    if chip_cost is None or development.chip is None:
+        raise ConfigError([f"development.chip: expected a function that measures on {development.chip}, got none"])
+    chip, cost = development.chip, chip_cost
+    driven = [name for name in ON_CHIP if name != "stop_cores" and getattr(development, name) is not None]
+    spikes = data.validation.spikes[:CHIP_SAMPLES] if driven else None
+
+    def measure(model: torch.nn.Module) -> ChipCost:
+        training = model.training
+        network = compact(lower(model, data.shape, input_max=data.input_max)).network
+        model.train(training)
+        return cost(network, chip, spikes)
+
+    return ChipTarget(model, development, measure)
 
 
 def build_network(config: RunConfig, samples: SampleFormat, initial: Network | None = None) -> torch.nn.Module:

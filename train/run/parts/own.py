@@ -5,7 +5,9 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
+from sdsnn_core.development.chip_costs import ChipCost
 from sdsnn_core.errors import ConfigError, one_line
+from sdsnn_core.network import Network
 
 from ...data.datasets import import_object
 from ...slayer.losses import Loss, own_loss
@@ -43,12 +45,15 @@ class Own(NamedTuple):
         callbacks: called after each epoch, in rank 0.
         init: what the run begins with; None for random weights.
         train_only: train also what cannot be lowered.
+        chip_cost: (network, chip, spikes) -> its cost on a chip, which `development.chip` needs; spikes: (samples,
+            steps, *shape), or None where no criterion depends on them.
     """
 
     parts: Parts = NO_PARTS
     callbacks: Sequence[Callback] = ()
     init: Init | None = None
     train_only: bool = False
+    chip_cost: Callable[[Network, str, Any], ChipCost] | None = None
 
 
 NOTHING: Final = Own()

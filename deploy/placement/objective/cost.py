@@ -1,0 +1,53 @@
+"""The cost of a network on a chip in a few numbers, as hardware-aware development asks for it after every epoch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from sdsnn_core.development.chip_costs import ChipCost
+from sdsnn_core.network import Network
+
+from ...engine import run
+from ..chip import Chip, DoesNotFit, load_chip
+from ..cut import Cutter
+from ..place import place
+from ..synapse_lists import index_width
+
+NO_CORES = 1_000_000_000  # more than any chip has: the network does not fit
+
+
+def chip_cost(network: Network, chip: str | Chip, spikes: Any = None) -> ChipCost:
+    """Place a network on the fewest cores and return what it costs.
+
+    Args:
+        network: the network, compacted.
+        chip: name of a chip, path of a TOML file, or a Chip.
+        spikes: (samples, steps, *shape) input on which the work of the cores is measured; None: not measured.
+
+    Returns:
+        The number of cores, and with spikes the events of the busiest core, the energy and the time of a step. Of a
+        network with a neuron that no core takes, NO_CORES and what it lacks.
+
+    Raises:
+        ConfigError, FileError: the chip.
+    """
+    target = chip if isinstance(chip, Chip) else load_chip(chip)
+    activity = None if spikes is None else run(network, spikes)
+    try:
+        placement = place(network, target, activity=activity)
+    except DoesNotFit as error:
+        return ChipCost(NO_CORES, *(None if spikes is None else math.inf for _ in range(3)), error.resource)
+    forms = [counter.form for counter in Cutter(network, target).counters.values()]
+    assert target.synapses is not None
+    index = index_width(int(placement.use["neurons"].max()), target.synapses) or max(target.synapses.index_bits)
+    work = placement.work
+    return ChipCost(
+        cores=placement.n_cores,
+        busiest=None if work is None else work.busiest_events,
+        energy=None if work is None else work.joules,
+        time=None if work is None else work.step,
+        binds=max(placement.bounds, key=lambda name: placement.bounds[name]),
+        bits=max((form.synapse_bits for form in forms), default=0) + index,
+        pieces=tuple(placement.pieces.values()),
+    )
