@@ -83,6 +83,7 @@ def main() -> None:
     """Measure the networks that are missing in --out, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/objectives.jsonl"))
+    parser.add_argument("--only", default="", help="measure the networks whose names hold this")
     parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--steps", type=int, default=12)
     options = parser.parse_args()
@@ -90,7 +91,7 @@ def main() -> None:
     text = options.out.read_text() if options.out.exists() else ""
     lines = [json.loads(line) for line in text.splitlines()]
     for name, network in networks():
-        if name.startswith(SKIPPED) or any(line["network"] == name for line in lines):
+        if options.only not in name or name.startswith(SKIPPED) or any(line["network"] == name for line in lines):
             continue
         try:
             lines.append({"network": name, "rows": measured(network, options.rate, options.steps)})

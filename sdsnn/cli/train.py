@@ -42,6 +42,7 @@ def train(
 
     The network is a chain of SLAYER blocks. The run folder holds the configuration, history and checkpoints.
     """
+    from sdsnn.train.run.config import load_config
     from sdsnn.train.run.parts.own import Own
     from sdsnn.train.run.progress import Bars
     from sdsnn.train.run.start import begin, go_on
@@ -58,9 +59,9 @@ def train(
     if resume:
         start = go_on(resume, settings or [], own)
     else:
+        if (chip := load_config(str(config), settings or []).development.chip) is not None:
+            _check_chip(chip)
         start = begin(str(config), run, settings or [], download=download, init=_read(init), own=own)
-    if (chip := start.config.development.chip) is not None:
-        _check_chip(chip)
     is_rank_0, folder = start.group.rank == 0, start.folder.path
     if is_rank_0:
         echo_log("sdsnn.data")

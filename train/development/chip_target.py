@@ -1,6 +1,7 @@
 """Development towards a chip: how many synapses a network may keep so that its stop criteria of the chip hold."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
@@ -14,7 +15,9 @@ from sdsnn_core.development.config import DevelopmentConfig
 from .masked_synapse import MaskedSynapse
 
 LOGGER = logging.getLogger("sdsnn.development")
-TOLERANCE = 0.01  # of the number of synapses
+TOLERANCE = 0.01  # of the number of synapses, in the last step
+COARSE = 0.05  # in the steps before it
+SEARCHES = 5  # in a stage, beside that of the last step
 _WIDEN = 1.05  # factor by which a search around the last number widens
 
 
@@ -39,6 +42,7 @@ class ChipTarget:
         self.latest: ChipCost | None = None
         self.keep: int | None = None
         self._warned = False
+        self._next = 0.0  # phase of the stage from which on the next search takes place
 
     def met(self) -> bool:
         """Return True if the criteria of the chip held at the end of the latest epoch."""
@@ -48,12 +52,16 @@ class ChipTarget:
         """Measure the model as it is."""
         self.latest = self.measure(self.model)
 
-    def search(self, apply: Callable[[int], None], least: int, present: int) -> int | None:
+    def search(self, apply: Callable[[int], None], least: int, present: int, phase: float = 1.0) -> int | None:
         """Return the greatest number of synapses that meets the criteria, to within TOLERANCE; None if none does.
 
         apply: masks the model down to so many synapses; the model is put back afterwards. least, present: numbers
-        between which to search. Where even `least` does not do, says so once, with what binds.
+        between which to search. phase: of the stage, 0 to 1; before its end a number found earlier may be returned, or
+        one to within COARSE. Where even `least` does not do, says so once, with what binds.
         """
+        if phase < min(self._next, 1.0) and self.keep is not None:
+            return min(self.keep, present)
+        self._next = phase + 1 / SEARCHES
         saved = {name: value.clone() for name, value in self.model.state_dict().items()}
 
         def meets(keep: int) -> bool:
@@ -70,8 +78,9 @@ class ChipTarget:
             self._warn(least)
             self.keep = None
             return None
-        while high - low > max(1, TOLERANCE * low):
-            middle = (low + high) // 2
+        tolerance = TOLERANCE if phase >= 1 else COARSE
+        while high - low > max(1, tolerance * low):
+            middle = max(low + 1, round(math.sqrt(low * high)))  # small networks are measured quickly
             low, high = (middle, high) if meets(middle) else (low, middle)
         self.keep = low
         return low
@@ -112,9 +121,9 @@ class ChipTarget:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"keep": self.keep, "latest": None if self.latest is None else self.latest._asdict()}
+        return {"keep": self.keep, "next": self._next, "latest": None if self.latest is None else self.latest._asdict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a saved state."""
-        self.keep = state["keep"]
+        self.keep, self._next = state["keep"], state["next"]
         self.latest = None if state["latest"] is None else ChipCost(**state["latest"])

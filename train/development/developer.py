@@ -94,9 +94,8 @@ class Developer:
     ) -> None:
         self.config = config or DevelopmentConfig()
         if n_epochs < 1 or (steps_per_epoch is not None and steps_per_epoch < 1):
-            raise ConfigError(
-                [f"Developer: expected at least one epoch of one step, got {n_epochs}, {steps_per_epoch}"]
-            )
+            got = f"{n_epochs}, {steps_per_epoch}"
+            raise ConfigError([f"Developer: expected at least one epoch of one step, got {got}"])
         self.steps_per_epoch = steps_per_epoch
         if self.config.literal and not self.reproduces_defects:
             raise ConfigError(["mode: expected corrected without defects, got literal; use LiteralDeveloper"])
@@ -112,9 +111,8 @@ class Developer:
         self.sparsifier = Sparsifier(self.layers, self.graph, self.config, self.schedule)
         self._gradients = AbsentGradients(self.layers, self.config.grow_score_every)
         self._states = [LayerState(layer, self.schedule.initial_percent(layer.kind)) for layer in self.layers]
-        self._revivers = [
-            Reviver(layer, state, self.config) for layer, state in zip(self.layers, self._states, strict=True)
-        ]
+        pairs = zip(self.layers, self._states, strict=True)
+        self._revivers = [Reviver(layer, state, self.config) for layer, state in pairs]
         needed = self.config.unit_criterion in criteria.NEED_ACTIVITY
         self.meters = [ActivityMeter(layer) for layer in self.layers if needed]  # of every layer, or of none
         self._begin_epoch()
@@ -177,7 +175,6 @@ class Developer:
         self.trend.note(accuracy)
         if self.config.mode == "adaptive":
             accuracy = self.trend.accuracy
-        self.sparsifier.measure(epoch)
         enough = stop_criteria.any_set(self.config) and stop_criteria.met(self.config, self.metrics())
         self.held = enough or stop_criteria.too_inaccurate(self.config, accuracy, self.best_accuracy)
         self.best_accuracy = max(self.best_accuracy, accuracy or 0.0)
@@ -194,7 +191,6 @@ class Developer:
                     count["regrown"] += grown
                 for layer, state in zip(self.layers, self._states, strict=True):
                     state.history |= ~layer.unit_gate
-            self.sparsifier.measure(epoch)
             self.next_epoch = epoch + 1
             self._begin_epoch()
             self.records = [self._record(index, epoch, counts[index]) for index in range(len(self.layers))]
@@ -226,8 +222,7 @@ class Developer:
         present = [int(synapse.present.sum()) for synapse in synapses]
         total = [synapse.mask.numel() for synapse in synapses]
         memory = synapse_memory(present, total)
-        cost = self.sparsifier.chip_cost
-        return stop_criteria.Metrics(1 - sum(present) / sum(total), memory, self.operations, cost)
+        return stop_criteria.Metrics(1 - sum(present) / sum(total), memory, self.operations, self.sparsifier.chip_cost)
 
     def _follow_ranges(self, index: int, epoch: int) -> None:
         """Update the ranges of a layer, and clamp its weights to them."""

@@ -29,6 +29,7 @@ class Sparsifier:
     Attributes:
         steps: steps towards the target so far.
         start: masked share before the first step.
+        late: the next step mends a network that left the limits of its chip after the stage.
         fit: finds the number of synapses that a chip permits, instead of `synapse_target`; None without a chip.
     """
 
@@ -43,21 +44,20 @@ class Sparsifier:
         self.start = 0.0
         self.pace = Pace(config.fastest_removal / 2)
         self.fit: ChipTarget | None = None
+        self.late = False
 
     @property
     def chip_cost(self) -> ChipCost | None:
         """The latest cost on a chip; None where no chip is set, or before the first measurement."""
         return None if self.fit is None else self.fit.latest
 
-    def measure(self, epoch: int) -> None:
-        """Measure the model where a chip is set and the stage has begun."""
-        if self.fit is not None and epoch >= self.schedule.synapse_first:
-            self.fit.update()
-
     def due(self, epoch: int) -> bool:
-        """Return True within the stage; after it where weights that were zero count again, and a chip's limits break."""
-        late = self.fit is not None and epoch > self.schedule.synapse_last and not self.fit.met()
-        return late or self.schedule.synapse_phase(epoch) is not None
+        """Return True within the stage, and after it where a chip's limits are left: zero weights may count again."""
+        self.late = False
+        if self.fit is not None and epoch > self.schedule.synapse_last:
+            self.fit.update()
+            self.late = not self.fit.met()
+        return self.late or self.schedule.synapse_phase(epoch) is not None
 
     def step(self, optimiser: torch.optim.Optimizer | None, held: bool) -> list[tuple[int, int]]:
         """Drop and grow once.
@@ -71,6 +71,7 @@ class Sparsifier:
             For each layer, (units that became silent, synapses grown).
         """
         config = self.config
+        held = held and not self.late
         units = [int(layer.unit_gate.sum()) for layer in self.layers]
         trim(self.layers, self.graph, optimiser)
         synapses = [synapse for layer in self.layers for synapse in layer.synapses]
@@ -85,7 +86,7 @@ class Sparsifier:
             present = sum(int(mask.sum()) for mask in masks)
             self.pace, keep = next_step(self.pace, present, total, config.fastest_removal, held=held)
         else:
-            target = config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, optimiser, held)
+            target = config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, phase, held)
             keep = round((1 - sparsity_at(phase, self.start, target, config.synapse_exponent)) * total)
         new = self._exchange(synapses, keep, turnover)
         grown = []
@@ -94,12 +95,12 @@ class Sparsifier:
             layer.set_masks([new[synapse] for synapse in layer.synapses], optimiser)
             grown.append(sum(int((s.mask & ~old).sum()) for s, old in zip(layer.synapses, before, strict=True)))
         trim(self.layers, self.graph, optimiser)
+        if self.fit is not None:
+            self.fit.update()
         silent = [count - int(layer.unit_gate.sum()) for count, layer in zip(units, self.layers, strict=True)]
         return list(zip(silent, grown, strict=True))
 
-    def _target_of(
-        self, fit: ChipTarget, synapses: Sequence[MaskedSynapse], optimiser: torch.optim.Optimizer | None, held: bool
-    ) -> float:
+    def _target_of(self, fit: ChipTarget, synapses: Sequence[MaskedSynapse], phase: float, held: bool) -> float:
         """Return the masked share with which the chip's criteria hold; `synapse_target` where none is enough."""
         present, total = (sum(int(s.mask.sum()) for s in synapses), sum(s.mask.numel() for s in synapses))
         if held:
@@ -111,7 +112,7 @@ class Sparsifier:
                 layer.set_masks([new[synapse] for synapse in layer.synapses], None)
             trim(self.layers, self.graph, None)
 
-        keep = fit.search(apply, max(1, present // 1000), present)
+        keep = fit.search(apply, max(1, present // 1000), present, phase)
         return self.config.synapse_target if keep is None else 1 - keep / total
 
     def _exchange(self, synapses: Sequence[MaskedSynapse], keep: int, turnover: float) -> dict[MaskedSynapse, Tensor]:

@@ -10,9 +10,8 @@ from sdsnn_core.network import Network
 
 from ...engine import run
 from ..chip import Chip, DoesNotFit, load_chip
-from ..cut import Cutter
 from ..place import place
-from ..synapse_lists import index_width
+from ..synapse_lists import index_width, list_format
 
 NO_CORES = 1_000_000_000  # more than any chip has: the network does not fit
 
@@ -37,17 +36,19 @@ def chip_cost(network: Network, chip: str | Chip, spikes: Any = None) -> ChipCos
     try:
         placement = place(network, target, activity=activity)
     except DoesNotFit as error:
-        return ChipCost(NO_CORES, *(None if spikes is None else math.inf for _ in range(3)), error.resource)
-    forms = [counter.form for counter in Cutter(network, target).counters.values()]
-    assert target.synapses is not None
-    index = index_width(int(placement.use["neurons"].max()), target.synapses) or max(target.synapses.index_bits)
-    work = placement.work
+        work = None if spikes is None else math.inf
+        return ChipCost(NO_CORES, work, work, work, error.resource)
+    layout = target.synapses
+    assert layout is not None
+    widths = [list_format(projection, layout).synapse_bits for projection in network.projections.values()]
+    index = index_width(int(placement.use["neurons"].max()), layout) or max(layout.index_bits)
+    done = placement.work
     return ChipCost(
         cores=placement.n_cores,
-        busiest=None if work is None else work.busiest_events,
-        energy=None if work is None else work.joules,
-        time=None if work is None else work.step,
+        busiest=None if done is None else done.busiest_events,
+        energy=None if done is None else done.joules,
+        time=None if done is None else done.step,
         binds=max(placement.bounds, key=lambda name: placement.bounds[name]),
-        bits=max((form.synapse_bits for form in forms), default=0) + index,
+        bits=max(widths, default=0) + index,
         pieces=tuple(placement.pieces.values()),
     )
