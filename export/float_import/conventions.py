@@ -157,9 +157,10 @@ def candidates(node: FloatNode, dt: float) -> tuple[str, ...]:
             return ("norse",)
         if not cuba and (tau >= 1).all():
             fitting.append("sinabs")
-        if cuba and (tau < 1).all():
+        plain = cuba and np.allclose(np.asarray(node.get("w_in", 1.0), np.float64), 1.0, rtol=1e-5, atol=0)
+        if plain and (tau < 1).all():
             fitting.append("norse-2025")
-        if cuba and (tau * 1e-3 >= dt).all():
+        if plain and (tau * 1e-3 >= dt).all():
             fitting += ["hxtorch", "jaxsnn"]
         fitting.append("nir")
     return tuple(fitting)

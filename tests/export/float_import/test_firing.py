@@ -13,8 +13,8 @@ import pytest
 from scipy.linalg import expm
 
 from sdsnn.export.float_import import graph as graph_module
-from sdsnn.export.float_import.conventions import WRITERS, Firing
-from sdsnn.export.float_import.file import FloatFile
+from sdsnn.export.float_import.conventions import WRITERS, Firing, candidates
+from sdsnn.export.float_import.file import FloatFile, FloatNode
 from sdsnn.export.float_import.graph import FloatGraph, read_graph
 from sdsnn.export.float_import.oracle import refuse_misreading
 from sdsnn.export.float_import.read import import_file
@@ -88,6 +88,24 @@ def test_neurons_with_a_current_may_fire_in_another_way(rng: Rng) -> None:
             out.append(int(v > 1))
             v -= out[-1]
         np.testing.assert_array_equal(got[sample, 1:, 0], out[:-1])
+
+
+@pytest.mark.parametrize(
+    ("tau", "dt", "w_in", "fitting"),
+    [
+        (0.02, 1e-3, 1.0, ("norse-2025", "nir")),
+        (0.02, 1e-6, 1.0, ("norse-2025", "hxtorch", "jaxsnn", "nir")),  # of hxtorch and jaxsnn: 20 us
+        (20.0, 1e-3, 1.0, ("hxtorch", "jaxsnn", "nir")),
+        (0.02, 1e-6, 3.0, ("nir",)),
+        (2e-5, 1e-3, 1.0, ("norse",)),
+    ],
+)
+def test_who_may_have_written_a_current_with_a_gain_of_one(
+    tau: float, dt: float, w_in: float, fitting: tuple[str, ...]
+) -> None:
+    values = {"tau_mem": tau, "tau_syn": tau / 2, "r": 1.0, "w_in": w_in, "v_leak": 0.0, "v_threshold": 1.0}
+    node = FloatNode("CubaLIF", {name: np.full(2, value) for name, value in values.items()})
+    assert candidates(node, dt) == fitting
 
 
 def test_a_jump_of_the_current_is_integrated_exactly(rng: Rng) -> None:
