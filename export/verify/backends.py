@@ -41,7 +41,7 @@ def recorded(
     trains: population -> (samples, steps, size) 0/1. voltages: the same of outputs that are read by their voltage, in
     state units.
     """
-    arrays = [*trains.values(), *(voltages or {}).values()]
+    arrays: list[npt.NDArray[Any]] = [*trains.values(), *(voltages or {}).values()]
     n_samples, n_steps = arrays[0].shape[:2] if arrays else (0, 0)
     return lambda *arguments, **options: Activity(n_steps, n_samples, {}, {}, {}, spikes=trains, voltage=voltages or {})
 
