@@ -19,17 +19,25 @@ _MORE = 1.25  # pieces more at a time where some piece does not fit
 
 
 class Weighed(NamedTuple):
-    """A piece and its work in a step: send, receive in nanoseconds, and synaptic events."""
+    """A piece and its work in a step: send, receive in nanoseconds, synaptic events, and spikes that it makes.
+
+    send: with one packet for each spike, until `sending` counts the cores that they go to.
+    """
 
     piece: Piece
     send: float
     receive: float
     events: float
+    spikes: float
 
     @property
     def busy(self) -> float:
         """Nanoseconds that it keeps a core of its own busy."""
         return max(self.send, self.receive)
+
+    def sending(self, packets: float, each: float) -> Weighed:
+        """Return it with so many packets for each spike, of `each` nanoseconds."""
+        return self._replace(send=self.send + self.spikes * (packets - 1) * each)
 
 
 class Balancer:
@@ -62,7 +70,8 @@ class Balancer:
             kind = "convolution" if lists.convolution else "sparse" if 2 * is_sparse.sum() > is_sparse.size else "dense"
             events += crossed
             receive += crossed * self.times.event(kind)
-        return Weighed(piece, float(self.own[piece.population][piece.neurons].sum()), receive, events)
+        spikes = float(self.drive.rate[piece.population][piece.neurons].sum())
+        return Weighed(piece, float(self.own[piece.population][piece.neurons].sum()), receive, events, spikes)
 
     def cut(self, population: str, parts: int) -> list[Weighed]:
         """Return at least `parts` pieces of about equal work, each of which fits a core. Raises DoesNotFit."""

@@ -83,16 +83,23 @@ def _placed(cutter: Cutter, layout: Layout, like: Placement, drive: Drive) -> Pl
 
 
 def _faster(cutter: Cutter, drive: Drive, seen: list[Placement]) -> Iterator[Way]:
-    """Yield finer and finer cuts: each round cuts the population of the busiest piece into more pieces."""
+    """Yield finer and finer cuts: each round cuts the population of the busiest piece into more pieces.
+
+    More cores that a population feeds are more packets that it sends: they are counted in the placement before.
+    """
     balancer = Balancer(cutter, drive)
     populations = list(cutter.network.populations)
     parts = dict.fromkeys(populations, 1)
     settled: set[str] = set()  # a finer cut does not make their pieces faster
     most_cores = seen[0].n_chips * seen[0].mesh.cores_per_chip
     for _ in range(ROUNDS):
-        pieces = {name: balancer.cut(name, parts[name]) for name in populations}
-        parts = {name: max(parts[name], len(pieces[name])) for name in populations}
-        everything = [piece for name in populations for piece in pieces[name]]
+        packets = _packets_per_spike(cutter, seen[-1])
+
+        def weighed(name: str, number: int, packets: dict[str, float] = packets) -> list[Weighed]:
+            return [piece.sending(packets[name], balancer.times.packet_sent) for piece in balancer.cut(name, number)]
+
+        everything = [piece for name in populations for piece in weighed(name, parts[name])]
+        parts = {name: max(parts[name], sum(p.piece.population == name for p in everything)) for name in populations}
         busiest = max(everything, key=lambda item: item.busy)
         if len(pack_within(cutter, everything, busiest.busy)) > most_cores:
             return
@@ -100,15 +107,24 @@ def _faster(cutter: Cutter, drive: Drive, seen: list[Placement]) -> Iterator[Way
         name = busiest.piece.population
         if name in settled or (len(seen) > _PATIENCE and _stuck(seen)):
             return
-        before, finer = busiest.busy, parts[name]
+        finer = parts[name]
         while True:
             finer = max(finer + 1, finer * 5 // 4)
             if finer > min(cutter.network.size_of(name), most_cores):
                 settled.add(name)
                 break
-            if max(item.busy for item in balancer.cut(name, finer)) < before * _GAIN:
+            if max(item.busy for item in weighed(name, finer)) < busiest.busy * _GAIN:
                 parts[name] = finer
                 break
+
+
+def _packets_per_spike(cutter: Cutter, placement: Placement) -> dict[str, float]:
+    """Return population -> packets that a spike of it sends, on average over its neurons."""
+    packets = dict.fromkeys(cutter.network.populations, 0.0)
+    for name, projection in cutter.network.projections.items():
+        if projection.source in packets:
+            packets[projection.source] += len(placement.axons[name]) / cutter.network.size_of(projection.source)
+    return packets
 
 
 def _stuck(seen: list[Placement]) -> bool:

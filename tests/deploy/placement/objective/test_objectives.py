@@ -154,6 +154,18 @@ def test_more_cores_for_speed_and_the_barrier_counts() -> None:
     assert fast.work.barrier == pytest.approx({1: 600e-9, 2: 1000e-9, 3: 1000e-9}.get(fast.n_tiles, 1400e-9))
 
 
+def test_a_source_whose_targets_spread_out_is_cut_too() -> None:
+    """More cores of one layer are more packets of the layer before it, which then binds unless it is cut as well."""
+    network = layers(64, 128, 128, 10, seed=3, sparse=0.4, weight=30)
+    activity = reference.run(network, np.random.default_rng(0).random((1, 12, 64)) < 0.2)
+    placement = place(network, "loihi2", objective="latency", activity=activity)
+    work = placement.work
+    assert work is not None
+    first = np.unique(placement.core_of["l0"])
+    assert first.size > 3
+    assert work.send.mean(axis=0)[first].max() < 2 * work.receive.mean(axis=0).max()
+
+
 def test_positions_against_exhaustion() -> None:
     mesh = Mesh(16, 1, 4, compact_order(Mesh(16, 1, 4)))
     exact = 0
