@@ -15,7 +15,9 @@ def write_picture(drawing: str, path: str | Path) -> None:
     style = (resources.files("sdsnn.deploy") / "templates" / "page.css").read_text(encoding="utf-8")
     ground = '<rect width="100%" height="100%" fill="var(--bg)"/>'
     head, body = drawing.split(">", 1)
-    write_text(Path(path), f'{head} xmlns="http://www.w3.org/2000/svg"><style>\n{style}</style>{ground}{body}\n')
+    font = "svg { font-family: system-ui, sans-serif; }"  # of the page's body, which is not in the file
+    head = f'{head} xmlns="http://www.w3.org/2000/svg"'
+    write_text(Path(path), f"{head}><style>\n{style}{font}\n</style>{ground}{body}\n")
 
 
 def check_picture(path: str | Path) -> None:

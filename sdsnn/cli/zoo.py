@@ -30,6 +30,12 @@ def zoo(
             f"{entry.accuracy:.2%} of {entry.samples:,} test samples, {entry.synapses:,} synapses, "
             f"{entry.sparsity:.1%} absent"
         )
+        comparisons = json.loads((entry.folder / "certificate.json").read_text("utf-8"))["comparisons"]
+        typer.echo(
+            f"certificate: {', '.join(each['backend'] for each in comparisons)} against the reference: "
+            f"{sum(each['mismatches'] for each in comparisons)} of {sum(each['bins'] for each in comparisons):,} bins "
+            "differ"
+        )
         typer.echo(f"data: {entry.data} ({entry.data_licence}): {entry.citation}")
         typer.echo(f"licence: {entry.licence}")
         typer.echo(f"made at commit {entry.commit} by")

@@ -93,6 +93,7 @@ def test_a_name_stands_for_a_network_in_every_command(tmp_path: Path, monkeypatc
     before = {path: path.stat().st_mtime_ns for path in find("digits").folder.iterdir()}
     assert "10,043" in run("zoo")
     assert json.loads(run("zoo", "digits", "--json"))["commands"] == find("digits").commands
+    assert "lava, engine against the reference: 0 of 893,952 bins differ" in run("zoo", "digits")
     assert "1 core" in run("place", "zoo:digits")
     assert "partial" in run("price", "zoo:digits", "--rate", "0.05", "--steps", "4", "--samples", "1")
     assert "0 errors" in run("check", "zoo:digits")
