@@ -106,8 +106,8 @@ for epoch in range(EPOCHS):
             developer.step()  # scores the synapses by weights and gradients
             optimiser.zero_grad()
     scheduler.step()
-    developer.epoch_end(optimiser)  # removes and grows
-    units = [int(layer.alive.sum()) for layer in developer.layers]
+    records = developer.epoch_end(optimiser)  # removes and grows
+    units = [record["alive_units"] for record in records]
     history.append((accuracy(net), developer.connection_sparsity(), *units))
     if epoch == 6:
         checkpoint = Path(tempfile.mkdtemp()) / "checkpoint.pt"
