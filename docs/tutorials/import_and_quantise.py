@@ -90,8 +90,6 @@ for i, layer in enumerate(net.layers):
     edges += [(last, f"{2 * i}"), (f"{2 * i}", f"{2 * i + 1}")]
     last = f"{2 * i + 1}"
 nir.write(folder / "theirs.nir", nir.NIRGraph(nodes, [*edges, (last, "output")]))
-for finding in sdsnn.check(folder / "theirs.nir"):
-    print(finding)
 
 # %% [markdown]
 # ## The import

@@ -56,7 +56,7 @@ class Net(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.encode = slayer.block.cuba.Dense(NEURON, SIZE * SIZE, 64, weight_scale=3)
-        self.remember = slayer.block.cuba.Recurrent(NEURON, 64, 64, weight_scale=2)
+        self.remember = slayer.block.cuba.Recurrent(dict(NEURON), 64, 64, weight_scale=2)  # it changes its dictionary
         self.decide = slayer.block.cuba.Dense(NEURON, 64, CLASSES, weight_scale=3)
 
     def forward(self, x):
