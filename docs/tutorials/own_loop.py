@@ -1,13 +1,10 @@
 # %% [markdown]
 # # A training loop of your own
 #
-# Your data, your loss, your optimiser, a scheduler, a checkpoint in the middle. sdsnn adds three lines to the loop and one to the checkpoint. The task:
+# Your data, your loss, your optimiser, your scheduler: sdsnn adds three lines to the loop. The task:
 # a bar moves over an event sensor of 12 x 12 pixels in one of eight directions; a network with a recurrent layer names the direction.
 
 # %%
-import tempfile
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -60,28 +57,31 @@ class Net(torch.nn.Module):
         self.decide = slayer.block.cuba.Dense(NEURON, 64, CLASSES, weight_scale=3)
 
     def forward(self, x):
-        hidden = self.remember(self.encode(x))
-        return self.decide(hidden), hidden.mean()
+        return self.decide(self.hidden(x))
+
+    def hidden(self, x):
+        return self.remember(self.encode(x))
 
 
 def loss_of(net, batch):
     reset_state(net)
-    out, rate = net(x[batch])
-    return torch.nn.functional.cross_entropy(out.sum(-1), y[batch]) + 0.5 * rate
+    hidden = net.hidden(x[batch])
+    out = net.decide(hidden)
+    return torch.nn.functional.cross_entropy(out.sum(-1), y[batch]) + 0.5 * hidden.mean()
 
 
 def accuracy(net):
     net.eval()
     reset_state(net)
     with torch.no_grad():
-        return (net(x_test)[0].sum(-1).argmax(1) == y_test).float().mean().item()
+        return (net(x_test).sum(-1).argmax(1) == y_test).float().mean().item()
 
 
 # %% [markdown]
 # ## The loop
 #
-# Gradients of two batches are accumulated before each step of the optimiser; the developer counts optimiser steps, so it does not mind. After
-# epoch 6 everything goes into a checkpoint and is built anew from it, as after a crash.
+# Gradients of two batches are accumulated before each step of the optimiser; the developer counts optimiser steps, so it does not mind. For
+# checkpoints, `developer.state_dict()` goes beside those of the model and the optimiser ([development](../development.md)).
 
 # %%
 EPOCHS = 16
@@ -95,7 +95,7 @@ def build():
     return net, optimiser, scheduler, sdsnn.Developer(net, x[:1], EPOCHS, config)  # adds masks and scores
 
 
-parts = net, optimiser, scheduler, developer = build()
+net, optimiser, scheduler, developer = build()
 history = []
 for epoch in range(EPOCHS):
     net.train()
@@ -109,20 +109,13 @@ for epoch in range(EPOCHS):
     records = developer.epoch_end(optimiser)  # removes and grows
     units = [record["alive_units"] for record in records]
     history.append((accuracy(net), developer.connection_sparsity(), *units))
-    if epoch == 6:
-        checkpoint = Path(tempfile.mkdtemp()) / "checkpoint.pt"
-        torch.save([part.state_dict() for part in parts], checkpoint)
-        parts = net, optimiser, scheduler, developer = build()
-        for part, state in zip(parts, torch.load(checkpoint)):
-            part.load_state_dict(state)
 print(f"test accuracy {history[-1][0]:.1%}, {history[-1][1]:.1%} of the synapses absent")
 
 # %%
 curves = np.array(history)
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
 left.plot(100 * curves[:, :2], label=["accuracy on test data", "synapses absent"])
-left.axvline(6.5, color="grey", linestyle="--", linewidth=1)
-left.set(xlabel="epoch (dashed: resumed from the checkpoint)", ylabel="%")
+left.set(xlabel="epoch", ylabel="%")
 left.legend(frameon=False)
 right.plot(curves[:, 2:], label=["encode", "remember", "decide"])
 right.set(xlabel="epoch", ylabel="units alive")
