@@ -97,7 +97,7 @@ def build():
 
 net, optimiser, scheduler, developer = build()
 history = []
-for epoch in range(EPOCHS):
+for _ in range(EPOCHS):
     net.train()
     for i, batch in enumerate(torch.randperm(len(x)).split(40)):
         (loss_of(net, batch) / 2).backward()
