@@ -24,6 +24,7 @@ FAMILIES = {
 def draw(lines: Sequence[Line], path: Path = FIGURE) -> None:
     """Draw mean and standard deviation over seeds of each row of the plan; rows of one family share a mark."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     for axis, (study, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
@@ -37,6 +38,9 @@ def draw(lines: Sequence[Line], path: Path = FIGURE) -> None:
                 for left, top, number in zip(x, y, cores, strict=True):
                     axis.annotate(f"{number:.0f}", (left, top), fontsize=6, xytext=(4, 4), textcoords="offset points")
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_minor_formatter("")
+        axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("synapses stored (number: cores on Loihi 2)", fontsize=8)
         axis.grid(which="both", lw=0.3, alpha=0.6)

@@ -87,6 +87,7 @@ STUDIES: dict[str, Study] = {
         "digits", {},
         {
             **BASIC,
+            "small dense, 9,000": {**DENSE, "model.hidden": "[80,46]"},
             "magnitude stage, 90 %": stage(0.9),
             "units": UNITS,
             **REPAIRED,
@@ -97,6 +98,8 @@ STUDIES: dict[str, Study] = {
         "ev_objects", {},
         {
             **BASIC,
+            "small dense, 4,000": {**DENSE, "model.hidden": "[36]"},
+            "small dense, 12,000": {**DENSE, "model.hidden": "[105]"},
             "magnitude stage, 90 %": stage(0.9),
             **REPAIRED,
             "units, at least 43 % kept": {**OVERPRUNED, "min_kept": "0.43"},

@@ -126,7 +126,7 @@ class DevelopmentConfig:
     synapse_end: float = 0.7  # of the run; the remaining epochs train the final structure
     synapse_exponent: float = 3.0  # cubic schedule of gradual pruning (Zhu and Gupta 2017)
     synapse_growth: Literal["abs", "signed", "random"] = "abs"  # score of masked synapses; abs as in RigL
-    fastest_removal: float = 0.2  # own: largest share of the present synapses that mode adaptive removes in an epoch
+    fastest_removal: float = 0.5  # own: largest share of the present synapses that mode adaptive removes in T epochs
     synapse_turnover: float = 0.1  # share of present synapses replaced per epoch at first; cosine decay
     # one budget for the network; one per layer, denser in small layers (Erdos-Renyi kernel); one share for all layers
     synapse_scope: Literal["global", "balanced", "layer"] = "global"

@@ -175,8 +175,9 @@ class Developer:
         self.trend.note(accuracy)
         if self.config.mode == "adaptive":
             accuracy = self.trend.accuracy
+        noise = self.trend.noise if self.config.mode == "adaptive" else 0.0
         enough = stop_criteria.any_set(self.config) and stop_criteria.met(self.config, self.metrics())
-        self.held = enough or stop_criteria.too_inaccurate(self.config, accuracy, self.best_accuracy)
+        self.held = enough or stop_criteria.too_inaccurate(self.config, accuracy, self.best_accuracy - noise)
         self.best_accuracy = max(self.best_accuracy, accuracy or 0.0)
         counts = [{"pruned": 0, "regrown": 0} for _ in self.layers]
         with torch.no_grad():
@@ -186,7 +187,10 @@ class Developer:
             if self.schedule.prunes(epoch):
                 self._change_units(developing, counts, epoch, optimiser)
             if self.sparsifier.due(epoch):
-                for count, (silent, grown) in zip(counts, self.sparsifier.step(optimiser, self.held), strict=True):
+                changes = self.sparsifier.step(
+                    optimiser, self.held, self.trend.rising(self.config.max_accuracy_drop or 0)
+                )
+                for count, (silent, grown) in zip(counts, changes, strict=True):
                     count["pruned"] += silent
                     count["regrown"] += grown
                 for layer, state in zip(self.layers, self._states, strict=True):
@@ -255,9 +259,8 @@ class Developer:
     ) -> None:
         """Regenerate synapses and prune units of the layers, add the numbers of both to `counts`, advance the rates."""
         for index in developing:
-            counts[index] = {"regrown": self._regenerate(index, epoch, optimiser), "pruned": 0}
-            if not self.held:
-                counts[index]["pruned"] = self._prune(index, optimiser)
+            counts[index]["regrown"] = self._regenerate(index, epoch, optimiser)
+            counts[index]["pruned"] = 0 if self.held else self._prune(index, optimiser)
         alive = [int(self.alive(index).sum()) for index in range(len(self.layers))]
         for index in [] if self.held else developing:
             self._advance_rate(index, epoch, alive)
@@ -297,15 +300,9 @@ class Developer:
         if not self.config.pruning:
             return 0
         layer, state = self.layers[index], self._states[index]
-        max_step, min_kept = self._pruning_limits()
-        chosen = pruning.choose_units(
-            self._pruning_order(index),
-            state.history,
-            self.alive(index),
-            state.percent,
-            max_step=max_step,
-            min_kept=min_kept,
-        )
+        step, kept = self._pruning_limits()
+        order, alive = self._pruning_order(index), self.alive(index)
+        chosen = pruning.choose_units(order, state.history, alive, state.percent, max_step=step, min_kept=kept)
         state.history |= chosen
         if bool(chosen.any()):
             self._revivers[index].remember(chosen)

@@ -6,7 +6,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sdsnn_core.development.adaptive import Pace, next_step
+from sdsnn_core.development.adaptive import Pace, Verdict, next_step
 from sdsnn_core.development.chip_costs import ChipCost
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
@@ -59,13 +59,14 @@ class Sparsifier:
             self.late = not self.fit.met()
         return self.late or self.schedule.synapse_phase(epoch) is not None
 
-    def step(self, optimiser: torch.optim.Optimizer | None, held: bool) -> list[tuple[int, int]]:
+    def step(self, optimiser: torch.optim.Optimizer | None, held: bool, rising: bool = False) -> list[tuple[int, int]]:
         """Drop and grow once.
 
         Args:
             optimiser: its moments of dropped and grown synapses are reset.
             held: exchange synapses at the present sparsity instead of dropping more; in adaptive mode, take back the
                 latest removal.
+            rising: in adaptive mode, exchange synapses too while accuracy still rises.
 
         Returns:
             For each layer, (units that became silent, synapses grown).
@@ -84,7 +85,9 @@ class Sparsifier:
         turnover = turnover_at(phase, config.synapse_turnover)
         if config.mode == "adaptive":
             present = sum(int(mask.sum()) for mask in masks)
-            self.pace, keep = next_step(self.pace, present, total, config.fastest_removal, held=held)
+            verdict: Verdict = "give back" if held else "wait" if rising else "remove"
+            window, fastest = self.schedule.persistence, config.fastest_removal
+            self.pace, keep = next_step(self.pace, present, total, fastest, window=window, verdict=verdict)
         else:
             target = config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, phase, held)
             keep = round((1 - sparsity_at(phase, self.start, target, config.synapse_exponent)) * total)

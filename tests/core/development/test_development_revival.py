@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
@@ -77,17 +78,40 @@ def test_a_trend_is_a_mean_over_the_window() -> None:
 
 def test_an_adaptive_budget_falls_faster_until_it_is_held_and_then_takes_the_last_removal_back() -> None:
     pace, present, sizes = Pace(0.1), 1000, []
-    for held in (False, False, True, True, False):
-        pace, present = next_step(pace, present, 1000, 0.12, held=held)
+    for verdict in ("remove", "remove", "give back", "give back", "wait", "remove"):
+        pace, present = next_step(pace, present, 1000, 0.12, window=1, verdict=verdict)  # type: ignore[arg-type]
         sizes.append(present)
     assert sizes[:2] == [900, round(900 * 0.88)]
-    assert sizes[2] == 900  # held: what the last step took is back
-    assert sizes[3] == 900  # and no more than that
-    assert sizes[4] == round(900 * (1 - 0.12 / 4))  # after two halvings of the rate
-    for _ in range(20):
-        pace, present = next_step(pace, present, 1000, 0.12, held=True)
+    assert sizes[2] == 900  # what the last step took is back
+    assert sizes[3:5] == [900, 900]  # and no more than that
+    assert sizes[5] == round(900 * (1 - 0.12 / 2))  # the rate was halved once
+    for turn in range(21):
+        verdict = "give back" if turn % 2 == 0 else "remove"
+        pace, present = next_step(pace, present, 1000, 0.012, window=1, verdict=verdict)  # type: ignore[arg-type]
     assert pace.rate == SLOWEST
     assert present <= 1000
+
+
+def test_an_adaptive_budget_changes_once_in_a_window() -> None:
+    pace, present, sizes = Pace(0.5), 1000, []
+    for _ in range(9):
+        pace, present = next_step(pace, present, 1000, 0.5, window=3, verdict="remove")
+        sizes.append(present)
+    assert sizes == [1000, 1000, 500, 500, 500, 250, 250, 250, 125]
+
+
+def test_accuracy_rises_while_it_beats_its_record_of_a_window_ago() -> None:
+    trend, rising = Trend(2), []
+    accuracies = (0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.3, 0.4, 0.42, 0.5)
+    for accuracy in accuracies:
+        trend.note(accuracy)
+        rising.append(trend.rising(0.02))
+    means = [0.0, *((a + b) / 2 for a, b in pairwise(accuracies))]
+    records = list(accumulate(means, max))
+    expected = [i < 3 or means[i] > records[i - 2] + 0.02 for i in range(len(means))]
+    assert rising == expected
+    assert expected[-4:] == [False, False, False, True]
+    assert trend.noise == pytest.approx(np.std([0.42, 0.5], ddof=1) / math.sqrt(2))
 
 
 @pytest.mark.parametrize("criterion", ["spine", "magnitude", "inverse", "random", "activity", "dpap"])
