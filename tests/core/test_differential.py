@@ -49,9 +49,9 @@ def run_all(seeds: range, path: Path, *, lava: bool) -> tuple[int, int]:
 
 
 def test_all_forms_of_random_models_spike_alike(tmp_path: Path) -> None:
-    networks, bins = run_all(range(40), tmp_path, lava=False)
-    assert networks == 40
-    assert bins > 50_000
+    networks, bins = run_all(range(20), tmp_path, lava=False)
+    assert networks == 20
+    assert bins > 25_000
 
 
 def test_lava_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Some hundred random networks through every form; `make fuzz` runs as many as one likes."""
+"""Some dozen random networks through every form; `make fuzz` runs as many as one likes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ engine = partial(run_engine, n_threads=1)
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm")
 def test_random_networks_spike_alike_in_every_form(tmp_path: Path) -> None:
-    tally = fuzz(120, seed=11, lava_every=39 if lava_available() else 0, extra={"engine": engine}, folder=tmp_path)
+    tally = fuzz(72, seed=11, lava_every=39 if lava_available() else 0, extra={"engine": engine}, folder=tmp_path)
     assert tally.failures == []
-    assert tally.kinds == dict.fromkeys(("slayer", "any", "chain", "models"), 30)
-    assert tally.backends["netx file"][0] > 40
-    assert tally.lines()[-1] == f"networks 120, bins {tally.bins}, mismatches 0"
-    assert tally.bins > 100_000
+    assert tally.kinds == dict.fromkeys(("slayer", "any", "chain", "models"), 18)
+    assert tally.backends["netx file"][0] > 24
+    assert tally.lines()[-1] == f"networks 72, bins {tally.bins}, mismatches 0"
+    assert tally.bins > 60_000
     assert not list(tmp_path.iterdir())
 
 

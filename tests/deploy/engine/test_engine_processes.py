@@ -59,6 +59,7 @@ def test_a_forked_child_runs_with_threads() -> None:
     python(RUN + FORK)
 
 
+@pytest.mark.slow  # the same cuts on small kernels: tests/core/system/test_compiled.py
 def test_kept_code_that_is_cut_off_is_compiled_again(tmp_path: Path) -> None:
     python(RUN, NUMBA_CACHE_DIR=str(tmp_path))
     kept = [path for path in tmp_path.rglob("*") if path.suffix in (".nbi", ".nbc")]

@@ -151,7 +151,7 @@ def test_run_folder_is_not_overwritten(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = [sys.executable, "-m", "sdsnn", "train", "digits", "--run", str(run), "--quiet"]
-    for item in (*SMALL, "optimiser.epochs=60"):
+    for item in (*SMALL, "optimiser.epochs=30"):
         arguments += ["--set", item]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     try:
@@ -168,11 +168,11 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in message
     folder = RunFolder.open(run)
     done = load_checkpoint(folder.checkpoint_file)["epochs_done"]
-    assert 1 <= done < 60
+    assert 1 <= done < 30
     resumed = subprocess.run(
         [sys.executable, "-m", "sdsnn", "train", "--resume", str(run), "--quiet"],
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert resumed.returncode == 0, resumed.stderr
-    assert len(folder.history()) == 60
+    assert len(folder.history()) == 30
     assert json.loads((run / "environment.json").read_text())["seed"] == 0
