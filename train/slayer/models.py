@@ -129,7 +129,7 @@ def cast_before_neurons(model: torch.nn.Module) -> None:
 
 
 def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Module:
-    """Return the network of a user's factory, run once. Raises ConfigError if it is no module of blocks that fits."""
+    """Return the network of a user's factory, run once with gradients. Raises ConfigError if it is no module of blocks that fits."""
     make = import_object(path, "model.factory")
     try:
         model = make(input_shape, n_classes)
@@ -151,16 +151,17 @@ def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Mod
     sample = torch.zeros(1, *input_shape, 2)
     was_training = model.training
     try:
+        emitted = output_of(model(sample))  # in the mode that it has, in which SLAYER's norms learn their shapes
+        if emitted.requires_grad:
+            emitted.sum().backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            model(sample)  # in the mode that it has, in which SLAYER's norms learn their shapes
             output = output_of(model.eval()(sample))
     except Exception as error:  # the user's own code
-        problem = (
-            f"model.factory: expected {path} to take input {input_shape}: {type(error).__name__}: {one_line(error)}"
-        )
+        problem = f"model.factory: expected {path} to take input {input_shape}, forwards and backwards: {type(error).__name__}: {one_line(error)}"
         raise ConfigError([problem]) from None
     finally:
         model.train(was_training)
+        model.zero_grad(set_to_none=True)
     if tuple(output.shape) != (1, n_classes, 2):
         problem = f"model.factory: expected output of shape ({n_classes},) from {path}, got {tuple(output.shape[1:-1])}"
         raise ConfigError([problem])

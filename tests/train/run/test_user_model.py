@@ -54,6 +54,12 @@ def test_documented_example_runs(tmp_path: Path) -> None:
             "    net = Chain(shape, n_classes); net.forward = lambda x: (3, net.blocks[0](x)); return net",
             "expected forward to return a tensor, or a tuple whose first item is one, got tuple of 2",
         ),
+        (
+            "    net = Chain(shape, n_classes)\n"
+            "    net.forward = lambda x: net.blocks[1](torch.from_numpy(net.blocks[0](x).numpy()))\n"
+            "    return net",
+            "expected .* to take input .*, forwards and backwards: RuntimeError: Can't call numpy",
+        ),
         ("    return Chain(shape, 4)", r"expected output of shape \(10,\) from .*, got \(4,\)"),
     ],
 )
