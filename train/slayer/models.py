@@ -129,7 +129,11 @@ def cast_before_neurons(model: torch.nn.Module) -> None:
 
 
 def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Module:
-    """Return the network of a user's factory, run once with gradients. Raises ConfigError if it is no module of blocks that fits."""
+    """Return the network of a user's factory, run once with gradients.
+
+    Raises:
+        ConfigError: it is no module of blocks that fits.
+    """
     make = import_object(path, "model.factory")
     try:
         model = make(input_shape, n_classes)
