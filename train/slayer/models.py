@@ -161,8 +161,8 @@ def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Mod
         with torch.no_grad():
             output = output_of(model.eval()(sample))
     except Exception as error:  # the user's own code
-        problem = f"model.factory: expected {path} to take input {input_shape}, forwards and backwards: {type(error).__name__}: {one_line(error)}"
-        raise ConfigError([problem]) from None
+        where = f"model.factory: expected {path} to take input {input_shape}, forwards and backwards"
+        raise ConfigError([f"{where}: {type(error).__name__}: {one_line(error)}"]) from None
     finally:
         model.train(was_training)
         model.zero_grad(set_to_none=True)
