@@ -47,9 +47,10 @@ def place(
     bound: Annotated[bool, typer.Option("--bound", help="Compute a tighter lower bound, which takes longer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Place a network on the cores of a chip, as few as possible or for speed, energy or even work.
+    """Place a network on the cores of a chip.
 
-    Prints cores and memory, the limit that binds, what would help, and the same for the unpruned network.
+    It takes as few cores as possible, or places for speed, energy or even work. Prints cores and memory, the limit that
+    binds, what would help, and the same for the unpruned network.
     """
     from sdsnn.deploy.placement.chip import chip_names, load_chip, whole_chip_lines
     from sdsnn.deploy.placement.explain import explain
