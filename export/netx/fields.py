@@ -61,7 +61,7 @@ def plain(group: Any, key: str) -> npt.NDArray[Any] | None:
     if key not in group or hasattr(group[key], "keys"):
         return None
     values = np.asarray(group[key][()])
-    no_value = not values.size or values.dtype.kind == "O" or (values.dtype.kind in "SU" and not values.any())
+    no_value = not values.size or values.dtype.kind == "O" or (values.dtype.kind in "SU" and not any(values.flat))
     return None if no_value else values
 
 
