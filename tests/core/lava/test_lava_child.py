@@ -198,7 +198,9 @@ def test_values_come_back_as_they_went(place: Place) -> None:
 
 
 def test_a_result_that_cannot_travel_is_one_line(place: Place) -> None:
-    with pytest.raises(BackendError, match=r"\Ajobs_of_test:hand_back_a_function: [^\n]*(?:pickle|local object)[^\n]*\Z"):
+    with pytest.raises(
+        BackendError, match=r"\Ajobs_of_test:hand_back_a_function: [^\n]*(?:pickle|local object)[^\n]*\Z"
+    ):
         run_in_child("jobs_of_test:hand_back_a_function", {}, 30)
     assert place.left() == []
 
