@@ -71,16 +71,24 @@ def send_columns(post: Any, projection: Any, plan: Any, sent: Any, target: Any) 
     begins = moved(plan.pointer, projection[tb.P_SEGMENTS])
     post, weights = moved(post, projection[tb.P_POST]), moved(plan.weight16, projection[tb.P_WEIGHT])
     fan_out = moved(plan.fan_out, projection[tb.P_FAN])
-    plain, graded = rows < 0 and delays < 0, sent.graded
+    plain = rows < 0 and delays < 0
     now, factor = moved(ring, slot * stride), np.int32(1 << projection[tb.P_SHIFT])
     crossed = 0
+    if plain and not sent.graded:  # a loop of its own: lists are short, and a choice for each spike costs 5 to 10 %
+        for k in range(sent.first, sent.last):
+            pre = np.int64(sent.event[k])
+            begin = begins[pre]
+            n = begins[pre + 1] - begin
+            crossed += n
+            _scattered(moved(post, begin), moved(weights, begin), n, factor, now)
+        return crossed
     if plain:
         for k in range(sent.first, sent.last):
             pre = np.int64(sent.event[k])
             begin = begins[pre]
             n = begins[pre + 1] - begin
             crossed += n
-            value = np.int32(factor * np.int32(sent.value[k])) if graded else factor
+            value = np.int32(factor * np.int32(sent.value[k]))
             _scattered(moved(post, begin), moved(weights, begin), n, value, now)
         return crossed
     for k in range(sent.first, sent.last):
