@@ -242,27 +242,11 @@ class Engine:
         Raises:
             NetworkError: as in `run`, or the network has several inputs.
         """
-        portions = self.portions(
-            samples,
-            n_steps,
-            memory_limit=memory_limit,
-            n_threads=n_threads,
-            record=record,
-            record_state=record_state,
-            bin_width=bin_width,
-            sensor_shape=sensor_shape,
-        )
-        for x in portions:
-            yield self.run(
-                x,
-                n_steps,
-                memory_limit=memory_limit,
-                n_threads=n_threads,
-                record=record,
-                record_state=record_state,
-                reset_every=reset_every,
-                reset_offset=reset_offset,
-            )
+        shared: dict[str, Any] = {
+            "memory_limit": memory_limit, "n_threads": n_threads, "record": record, "record_state": record_state,
+        }  # fmt: skip
+        for x in self.portions(samples, n_steps, bin_width=bin_width, sensor_shape=sensor_shape, **shared):
+            yield self.run(x, n_steps, reset_every=reset_every, reset_offset=reset_offset, **shared)
 
     def portions(
         self,

@@ -54,7 +54,7 @@ class Options:
     reset_every: int = 0
     reset_offset: int = 1
 
-    def resets(self) -> dict[str, int]:
+    def resets(self) -> dict[str, Any]:
         """Return the arguments for resets within a sample, none where there are no resets."""
         return {"reset_every": self.reset_every, "reset_offset": self.reset_offset} if self.reset_every else {}
 
@@ -248,18 +248,19 @@ def _stream_engine(network: Network, samples: Iterable[Any], options: Options, w
     """Run the event engine on all cores; compiling does not count as simulating."""
     engine = Engine(network)
     engine.prepare()
-    return engine.stream(
-        samples,
-        options.n_steps,
-        memory_limit=options.memory_limit,
-        n_threads=options.n_threads,
-        record=wanted.spikes or "counts",
-        record_state=wanted.states,
-        bin_width=options.bin_width,
-        sensor_shape=options.sensor_shape,
-        reset_every=options.reset_every,
-        reset_offset=options.reset_offset,
-    )
+    return engine.stream(samples, options.n_steps, **_engine_settings(options, wanted), **options.resets())
+
+
+def _engine_settings(options: Options, wanted: _Wanted) -> dict[str, Any]:
+    """Return what the engine takes to cut a stream of samples into portions."""
+    return {
+        "memory_limit": options.memory_limit,
+        "n_threads": options.n_threads,
+        "record": wanted.spikes or "counts",
+        "record_state": wanted.states,
+        "bin_width": options.bin_width,
+        "sensor_shape": options.sensor_shape,
+    }
 
 
 def _settings(options: Options, wanted: _Wanted) -> dict[str, Any]:
@@ -272,16 +273,7 @@ def _portions(
 ) -> Iterator[npt.NDArray[Any]]:
     """Yield (samples, steps, size) that run at once, padded with silence to the longest of them."""
     if backend == "engine":
-        yield from Engine(network).portions(
-            samples,
-            options.n_steps,
-            memory_limit=options.memory_limit,
-            n_threads=options.n_threads,
-            record=wanted.spikes or "counts",
-            record_state=wanted.states,
-            bin_width=options.bin_width,
-            sensor_shape=options.sensor_shape,
-        )
+        yield from Engine(network).portions(samples, options.n_steps, **_engine_settings(options, wanted))
         return
     name, at_once = next(iter(network.inputs)), AT_ONCE.get(backend, 1)
     rest = iter(samples)

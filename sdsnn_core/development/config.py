@@ -8,7 +8,7 @@ of 18. A run with another T passes 18 / T paper epochs in each of its epochs.
 
 import math
 from dataclasses import InitVar, dataclass
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 from ..errors import ConfigError
 
@@ -32,7 +32,7 @@ ON_CHIP = ("stop_cores", "stop_busiest", "stop_energy", "stop_time")
 _POSITIVE = ("rate_decay_conv", "rate_decay_dense", "synapse_exponent")
 _CHOICES = {
     "mode": ("corrected", "literal", "adaptive"),
-    "unit_criterion": ("spine", "magnitude", "inverse", "random", "activity", "dpap"),
+    "unit_criterion": get_args(Criterion),
     "regeneration_rule": ("synapses", "units"),
     "regeneration_when": ("always", "validation"),
     "regeneration_start": ("remembered", "gradient"),
