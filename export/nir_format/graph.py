@@ -14,6 +14,7 @@ from .extension import EXTENSIONS, node_of
 from .writer import import_nir
 
 KNOWN = ("Input", "Output", "Affine", "Linear", "Conv2d", "Scale", "CubaLIF", "Delay", *EXTENSIONS)
+SMALL = 2**16  # bytes of a node that is kept
 WEIGHTS = ("Affine", "Linear", "Conv2d", "Scale")
 
 
@@ -36,22 +37,27 @@ class Graph:
 
 
 class _FileNodes(Mapping[str, Any]):
-    """The nodes of an open NIR file, read one at a time."""
+    """The nodes of an open NIR file, read one at a time. Small ones are kept, since they are asked for often."""
 
     def __init__(self, group: Any) -> None:
         self._group = group
+        self._small: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
+        if name in self._small:
+            return self._small[name]
         nir = import_nir()
         try:
             values = self._group[name].plain()
-            if values.get("type") in EXTENSIONS:
-                return node_of(nir, values["type"], values)
-            return nir.dict2NIRNode(values)
+            own = values.get("type") in EXTENSIONS
+            node = node_of(nir, values["type"], values) if own else nir.dict2NIRNode(values)
         except SdsnnError:
             raise
         except DAMAGED as error:
             raise FileError(f"node {name!r}: cannot be read ({one_line(error)})") from error
+        if sum(value.nbytes for value in values.values() if isinstance(value, np.ndarray)) <= SMALL:
+            self._small[name] = node
+        return node
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._group)

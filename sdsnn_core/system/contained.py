@@ -5,6 +5,7 @@ the child along. The child is a fork, so it has every library loaded already; it
 JSON and arrays, over a socket. Nothing that it sends can run code here.
 """
 
+import gc
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, cast
 
@@ -19,8 +21,9 @@ import numpy as np
 
 from ..errors import FileError, one_line
 
-Answer = Callable[[Any], Any]  # JSON-able request -> JSON-able value or an array
+Answer = Callable[[Any], Any]  # JSON-able request -> JSON-able value, which may hold arrays
 CAN_FORK: Final = hasattr(os, "fork")
+_ARRAY: Final = {"array": True}  # stands for an array in an answer; the arrays follow in their order
 IDLE_S: Final = 3.0  # beyond the limit of CPU time, for a child that waits instead of working
 
 
@@ -41,7 +44,7 @@ def contained(start: Callable[[], Answer], limits: Limits) -> Iterator[Answer]:
         limits: of the child, until it sets others (`limit_time`, `limit_memory`).
 
     Yields:
-        A function request -> answer. Requests and answers are JSON values; an answer may be an array.
+        A function request -> answer. Requests and answers are JSON values; an answer may hold arrays.
 
     Raises:
         FileError: the work failed (with its message), took too long or too much memory, or crashed.
@@ -102,8 +105,7 @@ def _ask(ours: socket.socket, stream: Any, pid: int, request: Any) -> Any:
         line = stream.readline()
         if not line.endswith(b"\n"):
             raise EOFError
-        answer = json.loads(line)
-        value = np.lib.format.read_array(stream, allow_pickle=False) if "array" in answer else answer.get("value")
+        answer = json.loads(line, object_hook=lambda entry: _array_of(stream) if entry == _ARRAY else entry)
     except TimeoutError:
         raise FileError("reading it took too long") from None
     except (OSError, EOFError, ValueError):
@@ -111,7 +113,11 @@ def _ask(ours: socket.socket, stream: Any, pid: int, request: Any) -> Any:
     if "error" in answer:
         raise FileError(answer["error"])
     ours.settimeout(answer["seconds"])
-    return value
+    return answer["value"]
+
+
+def _array_of(stream: Any) -> Any:
+    return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _death_of(pid: int) -> str:
@@ -133,24 +139,27 @@ def _serve(start: Callable[[], Answer], limits: Limits, theirs: socket.socket) -
         stream = theirs.makefile("rwb")
         answer: Answer | None = None
         for line in stream:
-            array = None
+            arrays: list[Any] = []
             try:
                 answer = answer or start()
                 value = answer(json.loads(line))
-                reply: dict[str, Any] = {"seconds": _seconds(_left())}
-                if isinstance(value, np.ndarray) and value.dtype.kind != "O":
-                    reply["array"], array = True, value
-                else:
-                    reply["value"] = value
-                text = json.dumps(reply)
+                text = json.dumps({"value": value, "seconds": _seconds(_left())}, default=partial(_set_aside, arrays))
             except Exception as error:
-                text, array = json.dumps({"error": one_line(error)}), None
+                text, arrays = json.dumps({"error": one_line(error)}), []
             stream.write(text.encode() + b"\n")
-            if array is not None:
+            for array in arrays:
                 np.lib.format.write_array(cast(Any, stream), array, allow_pickle=False)
             stream.flush()
     finally:
         os._exit(0)
+
+
+def _set_aside(arrays: list[Any], value: Any) -> dict[str, bool]:  # pragma: no cover
+    """Keep an array, which follows the JSON text, and return what stands for it there."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind == "O":
+        raise TypeError(f"expected a JSON value or an array of numbers, got {type(value).__name__}")
+    arrays.append(value)
+    return _ARRAY
 
 
 def _left() -> float:  # pragma: no cover
@@ -165,6 +174,7 @@ def _leave_the_parent(limits: Limits) -> None:  # pragma: no cover
     import faulthandler
     import resource
 
+    gc.freeze()  # a collection would touch, and so copy, all that the parent holds
     faulthandler.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGXCPU):

@@ -20,6 +20,7 @@ from sdsnn.export.netx.run import run_netx
 from sdsnn.export.netx.writer import write_netx
 from sdsnn.export.nir_format.reader import read_nir
 from sdsnn.export.nir_format.writer import to_nir, write_nir
+from sdsnn.train.data.hdf5 import Group, open_hdf5
 from sdsnn_core import reference
 from sdsnn_core.activity import random_spikes
 from sdsnn_core.errors import FileError, SdsnnError
@@ -189,3 +190,33 @@ def test_one_to_one_synapses_run_in_netx_as_in_the_reference(tmp_path: Path) -> 
         assert file["layer/1/type"][0] == b"conv"
     spikes = random_spikes(np.random.default_rng(0), network, 2, 12)
     assert_same_activity(reference.run(network, spikes), run_netx(path, spikes["in"]))
+
+
+def test_each_small_node_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = {"in": Input((1,)), "p": Population((12,), 1024, 128, 80), "out": Output("p")}
+    weights = Synapses("in", "p", np.zeros(12, int), np.arange(12), np.full(12, 6), np.arange(12))  # twelve nodes
+    path = write_nir(network := Network(nodes, {"w": weights}), tmp_path / "a.nir")
+    places: list[str] = []
+    plain = Group.plain
+    monkeypatch.setattr(Group, "plain", lambda group: (places.append(group._place), plain(group))[1])
+    assert_same_network(read_nir(path), network)
+    places = [place for place in places if place.count("/") == 3]
+    assert len(places) > 20
+    assert len(places) == len(set(places))
+
+
+def test_large_and_small_datasets_of_a_group_come_back_in_order(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = {"b": rng.normal(size=40_000), "a": np.arange(3), "text": "ü", "half": rng.random((2, 3)).astype("f2")}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, value in values.items():
+            file.create_dataset(f"group/{name}", data=value)
+        file["group/inner/deep"] = 5
+    with open_hdf5(tmp_path / "a.h5", "a file") as root:
+        plain = root["group"].plain()
+        assert not root["group"]["b"].small
+        assert list(plain) == ["a", "b", "half", "inner", "text"]
+    for name, value in values.items():
+        np.testing.assert_array_equal(plain[name], value)
+        assert np.asarray(plain[name]).dtype == np.asarray(value).dtype
+    assert plain["inner"] == {"deep": 5}

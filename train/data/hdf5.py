@@ -43,16 +43,12 @@ class Dataset:
         self.shape, self.dtype = shape, np.dtype(dtype)
 
     def __getitem__(self, index: int | tuple[()]) -> Any:
-        value = self._ask([self._place, index if isinstance(index, int) else None])
-        if isinstance(value, np.ndarray):
-            return value if value.ndim else value[()]
-        texts = [text.encode("utf-8", "surrogateescape") for text in value["texts"]]
-        shape = tuple(value["shape"])
-        if not shape:
-            return texts[0]
-        array = np.empty(len(texts), object)
-        array[:] = texts
-        return array.reshape(shape)
+        return _received(self._ask([self._place, index if isinstance(index, int) else None]))
+
+    @property
+    def small(self) -> bool:
+        """Whether its value may be asked for together with others."""
+        return math.prod(self.shape) * self.dtype.itemsize <= SLACK
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -69,6 +65,7 @@ class Group(Mapping[str, Any]):
     """A group of an open file: name -> Group or Dataset; 'a/b' is b in a."""
 
     def __init__(self, ask: Answer, place: str, members: Mapping[str, Any]) -> None:
+        self._ask, self._place = ask, place
         self._members = {
             name: Group(ask, f"{place}/{name}", entry)
             if isinstance(entry, dict)
@@ -93,9 +90,26 @@ class Group(Mapping[str, Any]):
 
     def plain(self) -> dict[str, Any]:
         """Return the values of all members, groups as dictionaries, texts as str: as `nir.serialization` reads them."""
-        return {
-            name: member.plain() if isinstance(member, Group) else _decoded(member[()]) for name, member in self.items()
-        }
+        few = [name for name, member in self.items() if isinstance(member, Dataset) and member.small]
+        answers = self._ask([[f"{self._place}/{name}" for name in few], None]) if few else []
+        values = dict(zip(few, map(_received, answers), strict=True))
+        for name, member in self.items():
+            if name not in values:
+                values[name] = member.plain() if isinstance(member, Group) else member[()]
+        return {name: _decoded(values[name]) for name in self}
+
+
+def _received(value: Any) -> Any:
+    """Return a value as h5py gives it, from what the child sent."""
+    if isinstance(value, np.ndarray):
+        return value if value.ndim else value[()]
+    texts = [text.encode("utf-8", "surrogateescape") for text in value["texts"]]
+    shape = tuple(value["shape"])
+    if not shape:
+        return texts[0]
+    array = np.empty(len(texts), object)
+    array[:] = texts
+    return array.reshape(shape)
 
 
 def _decoded(value: Any) -> Any:
@@ -149,7 +163,7 @@ def hdf5_file(path: Path, kind: str) -> Iterator[Group]:
 
 
 def _opened(path: Path, kind: str) -> Answer:
-    """Open a file and return what answers ['', None] with its members, [place, index] with a value."""
+    """Open a file; answer ['', None] with its members, [place, index] with a value, [places, None] with several."""
     import h5py
 
     try:
@@ -165,15 +179,18 @@ def _opened(path: Path, kind: str) -> Answer:
     seconds = OPENING.cpu_s + sizes.one / READ_BYTES_PER_S
     limit_memory(OPENING.memory + 4 * sizes.one)
 
+    def value(place: str, index: int | None = None) -> Any:
+        try:
+            return _value(file[place], index)
+        except DAMAGED as error:
+            raise FileError(f"damaged HDF5 file ({place[1:]}: {one_line(error)})") from error
+
     def answer(request: Any) -> Any:
         place, index = request
         limit_time(seconds)
         if not place:
             return members
-        try:
-            return _value(file[place], index)
-        except DAMAGED as error:
-            raise FileError(f"damaged HDF5 file ({place[1:]}: {one_line(error)})") from error
+        return [value(each) for each in place] if isinstance(place, list) else value(place, index)
 
     return answer
 

@@ -34,6 +34,22 @@ def test_values_and_arrays_come_back_as_they_were(fork: bool, monkeypatch: pytes
             assert got.dtype == array.dtype
 
 
+def test_arrays_inside_an_answer_come_back_in_their_places() -> None:
+    arrays = [np.arange(5), np.eye(2), np.zeros(0)]
+    with serving(lambda n: {"b": [arrays[0], "text", {"a": arrays[1]}], "a": [arrays[2]] * n, "none": []}) as ask:
+        for n in (2, 0):
+            answer = ask(n)
+            np.testing.assert_array_equal(answer["b"][0], arrays[0])
+            np.testing.assert_array_equal(answer["b"][2]["a"], arrays[1])
+            assert [part.shape for part in answer["a"]] == [(0,)] * n
+            assert answer["none"] == []
+
+
+def test_texts_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(FileError, match="expected a JSON value"), serving(lambda _: np.array(["a"], object)) as ask:
+        ask(0)
+
+
 def test_the_work_is_done_in_another_process_that_ends_with_the_block() -> None:
     with serving(lambda _: os.getpid()) as ask:
         pid = ask(0)
