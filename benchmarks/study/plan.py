@@ -74,6 +74,12 @@ def clipped(quantile: float) -> Keys:
     return {"constraint": "true", "range_quantile": str(quantile)}
 
 
+TRUST: Keys = {"constraint": "true", "range_rule": "trust", "range_quantile": "0.5"}
+CONSTRAINED: dict[str, Keys] = {
+    "units, over-pruned, no constraint": {**OVERPRUNED, "constraint": "false"},
+    "units, over-pruned, trust regions": {**OVERPRUNED, **TRUST},
+    "dense, trust regions": {**DENSE, **TRUST},
+}
 REPAIRED: dict[str, Keys] = {
     "units, over-pruned": OVERPRUNED,
     "units, over-pruned, synapses regenerate": {**OVERPRUNED, "regeneration": "true"},
@@ -108,6 +114,8 @@ STUDIES: dict[str, Study] = {
     "ev_objects criteria": Study(
         "ev_objects", {}, {f"over-pruned by {name}": {**OVERPRUNED, "unit_criterion": name} for name in CRITERIA},
     ),
+    "ev_objects ranges": Study("ev_objects", {}, CONSTRAINED),
+    "digits ranges": Study("digits", {}, CONSTRAINED),
     "ev_objects growth": Study(
         "ev_objects", {}, {f"stage, 90 %, growth {name}": stage(0.9, synapse_growth=name) for name in GROWTH},
     ),

@@ -32,6 +32,7 @@ ON_CHIP = ("stop_cores", "stop_busiest", "stop_energy", "stop_time")
 _POSITIVE = ("rate_decay_conv", "rate_decay_dense", "synapse_exponent")
 _CHOICES = {
     "mode": ("corrected", "literal", "adaptive"),
+    "range_rule": ("bounds", "trust"),
     "unit_criterion": get_args(Criterion),
     "regeneration_rule": ("synapses", "units"),
     "regeneration_when": ("always", "validation"),
@@ -89,6 +90,7 @@ class DevelopmentConfig:
     persistence_fraction: float = 0.03  # code: T = 18 of 600
     persistence_least: int = 4  # own: for short runs, see Schedule.persistence
 
+    range_rule: Literal["bounds", "trust"] = "bounds"  # trust: own, limits the gain per epoch; ranges.trust_regions
     range_quantile: float = 1.0  # of abs(w): the initial range; 1 is the largest abs(w) (B2; lower values answer B3)
     shrink: float = 0.75  # code
     fade: float = 0.01  # own: least share of abs(w) lost in an epoch that counts as fading; literal mode: any loss
@@ -189,8 +191,9 @@ class DevelopmentConfig:
                 problems.append(f"defects: expected {needed} beside {defect}, which reads what {needed} makes")
         if self.synapse_stage and "B6" in self.reproduced:
             problems.append("synapse_stage: needs hard masks, but B6 (part of mode literal) masks between epochs only")
-        if self.literal and self.regeneration_rule == "units":
-            problems.append("regeneration_rule: expected synapses with defects of the released code, got units")
+        for name, released in (("regeneration_rule", "synapses"), ("range_rule", "bounds")):
+            if self.literal and (value := getattr(self, name)) != released:
+                problems.append(f"{name}: expected {released} with defects of the released code, got {value}")
         if problems:
             raise ConfigError(problems)
 

@@ -1,6 +1,7 @@
 """Dendritic spine rule of SD-SNN (arXiv:2211.12219): each synapse has a range of allowed weights.
 
-The range widens while the weight stays at its bound and shrinks while the weight decays. All functions take and return
+The range widens while the weight stays at its bound and shrinks while the weight decays. `trust_regions` is another
+rule for it: a range around each weight, which limits what the weight gains in an epoch. All functions take and return
 tensors of the weight's shape, on its device, and change none of their arguments.
 """
 
@@ -72,6 +73,38 @@ def update_ranges(
     lower = torch.where(shrinks, lower * shrink, lower)
     fading = fading.masked_fill(shrinks, 0)
     return RangeState(upper, lower, over, over_sum, is_over, under, under_sum, is_under, fading, is_fading, magnitude)
+
+
+def trust_regions(
+    state: RangeState, weight: Tensor, kept: Tensor, persistence: int, *, shrink: float = 0.75, fade: float = 0.0
+) -> RangeState:
+    """Return the ranges of the coming epoch as trust regions: what a weight may gain in it.
+
+    The range of a weight w is min(0, w) - d to max(0, w) + d, so it may always decay. A weight that uses up its d for
+    persistence + 1 consecutive epochs contributes, and d grows to d / shrink. One whose abs(w) decays for as long
+    is redundant, and d falls to d * shrink. The rule is ours; the idea, to limit redundant synapses and facilitate
+    contributing ones, is that of BDNN-dsd (Zhao, Zeng and others, Neural Computation 34(1), 2022).
+
+    Args:
+        state: the ranges around the weights of the last epoch.
+        weight: after the epoch, 0 where masked.
+        kept: the same after `clamp`, from which the coming epoch starts.
+        persistence: T in epochs.
+        shrink: factor on d.
+        fade: least share of abs(w) lost in an epoch that counts as decay.
+    """
+    room = (state.upper - state.lower - state.magnitude) / 2
+    moved = update_ranges(state, weight, persistence, shrink=shrink, fade=fade)
+    grows = (moved.upper > state.upper) | (moved.lower < state.lower)
+    shrinks = moved.was_fading & state.was_fading & (moved.fading == 0)  # the count has just started anew
+    room = torch.where(grows, room / shrink, torch.where(shrinks, room * shrink, room))
+    return around(moved, kept, room)
+
+
+def around(state: RangeState, weight: Tensor, room: Tensor) -> RangeState:
+    """Return the state with ranges min(0, w) - room to max(0, w) + room."""
+    upper, lower = weight.clamp(min=0) + room, weight.clamp(max=0) - room
+    return state._replace(upper=upper, lower=lower, magnitude=weight.abs())
 
 
 def fresh(state: RangeState, weight: Tensor, units: Tensor) -> RangeState:

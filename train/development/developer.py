@@ -232,26 +232,31 @@ class Developer:
         """Update the ranges of a layer, and clamp its weights to them."""
         layer, state = self.layers[index], self._states[index]
         weights = [synapse.float_weight * synapse.mask for synapse in layer.synapses]
+        constrains = self.config.constraint and self.schedule.clamps(epoch)
         if not state.ranges:
             state.ranges = [self._first_range(weight) for weight in weights]
+        elif self.config.range_rule == "trust":
+            return state.follow_trust_regions(layer.synapses, constrains, **self._range_rates())
         elif self._ranges_move(index):
-            persistence, shrink, fade = self.schedule.persistence, self.config.shrink, self._fade()
             state.ranges = [
-                ranges.update_ranges(each, weight, persistence, shrink=shrink, fade=fade)
-                for each, weight in zip(state.ranges, weights, strict=True)
+                ranges.update_ranges(r, w, **self._range_rates()) for r, w in zip(state.ranges, weights, strict=True)
             ]
-        if self.config.constraint and self.schedule.clamps(epoch):
+        if constrains:
             for each, synapse in zip(state.ranges, layer.synapses, strict=True):
                 synapse.set_weight(ranges.clamp(synapse.float_weight, each))
 
+    def _range_rates(self) -> dict[str, Any]:
+        """Return the arguments with which both rules of ranges move bounds."""
+        return {"persistence": self.schedule.persistence, "shrink": self.config.shrink, "fade": self._fade()}
+
     def _first_range(self, weight: Tensor) -> ranges.RangeState:
-        return ranges.init_ranges(weight, self.config.range_quantile)
+        state = ranges.init_ranges(weight, self.config.range_quantile)
+        return ranges.around(state, weight, state.upper) if self.config.range_rule == "trust" else state
 
     def _ranges_move(self, index: int) -> bool:
         return True
 
     def _fade(self) -> float:
-        """Return the least share of abs(w) that counts as decay."""
         return self.config.fade
 
     def _change_units(

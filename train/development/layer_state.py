@@ -1,6 +1,6 @@
 """State of a layer's development between epochs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdsnn_core.development import ranges, regeneration
 
-from .masks import MaskedLayer
+from .masks import MaskedLayer, MaskedSynapse
 
 
 class Revival(NamedTuple):
@@ -43,6 +43,18 @@ class LayerState:
             for synapse in layer.synapses
         ]
         self.revival: Revival | None = None  # where whole units regenerate, from the first pruning on
+
+    def follow_trust_regions(self, synapses: Sequence[MaskedSynapse], constrains: bool, **rates: Any) -> None:
+        """Clamp weights to the ranges around those of the last epoch, and put ranges around them.
+
+        rates: of `ranges.trust_regions`.
+        """
+        for number, (each, synapse) in enumerate(zip(self.ranges, synapses, strict=True)):
+            weight = synapse.float_weight
+            kept = ranges.clamp(weight, each) if constrains else weight
+            self.ranges[number] = ranges.trust_regions(each, weight * synapse.mask, kept * synapse.mask, **rates)
+            if constrains:
+                synapse.set_weight(kept)
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdsnn_core.development.ranges import clamp, init_ranges, spine_size, update_ranges
+from sdsnn_core.development.ranges import around, clamp, init_ranges, spine_size, trust_regions, update_ranges
 
 
 class Spine:
@@ -63,6 +63,62 @@ def test_ranges_follow_the_rule_synapse_by_synapse(seed: int, persistence: int) 
         if epoch > 20:  # clamped weights feed back, as in training
             walk = clamp(torch.from_numpy(walk), state).numpy()
     assert moved > 20
+
+
+class Trust:
+    """One synapse with a trust region: what it may gain in an epoch, and its runs of epochs."""
+
+    def __init__(self, room: float, weight: float) -> None:
+        self.room, self.weight = room, weight
+        self.gained, self.lost, self.fading = 0, 0, 0  # consecutive epochs beyond the upper bound, the lower; of decay
+
+    def epoch(self, weight: float, persistence: int, shrink: float, fade: float) -> None:
+        upper, lower = max(self.weight, 0.0) + self.room, min(self.weight, 0.0) - self.room
+        self.gained = self.gained + 1 if weight >= upper else 0
+        self.lost = self.lost + 1 if weight <= lower else 0
+        self.fading = self.fading + 1 if abs(weight) < (1 - fade) * abs(self.weight) else 0
+        self.weight = min(max(weight, lower), upper)
+        if persistence + 1 in (self.gained, self.lost):
+            self.room /= shrink
+        elif self.fading == persistence + 1:
+            self.room *= shrink
+        if self.gained == persistence + 1:
+            self.gained = 1
+        if self.lost == persistence + 1:
+            self.lost = 1
+        if self.fading == persistence + 1:
+            self.fading = 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("persistence", [1, 3])
+def test_trust_regions_follow_the_rule_synapse_by_synapse(seed: int, persistence: int) -> None:
+    rng = np.random.default_rng([seed, persistence])
+    walk = rng.normal(0, 1, (4, 5))
+    drift = rng.normal(0, 0.5, walk.shape)
+    fade, shrink = [0.0, 0.05][seed % 2], 0.75
+    state = init_ranges(torch.from_numpy(walk), 0.3)
+    state = around(state, torch.from_numpy(walk), state.upper)
+    room = float(init_ranges(torch.from_numpy(walk), 0.3).upper[0, 0])
+    synapses = [Trust(room, w) for w in walk.flat]
+    rooms = set()
+    for epoch in range(40):
+        if epoch % 12 == 0:
+            drift = -drift
+        walk = walk * 0.98 + drift + rng.normal(0, 0.02, walk.shape)
+        weight = torch.from_numpy(walk)
+        kept = clamp(weight, state)
+        state = trust_regions(state, weight, kept, persistence, shrink=shrink, fade=fade)
+        for synapse, w in zip(synapses, walk.flat, strict=True):
+            synapse.epoch(w, persistence, shrink, fade)
+        walk = kept.numpy()
+        np.testing.assert_allclose(walk.ravel(), [s.weight for s in synapses], rtol=1e-12, err_msg=epoch)
+        upper = [max(s.weight, 0.0) + s.room for s in synapses]
+        lower = [min(s.weight, 0.0) - s.room for s in synapses]
+        np.testing.assert_allclose(state.upper.numpy().ravel(), upper, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(state.lower.numpy().ravel(), lower, rtol=1e-9, atol=1e-12)
+        rooms |= {round(s.room, 6) for s in synapses}
+    assert min(rooms) < room < max(rooms)
 
 
 def test_widening_fires_after_persistence_plus_one_epochs_and_then_every_persistence() -> None:

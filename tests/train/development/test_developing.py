@@ -44,6 +44,25 @@ def test_without_the_constraint_no_weight_is_clipped() -> None:
     assert largest[1] == 50.0
 
 
+def test_a_trust_region_limits_what_a_weight_gains_in_an_epoch_and_grows_while_it_is_used_up() -> None:
+    run = Run(**{**OFF, "constraint": True, "range_rule": "trust", "range_quantile": 0.5}).go(8)
+    assert run.developer is not None
+    synapse = run.developer.layers[0].synapses[0]
+    gains = []
+    for epoch in range(9, 16):
+        before = synapse.float_weight.clone()
+        with torch.no_grad():
+            synapse.synapse.weight[0, 0] = 50.0
+            synapse.synapse.weight[0, 1] = 0.0
+        run.optimiser.param_groups[0]["lr"] = 0.0
+        run.go(epoch)
+        gains.append(float(synapse.float_weight[0, 0] - max(before[0, 0], 0)))
+        assert synapse.float_weight[0, 1] == 0  # decay is free
+    assert gains[0] < 20
+    assert gains[-1] > gains[0]  # it contributes
+    assert gains == sorted(gains)
+
+
 def test_without_pruning_no_unit_goes_and_the_rate_rests() -> None:
     run = Run(pruning=False).go()
     assert run.total("pruned") == 0
