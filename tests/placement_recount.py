@@ -11,6 +11,7 @@ from sdsnn.deploy.placement.chip import Chip, load_chip
 from sdsnn.deploy.placement.types import Placement
 from sdsnn_core.network import Convolution, Input, Network, Node, Output, Population, Projection, Synapses
 
+WORDS = {"CubaLif": 2, "AdaptiveLif": 4, "Resonator": 2, "Sigma": 1, "Delta": 2, "SigmaDelta": 3}
 Entries = list[tuple[int, int]]  # (rank of the target within its piece, weight)
 Axon = tuple[str, int, bool]  # (source, neuron, through a convolution)
 
@@ -66,6 +67,12 @@ def plain_weight_bits(weights: list[int]) -> int:
     return 8
 
 
+def words(network: Network, name: str) -> int:
+    """Return the words of state of a neuron: the variables of Lava's process, an error where it is used."""
+    population = network.populations[name]
+    return WORDS[type(population).__name__] + bool(getattr(population, "cumulative", False))
+
+
 def assert_legal(network: Network, placement: Placement, chip: Chip, *, exact: bool = False) -> None:
     """Recount all that a placement uses, compare with what it says, and hold it against the limits.
 
@@ -79,6 +86,7 @@ def assert_legal(network: Network, placement: Placement, chip: Chip, *, exact: b
         neurons = sum(here.values())
         assert neurons == placement.use["neurons"][core]
         assert neurons <= recount.room(here)
+        assert placement.use["state_words"][core] == sum(size * words(network, name) for name, size in here.items())
         axons = recount.axons(core)
         assert len(axons) == placement.use["input_axons"][core]
         for axon in axons:

@@ -5,6 +5,7 @@ For each resource the need of the whole network is counted once, wherever the ne
 * neurons: each takes its share of a core, more where long delays need state;
 * synaptic memory: a synapse takes at least its part of the cheapest list, without an index; a convolution at least one
   list of each kernel weight that lands;
+* state: each neuron keeps the words of its model;
 * axons: each source neuron with a synapse needs one on some core, and one more for its convolutions.
 
 `tight_bound.py` also looks at the gaps and indices of lists, and at sources that several cores need.
@@ -25,7 +26,7 @@ from .synapse_lists import ListFormat, list_bits, list_format
 from .types import CONVOLUTION_SLOTS, Bools
 
 SLACK = 1e-6  # sums of fractions exceed a whole number of cores by rounding
-LIMITED = ("synapse_bits", "input_axons", "output_axons")
+LIMITED = ("synapse_bits", "state_words", "input_axons", "output_axons")
 
 
 class Need(NamedTuple):
@@ -82,7 +83,12 @@ def lower_bounds(network: Network, chip: Chip, *, cores: int) -> dict[str, int]:
         axons[key] = axons.get(key, np.zeros_like(need.sources)) | need.sources
     n_axons = {key: int(sources.sum()) for key, sources in axons.items()}
     slots = {key: n * (CONVOLUTION_SLOTS if key[1] else 1) for key, n in n_axons.items() if key[0] in rooms}
-    needs = {"synapse_bits": bits, "input_axons": sum(n_axons.values()), "output_axons": sum(slots.values())}
+    needs = {
+        "synapse_bits": bits,
+        "state_words": sum(p.size * p.state_words for p in network.populations.values()),
+        "input_axons": sum(n_axons.values()),
+        "output_axons": sum(slots.values()),
+    }
     shares = {"neurons": sum(p.size / rooms[name] for name, p in network.populations.items())}
     shares |= {name: needs[name] / (chip.limit(name) or 1) for name in limited}
     return {name: max(1, math.ceil(share - SLACK)) for name, share in shares.items()}

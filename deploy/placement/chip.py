@@ -8,12 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from sdsnn.train.section import Section
 from sdsnn_core.errors import SdsnnError
-from sdsnn_core.network import Convolution, Input, Network, Population
 
 from ..toml_files import load_named, shipped_names
 
@@ -24,9 +22,16 @@ RESOURCES: dict[str, str] = {
     "input_axons": "input axons",
     "output_axons": "output axons",
     "synapse_bits": "synaptic memory (bits)",
+    "state_words": "state of neurons (words of 32 bits)",
     "neuron_configs": "neuron configurations",
     "threshold_configs": "threshold configurations",
     "synapse_formats": "synapse formats",
+}
+
+# What placement counts per neuron, whatever core it is on.
+PER_NEURON: dict[str, str] = {
+    "state_words": "state of a neuron (words of 32 bits)",
+    "message_bits": "bits of a message",
 }
 
 # Limits of a whole chip, for chips whose cores cannot be modelled from what is public.
@@ -44,13 +49,15 @@ WHOLE_CHIP: dict[str, str] = {
 
 
 class DoesNotFit(SdsnnError, ValueError):
-    """A node that no core of the chip can take: which node, which limit, how much it would need."""
+    """A node that no core of the chip can take: which node, which limit per core or neuron, how much it would need."""
 
-    def __init__(self, node: str, resource: str, amount: int, limit: int, chip: str, hint: str = "") -> None:
+    def __init__(
+        self, node: str, resource: str, amount: int, limit: int, chip: str, hint: str = "", *, per: str = "core"
+    ) -> None:
         self.node, self.resource, self.amount, self.limit = node, resource, int(amount), int(limit)
-        words = RESOURCES.get(resource, resource)
+        words = (RESOURCES if per == "core" else PER_NEURON).get(resource, resource)
         super().__init__(
-            f"node {node!r} does not fit {chip}: {words}: expected at most {limit:,} per core, got {amount:,}"
+            f"node {node!r} does not fit {chip}: {words}: expected at most {limit:,} per {per}, got {amount:,}"
             + (f" ({hint})" if hint else "")
         )
 
@@ -111,6 +118,12 @@ class Delays(Sourced):
     state_budget: int = Field(default=0, ge=0)
 
 
+class NeuronModels(Sourced):
+    """The neuron models of a chip whose neurons are not programmed: names of a Network's types."""
+
+    kinds: tuple[str, ...] = Field(min_length=1)
+
+
 class Layout(Sourced):
     """The mesh: cores per chip in use, cores per tile, tiles in a row.
 
@@ -134,7 +147,8 @@ class Chip(Section):
     """One chip.
 
     placeable: False where only limits of the whole chip are known. limits: per core, by resource (RESOURCES);
-    whole_chip: of all cores together (WHOLE_CHIP). delays: None where a synapse has none. prices: the price list whose
+    per_neuron: of each neuron (PER_NEURON); whole_chip: of all cores together (WHOLE_CHIP). models: None where neurons
+    are programmed, or the models are not known. delays: None where a synapse has none. prices: the price list whose
     times and energies placement for speed or energy uses. unknown: what was not published.
     """
 
@@ -142,10 +156,12 @@ class Chip(Section):
     title: str
     placeable: bool
     summary: str = ""
+    models: NeuronModels | None = None
     delays: Delays | None = None
     layout: Layout | None = None
     synapses: SynapseFormat | None = None
     limits: dict[str, Limit] = Field(default_factory=dict)
+    per_neuron: dict[str, Limit] = Field(default_factory=dict)
     whole_chip: dict[str, Limit] = Field(default_factory=dict)
     constants: dict[str, Fact] = Field(default_factory=dict)
     prices: str | None = None
@@ -153,10 +169,9 @@ class Chip(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Chip:
-        if unknown := sorted(set(self.limits) - set(RESOURCES)):
-            raise ValueError(f"limits: expected {', '.join(RESOURCES)}, got {', '.join(unknown)}")
-        if unknown := sorted(set(self.whole_chip) - set(WHOLE_CHIP)):
-            raise ValueError(f"whole_chip: expected {', '.join(WHOLE_CHIP)}, got {', '.join(unknown)}")
+        for table, names in (("limits", RESOURCES), ("per_neuron", PER_NEURON), ("whole_chip", WHOLE_CHIP)):
+            if unknown := sorted(set(getattr(self, table)) - set(names)):
+                raise ValueError(f"{table}: expected {', '.join(names)}, got {', '.join(unknown)}")
         if self.placeable and (self.layout is None or self.synapses is None or "neurons" not in self.limits):
             raise ValueError("placeable: expected layout, synapses and limits.neurons too, got not all of them")
         return self
@@ -187,40 +202,3 @@ def load_chip(name: str | Path) -> Chip:
     Raises FileError for a name that is neither, ConfigError with every problem of the file's content.
     """
     return load_named(Chip, "chip", "chips", name)
-
-
-def whole_chip_amounts(network: Network) -> dict[str, int]:
-    """Return the need of a network for each limit of a whole chip (see chip.WHOLE_CHIP)."""
-    fan_out = {name: np.zeros(network.size_of(name), np.int64) for name in (*network.inputs, *network.populations)}
-    for name, p in network.projections.items():
-        fan_out[p.source] += np.bincount(network.synapses(name).pre, minlength=network.size_of(p.source))
-    kernel = max(
-        (max(p.kernel.shape[2:]) for p in network.projections.values() if isinstance(p, Convolution)), default=0
-    )
-    nodes: list[Input | Population] = [*network.inputs.values(), *network.populations.values()]
-    return {
-        "neurons": sum(p.size for p in network.populations.values()),
-        "synapses": sum(int(each.sum()) for each in fan_out.values()),
-        "inputs": sum(p.size for p in network.inputs.values()),
-        "outputs": sum(network.size_of(name) for name in network.outputs),
-        "fan_out": max(int(each.max()) for each in fan_out.values()),
-        "layers": len(network.populations),
-        "kernel_size": kernel,
-        "channels": max(node.shape[0] for node in nodes if len(node.shape) == 3) if kernel else 0,
-        "input_extent": max(max(node.shape[1:], default=0) for node in network.inputs.values()),
-    }
-
-
-def whole_chip_lines(network: Network, chip: Chip) -> tuple[bool, list[str]]:
-    """Compare a network with the limits of a whole chip: (within all of them, one line for each)."""
-    amounts = whole_chip_amounts(network)
-    lines, fits = [f"{chip.title}: {chip.summary}"], True
-    for name, limit in chip.whole_chip.items():
-        within = amounts[name] <= limit.value
-        fits &= within
-        word = "within" if within else "EXCEEDS"
-        lines.append(
-            f"{WHOLE_CHIP[name]}: {amounts[name]:,}, {word} {int(limit.value):,} {limit.unit} ({limit.citation})"
-        )
-    lines += [f"not known: {name}: {why}" for name, why in chip.unknown.items()]
-    return fits, lines

@@ -13,6 +13,7 @@ from sdsnn_core.rules import Rules
 
 from .boxes import Box, BoxCounter, box_sizes, boxes, interval
 from .chip import Chip, DoesNotFit, SynapseFormat
+from .network_limits import check_neurons
 from .synapse_lists import Incoming, Lists, Piece, index_width
 from .types import Bools, Ints
 
@@ -31,6 +32,7 @@ COUNTERS.of(Convolution)(BoxCounter)
 class Cutter:
     """Cuts the populations of a network into pieces for a chip.
 
+    not_counted: what is not held against a limit of a neuron. words: population -> words of state of a neuron.
     counters: projection -> counter of the lists of any piece. slots: population -> (size,) output axons of each neuron,
     as far as they are known from where its targets lay the last time. fewer_than: a way to cut that needs as many cores
     is of no use. progress: called with the number of neurons that one way has placed.
@@ -39,6 +41,8 @@ class Cutter:
     def __init__(self, network: Network, chip: Chip) -> None:
         assert chip.synapses is not None
         self.network, self.chip, self.layout = network, chip, chip.synapses
+        self.not_counted = check_neurons(network, chip)
+        self.words = {name: p.state_words for name, p in network.populations.items()}
         self.sources = {name: p.source for name, p in network.projections.items()}
         self.settings = {name: _settings(p) for name, p in network.populations.items()}
         self.counters: dict[str, Incoming | BoxCounter] = {}
@@ -93,6 +97,7 @@ class Cutter:
             "neurons": neurons,
             "input_axons": sum(int(np.count_nonzero(mask)) for mask in self.axons(pieces).values()),
             "synapse_bits": memory,
+            "state_words": sum(self.words[piece.population] * piece.neurons.size for piece in pieces),
             "neuron_configs": len(frozenset().union(*(piece.configs for piece in pieces))),
             "threshold_configs": len(frozenset().union(*(piece.thresholds for piece in pieces))),
             "synapse_formats": len(formats),

@@ -238,3 +238,4 @@ def _notes(cutter: Cutter) -> Iterator[str]:
     for resource in RESOURCES:
         if cutter.chip.limit(resource) is None:
             yield f"no limit imposed on {RESOURCES[resource]}: none was published"
+    yield from cutter.not_counted

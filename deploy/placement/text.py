@@ -25,6 +25,10 @@ def placement_to_json(report: PlacementReport) -> dict[str, Any]:
             name: {"value": item.value, "brochure": item.brochure, "unit": item.unit, "citation": item.citation}
             for name, item in chip.limits.items()
         },
+        "neuron_limits": {
+            name: {"value": item.value, "unit": item.unit, "citation": item.citation}
+            for name, item in chip.per_neuron.items()
+        },
         "unpruned": _unpruned(report.unpruned),
         "changes": [change.as_dict() for change in report.changes],
         "without_limit": [change.as_dict() for change in report.lifted],

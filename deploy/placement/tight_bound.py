@@ -70,7 +70,8 @@ def _least_shares(network: Network, chip: Chip) -> tuple[dict[str, Floats], dict
     overcharge = np.zeros((len(kinds), 1))
     matrices = [p.source for p in network.projections.values() if isinstance(p, Synapses)]  # they may share axons
     axons: dict[tuple[str, bool], Bools] = {}
-    for i, population in enumerate(network.populations):
+    for i, (population, neurons_of) in enumerate(network.populations.items()):
+        needs["state_words"][i] += neurons_of.state_words
         incoming = {name: NEEDS.for_(p)(network, p, forms[name], layout) for name, p in network.incoming(population)}
         in_order = not any(need.convolution for need in incoming.values())
         for name, need in incoming.items():

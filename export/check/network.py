@@ -94,6 +94,16 @@ def readout(part: Part) -> Traps:
         yield part.where, what, "to count its spikes nevertheless: --readout spikes"
 
 
+def programmed(part: Part) -> Traps:
+    """Loihi 1 has leaky integrate-and-fire neurons that send spikes."""
+    item = part.item
+    sends = "messages of 32 bits" if item.graded else "spikes"
+    what = (
+        f"{type(item).__name__} neurons, {item.state_words} words of state each, send {sends}; Loihi 1 has CubaLif only"
+    )
+    yield part.where, what, "place it on Loihi 2, whose neurons are programmed"
+
+
 def groups(part: Part) -> Traps:
     """Lava's Conv keeps its parameters as int8."""
     size = max(part.network.shape_of(part.item.source)[1:])
@@ -136,6 +146,7 @@ def sparse_flag(part: Part) -> Traps:
         yield part.where, what, help_
 
 
+_PROGRAMMED: Final = Rule("programmed-neurons", "note", programmed)
 # Rules by type of node or projection; what netx cannot hold comes first.
 CHECKS: Final[Rules[tuple[Rule, ...]]] = Rules(
     "check: node or projection",
@@ -151,7 +162,7 @@ CHECKS: Final[Rules[tuple[Rule, ...]]] = Rules(
             Rule("overflow", "note", overflow),
             Rule("never-fires", "note", never_fires),
         ),
-        **{kind: NETX_LIMITS[kind] for kind in (AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma)},
+        **{kind: (*NETX_LIMITS[kind], _PROGRAMMED) for kind in (AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma)},
         Synapses: (
             *NETX_LIMITS[Synapses],
             Rule("odd-weights", "warning", odd_weights),

@@ -52,8 +52,9 @@ def place(
     It takes as few cores as possible, or places for speed, energy or even work. Prints cores and memory, the limit that
     binds, what would help, and the same for the unpruned network.
     """
-    from sdsnn.deploy.placement.chip import chip_names, load_chip, whole_chip_lines
+    from sdsnn.deploy.placement.chip import chip_names, load_chip
     from sdsnn.deploy.placement.explain import explain
+    from sdsnn.deploy.placement.network_limits import whole_chip_lines
     from sdsnn.deploy.placement.text import placement_lines, placement_tables, placement_to_json
     from sdsnn.deploy.report.cores import save_placement_picture
     from sdsnn.deploy.report.picture import check_picture

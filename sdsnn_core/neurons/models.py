@@ -54,6 +54,7 @@ class Population:
     Attributes:
         shape: (N,) or (C, H, W).
         graded: Whether it sends messages with a value, and not spikes.
+        state: What a neuron keeps from step to step.
 
     Examples:
         >>> population = Population((3,), current_decay=4096, voltage_decay=128, threshold=[80, 90, 80])
@@ -63,6 +64,7 @@ class Population:
 
     shape: Shape
     graded: ClassVar[bool] = False
+    state: ClassVar[tuple[str, ...]]
     kind: ClassVar[str]  # its name in a digest
     ranges: ClassVar[Ranges]  # array parameter -> its smallest and largest value
     exponents: ClassVar[dict[str, int]] = {}  # exponent -> its largest value
@@ -93,6 +95,11 @@ class Population:
     def size(self) -> int:
         """Number of neurons."""
         return math.prod(self.shape)
+
+    @property
+    def state_words(self) -> int:
+        """Words of 32 bits that a neuron keeps from step to step."""
+        return len(self.state)
 
     def per_neuron(self, name: str) -> npt.NDArray[np.int64]:
         """Return parameter `name` as (size,) int64, neurons in C order of `shape`."""
@@ -130,6 +137,7 @@ class CubaLif(Population):
     bias_exp: int = 6
     initial_voltage: IntArray = field(default_factory=_zero)
 
+    state = ("current", "voltage")
     kind = "Population"  # its name before other models came: digests stay as they were
     ranges: ClassVar[Ranges] = {
         "current_decay": _DECAY,
@@ -177,6 +185,7 @@ class AdaptiveLif(Population):
     bias: IntArray = field(default_factory=_zero)
     bias_exp: int = 6
 
+    state = ("current", "voltage", "threshold", "refractory")
     kind = "AdaptiveLif"
     ranges: ClassVar[Ranges] = {
         "current_decay": _DECAY,
@@ -220,6 +229,7 @@ class Resonator(Population):
     threshold: IntArray
     reset: bool = False
 
+    state = ("real", "imaginary")
     kind = "Resonator"
     ranges: ClassVar[Ranges] = {
         "sin_decay": (0, DECAY_UNITY - 1),
@@ -252,6 +262,11 @@ class Encoder(Population):
             limit = (2**31 - 1) >> (self.spike_exp + self.state_exp)
             in_range(getattr(self, name), -limit, limit, f"Population {name}")
 
+    @property
+    def state_words(self) -> int:
+        """Words of 32 bits that a neuron keeps from step to step: an error only where changes add up."""
+        return len(self.state) - (not self.cumulative)
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -278,6 +293,7 @@ class SigmaDelta(Encoder):
     bias: IntArray = field(default_factory=_zero)
     relu: bool = True
 
+    state = ("sum", "activation", "residue", "error")
     kind = "SigmaDelta"
     ranges: ClassVar[Ranges] = {"threshold": (0, 2**31 - 1), "bias": (-(2**31) + 1, 2**31 - 1)}
 
@@ -302,6 +318,7 @@ class Delta(Encoder):
         True
     """
 
+    state = ("value", "residue", "error")
     kind = "Delta"
 
 
@@ -324,6 +341,7 @@ class Sigma(Population):
     shape: Shape
 
     graded = True
+    state = ("sum",)
     kind = "Sigma"
     ranges: ClassVar[Ranges] = {}
 

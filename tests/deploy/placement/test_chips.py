@@ -8,9 +8,8 @@ from sdsnn.deploy.placement.chip import (
     WHOLE_CHIP,
     chip_names,
     load_chip,
-    whole_chip_amounts,
-    whole_chip_lines,
 )
+from sdsnn.deploy.placement.network_limits import whole_chip_amounts, whole_chip_lines
 from sdsnn.deploy.placement.place import place
 from sdsnn_core.errors import ConfigError, FileError
 from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses

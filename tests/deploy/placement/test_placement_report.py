@@ -46,7 +46,7 @@ def test_what_binds_and_what_would_help() -> None:
     assert data["binding"]["resource"] == "synapse_bits"
     assert data["unpruned"]["cores"] == report.unpruned.n_cores
     assert sum(data["per_core"]["neurons"]) == 300
-    assert [len(table.rows) for table in placement_tables(report)] == [7, 1, report.placement.n_cores]
+    assert [len(table.rows) for table in placement_tables(report)] == [8, 1, report.placement.n_cores]
 
 
 def test_what_was_not_tried_is_said() -> None:

@@ -100,6 +100,7 @@ NETWORKS: dict[str, tuple[Callable[[], Network], Callable[[], Network], str]] = 
     "neurons-in-netx": (
         lambda: neurons(SigmaDelta((4,), 3, relu=False)), lambda: neurons(SigmaDelta((4,), 3)), "population 'a'",
     ),
+    "programmed-neurons": (lambda: neurons(SigmaDelta((4,), 3)), chain, "population 'a'"),
     "all-zero-layer": (lambda: chain(GOOD * 0), chain, "projection 'w'"),
     "netx-weights": (lambda: chain(np.array([[-128, 0], [0, -4]])), chain, "projection 'w'"),
     "odd-weights": (lambda: chain(GOOD + 1), chain, "projection 'w'"),
