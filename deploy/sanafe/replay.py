@@ -22,7 +22,7 @@ from ..placement.types import Floats, Ints, Placement
 from .architecture import UNIT, CoreSize, architecture
 
 OLDEST = "2.2.9"
-MOST_EDGES = 6_000_000  # synapses of neurons that spike
+MOST_EDGES = 9_000_000  # synapses of neurons that spike
 TIMEOUT_S = 1800.0
 Timing = Literal["simple", "detailed", "cycle"]
 UNITS = ("synapse", "dendrite", "soma", "network")

@@ -40,6 +40,7 @@ _CHOICES = {
     "synapse_growth": ("abs", "signed", "random"),
     "synapse_scope": ("global", "balanced", "layer"),
     "synapse_criterion": ("magnitude", "relative"),
+    "synapse_cost": ("chip", "none"),
     "defects": DEFECTS,
 }
 
@@ -140,6 +141,7 @@ class DevelopmentConfig:
     stop_operations: float | None = None  # synaptic operations per inference, on validation data
     stop_memory: float | None = None  # bytes, as compaction.synapse_memory counts them
     chip: str | None = None  # a chip, or the TOML file of one: the synapse stage goes on until its stop_* below hold
+    synapse_cost: Literal["chip", "none"] = "chip"  # by what chip synapses are chosen; none: it sets their number only
     stop_cores: int | None = None  # cores of the chip
     stop_busiest: float | None = None  # synaptic events of the busiest core in a step, on validation data
     stop_energy: float | None = None  # joules of events and traffic in a step, on validation data

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from .chip_costs import ChipCost
 from .config import ON_CHIP, DevelopmentConfig
 
+_TINY, _JUST_ABOVE = 1e-30, 1.001
+
 
 class Metrics(NamedTuple):
     """Size and cost of a network."""
@@ -57,6 +59,34 @@ def unmet_on_chip(config: DevelopmentConfig, cost: ChipCost | None) -> list[str]
             got = "was not measured" if value is None else f"is at {value:g}"
             sentences.append(f"{name}: {limit:g} is not reached, the network {got}")
     return sentences
+
+
+def excess_on_chip(config: DevelopmentConfig, cost: ChipCost) -> float:
+    """Return what is used divided by what may be used, of the criterion of the chip that is farthest from being met.
+
+    It is above 1 exactly where a criterion does not hold. Of cores it is a fraction where the cost has one.
+    """
+    return max(_excesses(config, cost).values())
+
+
+def binding_on_chip(config: DevelopmentConfig, cost: ChipCost) -> str:
+    """Return the limit that decides: a resource of a core, or "busiest", "energy" or "time"."""
+    excesses = _excesses(config, cost)
+    name = max(excesses, key=lambda name: excesses[name])
+    return cost.binds if name == "stop_cores" else name.removeprefix("stop_")
+
+
+def _excesses(config: DevelopmentConfig, cost: ChipCost) -> dict[str, float]:
+    excesses = {}
+    for name in ON_CHIP:
+        if (limit := getattr(config, name)) is not None:
+            value = getattr(cost, name.removeprefix("stop_"))
+            value = math.inf if value is None else value
+            ratio = value / max(limit, _TINY)
+            if name == "stop_cores" and cost.need:  # whole cores alone would not say how far away the limit is
+                ratio = max(cost.need / limit, _JUST_ABOVE) if value > limit else min(cost.need / limit, 1.0)
+            excesses[name] = ratio
+    return excesses
 
 
 def too_inaccurate(config: DevelopmentConfig, accuracy: float | None, best: float) -> bool:

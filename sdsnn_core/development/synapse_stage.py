@@ -27,15 +27,22 @@ def turnover_at(phase: float, first: float) -> float:
     return first / 2 * (1 + math.cos(math.pi * min(1.0, max(0.0, phase))))
 
 
-def balanced_budgets(shapes: Sequence[Sequence[int]], keep: int) -> list[int]:
+def balanced_budgets(shapes: Sequence[Sequence[int]], keep: int, costs: Sequence[float] | None = None) -> list[int]:
     """Return the number of synapses that each tensor keeps; small layers stay denser, and the numbers add up to `keep`.
 
     In proportion to the sum of the dimensions, limited to the size: the Erdos-Renyi-kernel densities of RigL
-    (arXiv:1911.11134), after Mocanu et al. (arXiv:1707.04780). shapes: (out, in, *kernel) of each tensor.
+    (arXiv:1911.11134), after Mocanu et al. (arXiv:1707.04780). shapes: (out, in, *kernel) of each tensor. costs: of a
+    synapse of each tensor; those that cost more get fewer.
     """
-    sizes = [math.prod(shape) for shape in shapes]
+    weights: list[float] = [sum(n for n in shape if n > 1) or 1 for shape in shapes]
+    if costs is not None:
+        weights = [weight / cost for weight, cost in zip(weights, costs, strict=True)]
+    return shared_out([math.prod(shape) for shape in shapes], weights, keep)
+
+
+def shared_out(sizes: Sequence[int], weights: Sequence[float], keep: int) -> list[int]:
+    """Return `keep` shared out in proportion to the weights, each share at most its size; the shares add up to it."""
     keep = max(0, min(keep, sum(sizes)))
-    weights = [sum(n for n in shape if n > 1) or 1 for shape in shapes]
     full: set[int] = set()
     while True:
         rest = keep - sum(sizes[i] for i in full)

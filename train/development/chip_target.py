@@ -2,23 +2,26 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import torch
-from torch import Tensor
 
 from sdsnn_core.development import stop_criteria
-from sdsnn_core.development.chip_costs import ChipCost, list_costs
+from sdsnn_core.development.chip_costs import ChipCost
 from sdsnn_core.development.config import DevelopmentConfig
 
-from .masked_synapse import MaskedSynapse
+from .chip_prices import LayerCost, Prices, prices_of
+from .masks import MaskedLayer
 
 LOGGER = logging.getLogger("sdsnn.development")
 TOLERANCE = 0.01  # of the number of synapses, in the last step
-COARSE = 0.05  # in the steps before it
+COARSE = 0.1  # in the steps before it
 SEARCHES = 5  # in a stage, beside that of the last step
-_WIDEN = 1.05  # factor by which a search around the last number widens
+FAR = 3  # times the number of synapses that the chip permits: so far away no epoch is measured
+_MOST = 24  # measurements of a search
+_LONGEST = 16.0  # factor of a step of a search
+_LEAST_STEP = 1.06  # likewise the shortest, where a fraction of a core does not say how far to go
 
 
 @final
@@ -29,18 +32,28 @@ class ChipTarget:
         model: the model, masked.
         config: with the criteria.
         measure: model -> its cost on the chip: lowered, compacted and placed.
+        layers: the masked layers of the model; without them all synapses cost the same.
+        names: the node that each of them becomes in the network.
 
     Attributes:
-        latest: the cost of the model at the end of the latest epoch; None before the first.
+        latest: the cost of the model at the end of the latest epoch; None where that was not measured.
         keep: the number of synapses found last; None before the first search, or where no number is small enough.
+        prices: what the synapses cost, by the latest measurement; None before the first.
     """
 
     def __init__(
-        self, model: torch.nn.Module, config: DevelopmentConfig, measure: Callable[[torch.nn.Module], ChipCost]
+        self,
+        model: torch.nn.Module,
+        config: DevelopmentConfig,
+        measure: Callable[[torch.nn.Module], ChipCost],
+        layers: Sequence[MaskedLayer] = (),
+        names: Sequence[str] = (),
     ) -> None:
         self.model, self.config, self.measure = model, config, measure
+        self.layers, self.names = layers, names
         self.latest: ChipCost | None = None
         self.keep: int | None = None
+        self.prices: Prices | None = None
         self._warned = False
         self._next = 0.0  # phase of the stage from which on the next search takes place
 
@@ -48,9 +61,19 @@ class ChipTarget:
         """Return True if the criteria of the chip held at the end of the latest epoch."""
         return self.latest is not None and not stop_criteria.unmet_on_chip(self.config, self.latest)
 
-    def update(self) -> None:
-        """Measure the model as it is."""
-        self.latest = self.measure(self.model)
+    def update(self, present: int = 0) -> None:
+        """Measure the model as it is, unless it is far from its target. present: its synapses."""
+        self.latest = None
+        if self.keep is None or present <= FAR * self.keep:
+            self.latest = self.measure(self.model)
+            self._price(self.latest)
+
+    def _price(self, cost: ChipCost) -> None:
+        """Note what synapses cost under the limit that binds."""
+        if cost.marginal is not None and self.layers:
+            limit = stop_criteria.binding_on_chip(self.config, cost)
+            bits = cost.bits if limit == "synapse_bits" else 0
+            self.prices = prices_of(self.layers, self.names, cost.marginal(limit), bits)
 
     def search(self, apply: Callable[[int], None], least: int, present: int, phase: float = 1.0) -> int | None:
         """Return the greatest number of synapses that meets the criteria, to within TOLERANCE; None if none does.
@@ -63,67 +86,86 @@ class ChipTarget:
             return min(self.keep, present)
         self._next = phase + 1 / SEARCHES
         saved = {name: value.clone() for name, value in self.model.state_dict().items()}
+        tried: list[tuple[int, float, ChipCost]] = []
 
-        def meets(keep: int) -> bool:
+        def excess(keep: int) -> float:
             with torch.no_grad():
                 apply(keep)
-            self.latest = self.measure(self.model)
+            cost = self.measure(self.model)
             with torch.no_grad():
                 for name, value in self.model.state_dict().items():
                     value.copy_(saved[name])
-            return not stop_criteria.unmet_on_chip(self.config, self.latest)
+            tried.append((keep, stop_criteria.excess_on_chip(self.config, cost), cost))
+            return tried[-1][1]
 
-        low, high = self._bracket(meets, least, present)
-        if low is None:
-            self._warn(least)
-            self.keep = None
-            return None
-        tolerance = TOLERANCE if phase >= 1 else COARSE
-        while high - low > max(1, tolerance * low):
-            middle = max(low + 1, round(math.sqrt(low * high)))  # small networks are measured quickly
-            low, high = (middle, high) if meets(middle) else (low, middle)
-        self.keep = low
-        return low
+        total = sum(synapse.mask.numel() for layer in self.layers for synapse in layer.synapses) or present
+        start = self.keep or round((1 - self.config.synapse_target) * total)
+        self.keep = _greatest(excess, least, present, start, TOLERANCE if phase >= 1 else COARSE)
+        fewest = min(tried, key=lambda one: one[0])[2]
+        self._price(next((cost for keep, _, cost in tried if keep == self.keep), fewest))
+        if self.keep is None:
+            self._warn(least, fewest)
+        return self.keep
 
-    def _bracket(self, meets: Callable[[int], bool], least: int, present: int) -> tuple[int | None, int]:
-        """Return (a number that meets the criteria or None, one that does not), close to each other if possible."""
-        if meets(present):
-            return present, present + 1
-        if self.keep is None or not least < self.keep < present:
-            return (least, present) if meets(least) else (None, present)
-        low, high, step = None, present, _WIDEN
-        at = self.keep
-        while low is None:
-            if meets(at):
-                low = at
-            elif at <= least:
-                return None, high
-            else:
-                high, at, step = at, max(least, int(at / step)), step * step
-        if high == present and (above := int(low * _WIDEN)) < present and not meets(above):
-            high = above
-        return low, high
-
-    def _warn(self, least: int) -> None:
-        assert self.latest is not None
+    def _warn(self, least: int, cost: ChipCost) -> None:
         if not self._warned:
-            sentences = "; ".join(stop_criteria.unmet_on_chip(self.config, self.latest))
-            LOGGER.warning("development.%s with %d synapses; %s binds", sentences, least, self.latest.binds)
+            sentences = "; ".join(stop_criteria.unmet_on_chip(self.config, cost))
+            LOGGER.warning("development.%s with %d synapses; %s binds", sentences, least, cost.binds)
         self._warned = True
 
-    def costs(self, index: int, synapse: MaskedSynapse) -> Tensor | None:
-        """Return what each synapse of the layer `index` costs, relative to the mean; None where all cost the same."""
-        if self.latest is None or synapse.kernelwise:
-            return None
-        pieces = self.latest.pieces[index] if index < len(self.latest.pieces) else 1
-        mask = synapse.mask.flatten(1)
-        return list_costs(mask, pieces, self.latest.binds, self.latest.bits).reshape(synapse.mask.shape)
-
     def state_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"keep": self.keep, "next": self._next, "latest": None if self.latest is None else self.latest._asdict()}
+        """Return plain values and tensors."""
+        prices = None
+        if self.prices is not None:
+            layers = [None if cost is None else list(cost) for cost in self.prices.layers]
+            prices = {"layers": layers, "inputs": self.prices.inputs, "bits": self.prices.bits}
+        latest = None if self.latest is None else self.latest.as_dict()
+        return {"keep": self.keep, "next": self._next, "latest": latest, "prices": prices}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a saved state."""
         self.keep, self._next = state["keep"], state["next"]
         self.latest = None if state["latest"] is None else ChipCost(**state["latest"])
+        if (prices := state.get("prices")) is not None:
+            layers = tuple(None if cost is None else LayerCost(*cost) for cost in prices["layers"])
+            self.prices = Prices(layers, prices["inputs"], prices["bits"])
+
+
+def _greatest(excess: Callable[[int], float], least: int, present: int, start: int, tolerance: float) -> int | None:
+    """Return the greatest number in least..present with excess of at most 1, to within `tolerance`; None if none has.
+
+    excess: what is used divided by what may be used; about a power of the number. It is measured first at `start`.
+    """
+    low, high = None, present + 1  # `low` meets the limit, `high` does not
+    at, known = max(least, min(start, present)), list[tuple[int, float]]()
+    for number in range(_MOST):
+        over = excess(at)
+        known.append((at, over))
+        if over <= 1:
+            low = at
+            if over >= 1 - tolerance and over < 1:
+                return low
+        else:
+            high = at
+        if low is None and high <= least:
+            return None
+        if low is not None and high - low <= max(1, tolerance * low):
+            return low
+        at = _next(known, tolerance)
+        if low is not None and high <= present and (number % 3 == 2 or not low < at < high):
+            at = round(math.sqrt(low * high))
+        at = max(least if low is None else low + 1, min(at, high - 1))
+    return low
+
+
+def _next(known: Sequence[tuple[int, float]], tolerance: float) -> int:
+    """Return where excess should lie just below 1, from the last two numbers where it was measured."""
+    at, over = known[-1]
+    slope = 1.0
+    if len(known) > 1 and known[-2][0] != at and min(known[-2][1], over) > 0:
+        slope = math.log(over / known[-2][1]) / math.log(at / known[-2][0])
+    factor = ((1 - tolerance / 2) / max(over, 1e-9)) ** (1 / min(max(slope, 0.25), 3.0))
+    same = next((i for i, (_, each) in enumerate(reversed(known)) if (each > 1) != (over > 1)), len(known))
+    least = math.pow(_LEAST_STEP, 2 ** (same - 1))  # steps double as long as they cross no limit
+    factor = min(factor, 1 / least) if over > 1 else max(factor, least)
+    return int(at * min(max(factor, 1 / _LONGEST), _LONGEST))

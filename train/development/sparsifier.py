@@ -7,15 +7,18 @@ import torch
 from torch import Tensor
 
 from sdsnn_core.development.adaptive import Pace, Verdict, next_step
-from sdsnn_core.development.chip_costs import ChipCost
+from sdsnn_core.development.chip_costs import ChipCost, divide
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
-from sdsnn_core.development.synapse_stage import balanced_budgets, drop_and_grow, sparsity_at, turnover_at
+from sdsnn_core.development.synapse_stage import balanced_budgets, drop_and_grow, shared_out, sparsity_at, turnover_at
 
+from .chip_prices import Prices, synapse_costs
 from .chip_target import ChipTarget
 from .layer_graph import LayerGraph
 from .masks import MaskedLayer, MaskedSynapse
 from .reachability import protected_paths, trim
+
+MOST_COST = 4.0  # factor by which the cost of its synapses may change the budget of a layer
 
 
 @final
@@ -45,6 +48,7 @@ class Sparsifier:
         self.pace = Pace(config.fastest_removal / 2)
         self.fit: ChipTarget | None = None
         self.late = False
+        self._costs: dict[MaskedSynapse, Tensor] = {}  # of each synapse on the chip, 1 on average
 
     @property
     def chip_cost(self) -> ChipCost | None:
@@ -83,34 +87,47 @@ class Sparsifier:
         self.steps += int(not held)
         phase = self.steps / (self.schedule.synapse_last - self.schedule.synapse_first + 1)
         turnover = turnover_at(phase, config.synapse_turnover)
+        scores = self._drop_scores(synapses)
         if config.mode == "adaptive":
             present = sum(int(mask.sum()) for mask in masks)
             verdict: Verdict = "give back" if held else "wait" if rising else "remove"
             window, fastest = self.schedule.persistence, config.fastest_removal
             self.pace, keep = next_step(self.pace, present, total, fastest, window=window, verdict=verdict)
         else:
-            target = config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, phase, held)
+            target = (
+                config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, phase, held, scores)
+            )
             keep = round((1 - sparsity_at(phase, self.start, target, config.synapse_exponent)) * total)
-        new = self._exchange(synapses, keep, turnover)
+            if self.fit is not None and not self._costs:  # the first search has measured what synapses cost
+                scores = self._drop_scores(synapses)
+        new = self._exchange(synapses, keep, turnover, scores)
         grown = []
         for layer in self.layers:
             before = [synapse.mask.clone() for synapse in layer.synapses]
             layer.set_masks([new[synapse] for synapse in layer.synapses], optimiser)
             grown.append(sum(int((s.mask & ~old).sum()) for s, old in zip(layer.synapses, before, strict=True)))
         trim(self.layers, self.graph, optimiser)
+        self._costs = {}
         if self.fit is not None:
-            self.fit.update()
+            self.fit.update(sum(int(synapse.mask.sum()) for synapse in synapses))
         silent = [count - int(layer.unit_gate.sum()) for count, layer in zip(units, self.layers, strict=True)]
         return list(zip(silent, grown, strict=True))
 
-    def _target_of(self, fit: ChipTarget, synapses: Sequence[MaskedSynapse], phase: float, held: bool) -> float:
+    def _target_of(
+        self,
+        fit: ChipTarget,
+        synapses: Sequence[MaskedSynapse],
+        phase: float,
+        held: bool,
+        scores: Mapping[MaskedSynapse, Tensor],
+    ) -> float:
         """Return the masked share with which the chip's criteria hold; `synapse_target` where none is enough."""
         present, total = (sum(int(s.mask.sum()) for s in synapses), sum(s.mask.numel() for s in synapses))
         if held:
             return 1 - present / total
 
         def apply(keep: int) -> None:
-            new = self._exchange(synapses, keep, 0.0)
+            new = self._exchange(synapses, keep, 0.0, scores)
             for layer in self.layers:
                 layer.set_masks([new[synapse] for synapse in layer.synapses], None)
             trim(self.layers, self.graph, None)
@@ -118,9 +135,10 @@ class Sparsifier:
         keep = fit.search(apply, max(1, present // 1000), present, phase)
         return self.config.synapse_target if keep is None else 1 - keep / total
 
-    def _exchange(self, synapses: Sequence[MaskedSynapse], keep: int, turnover: float) -> dict[MaskedSynapse, Tensor]:
+    def _exchange(
+        self, synapses: Sequence[MaskedSynapse], keep: int, turnover: float, scores: Mapping[MaskedSynapse, Tensor]
+    ) -> dict[MaskedSynapse, Tensor]:
         """Return the new mask of each weight tensor; `keep` synapses in all, a share of `turnover` replaced."""
-        scores = self._drop_scores(synapses)
         open_units = self._growable()
         new: dict[MaskedSynapse, Tensor] = {}
         for scope, share in self._budgets(synapses, keep):
@@ -146,8 +164,11 @@ class Sparsifier:
             return [(list(synapses), keep)]
         sizes = [synapse.mask.numel() for synapse in synapses]
         budgets = [round(keep * size / sum(sizes)) for size in sizes]
+        costs = [self._mean_cost(synapse) for synapse in synapses] if self._costs else None
         if self.config.synapse_scope == "balanced":
-            budgets = balanced_budgets([synapse.mask.shape for synapse in synapses], keep)
+            budgets = balanced_budgets([synapse.mask.shape for synapse in synapses], keep, costs)
+        elif costs is not None:
+            budgets = shared_out(sizes, [size / cost for size, cost in zip(sizes, costs, strict=True)], keep)
         return [([synapse], budget) for synapse, budget in zip(synapses, budgets, strict=True)]
 
     def _drop_scores(self, synapses: Sequence[MaskedSynapse]) -> dict[MaskedSynapse, Tensor]:
@@ -159,11 +180,8 @@ class Sparsifier:
                 mean_square = (score * synapse.mask).square().sum() / synapse.mask.sum().clamp(min=1)
                 score = score / mean_square.sqrt().clamp(min=1e-12)
             scores[synapse] = score
-        if self.fit is not None:
-            for index, layer in enumerate(self.layers):
-                for synapse in layer.synapses:
-                    if (costs := self.fit.costs(index, synapse)) is not None:
-                        scores[synapse] = scores[synapse] / costs.to(scores[synapse].dtype)
+        if self.fit is not None and self.fit.prices is not None and self.config.synapse_cost == "chip":
+            scores = self._priced(self.fit.prices, scores)
         if self.config.protect_last:
             firsts = [layer.synapses[0] for layer in self.layers]
             paths = protected_paths(self.layers, self.graph, [scores[synapse] for synapse in firsts])
@@ -171,13 +189,35 @@ class Sparsifier:
                 scores[synapse] = torch.where(path, torch.inf, scores[synapse])
         return scores
 
+    def _priced(self, prices: Prices, scores: dict[MaskedSynapse, Tensor]) -> dict[MaskedSynapse, Tensor]:
+        """Return scores per cost, and note the costs, which growth and budgets follow too."""
+        priced = {}
+        for index, layer in enumerate(self.layers):
+            for place, synapse in enumerate(layer.synapses):
+                costs = synapse_costs(self.layers, self.graph, prices, index, place)
+                if costs is not None:
+                    pair = divide(scores[synapse].flatten(1), synapse.mask.flatten(1), costs)
+                    priced[synapse] = [each.reshape(synapse.mask.shape) for each in pair]
+        if len(priced) < len(scores):  # costs of some layers alone would say nothing about the others
+            return scores
+        total = sum(float((cost * synapse.mask).sum()) for synapse, (_, cost) in priced.items())
+        mean = total / max(sum(int(synapse.mask.sum()) for synapse in priced), 1)
+        self._costs = {synapse: cost / mean for synapse, (_, cost) in priced.items()}
+        return {synapse: score / self._costs[synapse] for synapse, (score, _) in priced.items()}
+
+    def _mean_cost(self, synapse: MaskedSynapse) -> float:
+        """Return the mean cost of the present synapses of a tensor, within limits that leave each layer some."""
+        mean = float((self._costs[synapse] * synapse.mask).sum()) / max(int(synapse.mask.sum()), 1)
+        return min(max(mean, 1 / MOST_COST), MOST_COST)
+
     def _grow_score(self, synapse: MaskedSynapse) -> Tensor:
         """Return the grow score of masked synapses: abs(gradient) summed, abs of the signed sum, or random."""
         score = synapse.absent_gradient
         if self.config.synapse_growth == "random":
             generator = torch.Generator().manual_seed(self.steps)
             return torch.rand(score.shape, generator=generator).to(score.device)
-        return score.abs()  # of a sum of absolute values, the sum itself
+        score = score.abs()  # of a sum of absolute values, the sum itself
+        return score / self._costs[synapse] if synapse in self._costs else score
 
     def _growable(self) -> dict[MaskedSynapse, Tensor]:
         """Return where synapses may grow: into units that are not silent, and into protected readout units."""

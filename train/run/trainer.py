@@ -156,7 +156,7 @@ class Trainer:
             "synaptic_operations": operations,
             "connection_sparsity": metrics.sparsity,
             "synapse_memory": metrics.memory,
-            **({} if metrics.chip is None else {"chip": metrics.chip._asdict()}),
+            **({} if metrics.chip is None else {"chip": metrics.chip.as_dict()}),
             "held": self.developer.held,
             "settled": self.developer.settled(epoch),
             "layers": layers,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sdsnn_core.development.chip_costs import ChipCost
+from sdsnn_core.development.chip_costs import ChipCost, NodeCost
 from sdsnn_core.network import Network
 
 from ...engine import run
 from ..chip import Chip, DoesNotFit, load_chip
 from ..place import place
 from ..synapse_lists import index_width, list_format
+from .drive import drive_for
+from .marginal import marginal
 
 NO_CORES = 1_000_000_000  # more than any chip has: the network does not fit
 
@@ -25,8 +27,8 @@ def chip_cost(network: Network, chip: str | Chip, spikes: Any = None) -> ChipCos
         spikes: (samples, steps, *shape) input on which the work of the cores is measured; None: not measured.
 
     Returns:
-        The number of cores, and with spikes the events of the busiest core, the energy and the time of a step. Of a
-        network with a neuron that no core takes, NO_CORES and what it lacks.
+        The number of cores, and with spikes the events of the busiest core, the energy and the time of a step; and what
+        each neuron costs. Of a network with a neuron that no core takes, NO_CORES and what it lacks.
 
     Raises:
         ConfigError, FileError: the chip.
@@ -43,6 +45,10 @@ def chip_cost(network: Network, chip: str | Chip, spikes: Any = None) -> ChipCos
     widths = [list_format(projection, layout).synapse_bits for projection in network.projections.values()]
     index = index_width(int(placement.use["neurons"].max()), layout) or max(layout.index_bits)
     done = placement.work
+
+    def each(limit: str) -> dict[str, NodeCost]:
+        return marginal(network, placement, drive_for(network, target, "cores", activity), limit)
+
     return ChipCost(
         cores=placement.n_cores,
         busiest=None if done is None else done.busiest_events,
@@ -51,4 +57,6 @@ def chip_cost(network: Network, chip: str | Chip, spikes: Any = None) -> ChipCos
         binds=max(placement.bounds, key=lambda name: placement.bounds[name]),
         bits=max(widths, default=0) + index,
         pieces=tuple(placement.pieces.values()),
+        need=max(placement.load.values()) * placement.n_cores,
+        marginal=each,
     )

@@ -1,6 +1,7 @@
 """The parts of a run, as its configuration describes them or as the user brings them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,12 +15,15 @@ from sdsnn_core.tasks.task import LABEL, Task
 
 from ...data.datasets import import_object
 from ...data.load import DataSet, SampleFormat, load_data
+from ...development.chip_prices import masked_costs
 from ...development.chip_target import ChipTarget
 from ...development.literal import developer_for
+from ...development.masks import MaskedLayer
+from ...slayer.graph.names import population_names
 from ...slayer.losses import Loss, build_loss
 from ...slayer.lowering import lower, lowering_problems
 from ...slayer.models import build_model, cast_before_neurons
-from ...slayer.tracing import random_example
+from ...slayer.tracing import random_example, read_graph
 from ..config import RunConfig
 from ..processes import ProcessGroup, init_process_group
 from ..trainer import Goal, Trainer
@@ -74,7 +78,7 @@ def trainer_for(
     sample = torch.zeros(1, *data.shape, 1, device=group.device)
     developer = developer_for(model, sample, settings.epochs, config.development)
     if config.development.chip is not None:
-        developer.sparsifier.fit = chip_target(model, data, config, chip_cost)
+        developer.sparsifier.fit = chip_target(model, developer.layers, data, config, chip_cost)
     return Trainer(
         model,
         data,
@@ -89,6 +93,7 @@ def trainer_for(
 
 def chip_target(
     model: torch.nn.Module,
+    layers: Sequence[MaskedLayer],
     data: DataSet,
     config: RunConfig,
     chip_cost: Callable[[Network, str, Any], ChipCost] | None,
@@ -103,11 +108,18 @@ def chip_target(
 
     def measure(model: torch.nn.Module) -> ChipCost:
         training = model.training
-        network = compact(lower(model, data.shape, input_max=data.input_max)).network
+        compaction = compact(lower(model, data.shape, input_max=data.input_max))
         model.train(training)
-        return cost(network, chip, spikes)
+        placed = cost(compaction.network, chip, spikes)
+        marginal = placed.marginal
+        if marginal is None:
+            return placed
+        return replace(placed, marginal=lambda limit: masked_costs(compaction, marginal(limit)))
 
-    return ChipTarget(model, development, measure)
+    graph = read_graph(model, random_example(data.shape, next(model.parameters()).device))
+    names = population_names(graph, getattr(model, "layout", None))
+    name_of = {id(call.block): name for name, call in zip(names, graph.calls, strict=True)}
+    return ChipTarget(model, development, measure, layers, [name_of[id(layer.block)] for layer in layers])
 
 
 def build_network(config: RunConfig, samples: SampleFormat, initial: Network | None = None) -> torch.nn.Module:
