@@ -120,7 +120,9 @@ def judge_of(plan: Plan, everything: Mapping[str, npt.NDArray[Any]], wanted: npt
 
     def differing(scale: Floats) -> Ints:
         plan.scale = scale
-        spikes = integer_spikes(plan.integers(), integer_drive(plan.arrivals, plan.groups, scale, late), plan.start)
+        drive, (weights, exponent) = integer_drive(plan.arrivals, plan.groups, scale, late), settling_drive(plan)
+        drive[:, plan.start : plan.start + 1] += weights << exponent
+        spikes = integer_spikes(plan.integers(), drive, plan.start)
         bins = (spikes[:, plan.start :] != wanted[:, plan.start :]).sum(axis=(0, 1))
         return np.bincount(plan.groups.of_neuron, bins, plan.groups.n).astype(np.int64)
 

@@ -16,9 +16,11 @@ from sdsnn.export.float_import.file import read_float_file
 from sdsnn.export.float_import.graph import FloatGraph, read_graph
 from sdsnn.export.float_import.operators import Convolved
 from sdsnn.export.float_import.oracle import refuse_misreading
+from sdsnn.export.float_import.plan import IntegerDynamics, judge_of, plans_of
 from sdsnn.export.float_import.quantise import quantise
 from sdsnn.export.float_import.read import import_file
-from sdsnn.export.float_import.run import float_run
+from sdsnn.export.float_import.run import float_run, simulate
+from sdsnn.export.float_import.scale import search_scales
 from sdsnn_core import reference
 from sdsnn_core.errors import FileError, NetworkError
 from sdsnn_core.network import Convolution, Synapses
@@ -274,6 +276,16 @@ def test_a_bias_behind_a_current_settles_as_in_floats(tmp_path: Path, rng: Rng) 
     assert any(name.endswith(".start") for name in made.network.populations)
     x = (rng.random((2, 60, 6)) < 0.1).astype(np.uint8)
     read = read_graph(read_float_file(tmp_path / "a.nir"), DT)
+    plans, (trains, _) = plans_of(read), float_run(read, {"in": x})
+    judges = {name: judge_of(plan, {"in": x, **trains}, trains[name]) for name, plan in plans.items()}
+    counted = {}
+    for name, judge in judges.items():
+        counted[name] = int(judge(search_scales(plans[name].neurons, plans[name].arrivals, None)[0]).sum())
+    first = next(iter(plans))  # the one that inputs alone feed
+    run, _ = simulate(read, {"in": x}, IntegerDynamics(plans))
+    start = plans[first].start
+    assert counted[first] == int((run[first] != trains[first])[:, start:].sum())  # what calibration counts
+
     again = quantise(read, {"in": x}, calibrate=False)
     got = reference.run(again.network, x).spikes
     assert [r.rate for r in again.reports] == pytest.approx([float(got[r.name].mean()) for r in again.reports])
