@@ -68,12 +68,16 @@ def event_dtype(node: Node) -> type[np.uint8] | type[np.int32]:
 
 
 def prepare_inputs(
-    network: Network, spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike], n_steps: int | None = None
+    network: Network,
+    spikes: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+    n_steps: int | None = None,
+    fewest: int = 1,
 ) -> tuple[dict[str, npt.NDArray[Any]], int, int]:
     """Check and shape the input of a simulation.
 
     spikes: (steps, *shape), (samples, steps, *shape) or the same with the node's axes flattened; a mapping by input
-    name where there are several. n_steps: default the steps given; fewer cut, more pad with silence.
+    name where there are several. n_steps: default the steps given; fewer cut, more pad with silence. fewest: steps that
+    there must be.
     Returns ({input: (samples, n_steps, size) of `event_dtype`}, samples, n_steps). Raises NetworkError where data do
     not match.
     """
@@ -108,7 +112,7 @@ def prepare_inputs(
         )
     samples, steps = extents.pop()
     length = steps if n_steps is None else n_steps
-    if samples < 1 or length < 1:
+    if samples < 1 or length < fewest:
         raise NetworkError(f"input: expected at least one sample of one step, got {samples} samples of {length} steps")
     arrays = {name: np.ascontiguousarray(array[:, :length]) for name, array in arrays.items()}
     if length > steps:

@@ -116,12 +116,13 @@ def gather(
     n_steps: int | None = None,
     bin_width: float | None = None,
     sensor_shape: Shape | None = None,
+    fewest: int = 1,
 ) -> tuple[dict[str, npt.NDArray[Any]], int, int, int]:
     """Return ({input: (samples, given steps, size) of its events}, samples, given steps, steps to run).
 
     Accepts what `prepare_inputs` accepts, torch tensors, and events (one sample or a sequence of samples). Arrays of
     uint8 and bool, and of int32 for messages, are shared, not copied, and their values are left to the compiled code to
-    check.
+    check. fewest: steps that there must be.
     """
     by_name = dict(spikes) if isinstance(spikes, Mapping) else {next(iter(network.inputs)): spikes}
     arrays: dict[str, npt.NDArray[Any]] = {}
@@ -135,13 +136,13 @@ def gather(
     shaped = {name: _shaped(array, network.inputs[name]) for name, array in arrays.items()}
     extents = {array.shape[:2] for array in shaped.values() if array is not None}
     plain = all(array is not None for array in shaped.values()) and len(extents) == 1
-    if not plain or set(arrays) != set(network.inputs) or (n_steps is not None and n_steps < 1):
-        checked, samples, steps = prepare_inputs(network, arrays, n_steps)  # converts, or raises
+    if not plain or set(arrays) != set(network.inputs) or (n_steps is not None and n_steps < fewest):
+        checked, samples, steps = prepare_inputs(network, arrays, n_steps, fewest)  # converts, or raises
         return checked, samples, steps, steps
     samples, steps = extents.pop()
-    if samples < 1 or (steps < 1 and n_steps is None):
+    if samples < 1 or (steps < fewest and n_steps is None):
         prepare_inputs(network, arrays, n_steps)
-    return {k: v for k, v in shaped.items() if v is not None}, samples, steps, n_steps or steps
+    return {k: v for k, v in shaped.items() if v is not None}, samples, steps, steps if n_steps is None else n_steps
 
 
 def _shaped(array: npt.NDArray[Any], node: Input) -> npt.NDArray[Any] | None:

@@ -87,7 +87,7 @@ class Stream:
         engine = self.engine
         if is_events(spikes):
             spikes = self._later(spikes)
-        arrays, streams, given, steps = gather(engine.network, spikes, n_steps, self.bin_width)
+        arrays, streams, given, steps = gather(engine.network, spikes, n_steps, self.bin_width, fewest=0)
         if streams != len(self.steps):
             raise NetworkError(f"stream: expected a chunk for each of {len(self.steps)} streams, got {streams}")
         workspace = engine.workspace
@@ -96,7 +96,7 @@ class Stream:
         _, plan, work = self._entry
         out = workspace.results(streams, steps, self._keep, self._states, self._counts)
         inputs, block = engine.laid_out(arrays), workspace.block_steps(steps)
-        for index, begun in enumerate(self.steps):
+        for index, begun in enumerate(self.steps if steps else ()):
             own = work._replace(**{name: kept[index] for name, kept in self._kept.items()})
             fault = run_samples(plan, own, out, inputs, (given, index, index + 1, block, begun, *self._resets))
             if fault >= 0:
@@ -119,8 +119,15 @@ class Stream:
         return later
 
     def reset(self, streams: Sequence[int] | None = None) -> None:
-        """Bring all streams, or those given by number, back to the initial state and step 0."""
-        for index in range(len(self.steps)) if streams is None else streams:
+        """Bring all streams, or those given by number, back to the initial state and step 0.
+
+        Raises NetworkError for a number that no stream has.
+        """
+        every = range(len(self.steps))
+        chosen = every if streams is None else streams
+        if wrong := [index for index in chosen if index not in every]:
+            raise NetworkError(f"stream: expected numbers 0..{len(every) - 1}, got {', '.join(map(str, wrong))}")
+        for index in chosen:
             self.steps[index] = 0
 
     def save(self) -> dict[str, Any]:
@@ -129,14 +136,25 @@ class Stream:
         return {"network": self.engine.network.digest(), "steps": list(self.steps), **arrays}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `save` returned. Raises NetworkError for one of another network or number."""
+        """Go on from a state that `save` returned.
+
+        Raises NetworkError for one of another network or number, or with other arrays; the stream then stays as it was.
+        """
+        if missing := [name for name in ("network", "steps", *STATES) if name not in state]:
+            raise NetworkError(f"stream: expected a state as `save` returns it, got one without {', '.join(missing)}")
         if str(state["network"]) != self.engine.network.digest():
             raise NetworkError("stream: expected a state of this network, got one of another")
         if len(state["steps"]) != len(self.steps):
             raise NetworkError(f"stream: expected a state of {len(self.steps)} streams, got {len(state['steps'])}")
+        arrays = {name: np.asarray(state[name]) for name in STATES}
+        for name, array in arrays.items():
+            kept = self._kept[name]
+            if (array.shape, array.dtype) != (kept.shape, kept.dtype):
+                wanted, got = (f"{each.dtype} {each.shape}" for each in (kept, array))
+                raise NetworkError(f"stream: expected a state whose {name} is {wanted}, got {got}")
         self.steps = [int(steps) for steps in state["steps"]]
-        for name, kept in self._kept.items():
-            kept[...] = state[name]
+        for name, array in arrays.items():
+            self._kept[name][...] = array
 
 
 def open_stream(network: Network, n_streams: int = 1, **options: Any) -> Stream:

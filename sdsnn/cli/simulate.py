@@ -189,6 +189,8 @@ def _follow(network: Network, source: str, bin_width: float, reset_every: int, r
             delays = follow(
                 network, lines, emit, bin_width=bin_width, reset_every=reset_every, reset_offset=reset_offset
             )
+    except FileError as error:  # of a line
+        raise FileError(f"--follow {source}: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"--follow {source}: expected lines of text, got {type(error).__name__}") from None
     typer.echo(str(delays), err=True)

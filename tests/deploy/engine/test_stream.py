@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from networks import assert_same_activity, random_network
@@ -49,6 +52,49 @@ def test_chunks_of_any_length_are_one_long_run(number: int) -> None:
         np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole.events[name])
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_a_state_goes_through_a_file_and_a_chunk_may_be_empty(number: int, tmp_path: Path) -> None:
+    network, spikes = drawn(number)
+    names = list(network.populations)
+    whole = engine.open(network, 2, record=names).push(spikes)
+    stream = engine.open(network, 2, record=names)
+    n_steps = next(iter(spikes.values())).shape[1]
+    parts = []
+    for begin, end in ((0, 0), (0, 5), (5, 5), (5, n_steps)):
+        chunk = {name: train[:, begin:end] for name, train in spikes.items()}
+        parts.append(stream.push(chunk))
+        assert parts[-1].n_steps == end - begin
+        np.savez(tmp_path / "state.npz", **stream.save())
+        stream = engine.open(network, 2, record=names)
+        with np.load(tmp_path / "state.npz") as state:
+            stream.load(state)
+    for name in names:
+        np.testing.assert_array_equal(np.concatenate([p.spikes[name] for p in parts], 1), whole.spikes[name])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"voltage": None}, "got one without voltage"),
+        (
+            {"voltage": np.zeros((1, 3), np.int32)},
+            r"expected a state whose voltage is int32 \(2, \d+\), got int32 \(1, 3\)",
+        ),
+        ({"ring": np.zeros((2, 3))}, r"expected a state whose ring is int32 .*, got float64 \(2, 3\)"),
+        ({"steps": [3]}, "expected a state of 2 streams, got 1"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(change: dict[str, Any], words: str) -> None:
+    stream = engine.open(one(), 2)
+    stream.push(np.ones((2, 3, 1), np.uint8))
+    before = stream.save()
+    state = {name: value for name, value in {**before, **change}.items() if value is not None}
+    with pytest.raises(NetworkError, match=f"stream: .*{words}"):
+        stream.load(state)
+    after = stream.save()
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+
+
 def test_streams_are_reset_one_by_one() -> None:
     network, spikes = drawn(1)
     chunk = {name: train[:, :10] for name, train in spikes.items()}
@@ -84,6 +130,8 @@ def test_what_a_stream_refuses() -> None:
         stream.push(np.ones((3, 1)))
     with pytest.raises(NetworkError, match="stream: expected a state of this network, got one of another"):
         stream.load({**stream.save(), "network": "0"})
+    with pytest.raises(NetworkError, match=r"stream: expected numbers 0..1, got 2, -1"):
+        stream.reset([0, 2, -1])
     with pytest.raises(NetworkError, match="stream: expected at least one, got 0"):
         engine.open(one(), 0)
     with pytest.raises(NetworkError, match=r"input 'in': expected integers 0..1, got 0..2"):

@@ -108,6 +108,12 @@ def test_the_command_follows_a_file_and_standard_input(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         assert result.stdout == "1,0,1\n"
         assert "2 steps" in result.stderr
+    events.write_text("10,0\n14,1\n11,1\n", encoding="utf-8")
+    back = CliRunner().invoke(app, [*command, str(events)])
+    assert back.exit_code == 2
+    assert f"--follow {events}: line 3: expected events from step 2 on, got one of step 0" in back.output.replace(
+        "\n", ""
+    )
     missing = CliRunner().invoke(app, [*command, str(tmp_path / "none")])
     assert missing.exit_code == 2
     assert "expected lines of text, got FileNotFoundError" in missing.output

@@ -77,7 +77,8 @@ def why_not(block: torch.nn.Module) -> str:
         if kind in block_rules():
             return f"no rule to lower it (a subclass of SLAYER's {kind.__name__} with a forward pass of its own)"
     module = type(block).__module__.rsplit(".", 1)[-1]
-    reason = REASONS.get(type(block).__name__) or REASONS.get(module)
+    name = type(block).__name__
+    reason = next((REASONS[key] for key in (name, module, f"{module} {name}") if key in REASONS), None)
     return f"no rule to lower it ({reason})" if reason else "no rule to lower it"
 
 

@@ -25,13 +25,16 @@ def population_names(graph: ModelGraph, layout: Layout | None = None) -> list[st
     ]
 
 
-# Why there is no rule: by block, then by the module of the neuron.
+# Why there is no rule: by block, by the module of the neuron, or by both.
 REASONS: Final = {
     "KWTA": "it picks winners among all neurons within a step, which a chip does not",
     "Average": "its outputs are means and not spikes; average the counts of the outputs instead",
     "TimeDecimation": "it changes the length of a step",
-    "rf": "SLAYER's Affine, KWTA, Recurrent and Input with resonating neurons do not run",
-    "rf_iz": "SLAYER's Affine, KWTA, Recurrent and Input with resonating neurons do not run",
+    **{
+        f"{module} {block}": "SLAYER's own block stops with resonating neurons"
+        for module in ("rf", "rf_iz")
+        for block in ("Affine", "Input", "Recurrent")
+    },
     "adrf": "Lava has no such neurons, and netx takes them for RF ones without a message",
     "adrf_iz": "Lava has no such neurons, and netx takes them for RF ones without a message",
 }
