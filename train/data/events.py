@@ -19,7 +19,7 @@ from .datasets import DATA_SETS, locate, missing
 from .event_cache import EventBins, Recording, Sensor, cached
 from .formats.events import EVENT_TYPE, Events
 from .hdf5 import hdf5_file
-from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices, split_of
+from .load import Bins, DataSet, Indices, LazySpikes, Split, split_of
 from .recordings import load_arrays, read_recording
 from .settings import DataConfig
 from .summary import log_summary
@@ -155,7 +155,7 @@ def cifar10_dvs(config: DataConfig, seed: int, download: bool) -> DataSet:
     )
     files = _class_files(directory, ".aedat4", CIFAR_CLASSES)
     bins = binned(config, Sensor(128, 128, 2, from_first=True), directory, files, read_recording)
-    parts = split_indices(bins.labels, config.validation_fraction, config.test_fraction, seed)
+    parts = split_of(config, bins.labels, [len(bins.labels)], seed)
     return event_set(config, bins, CIFAR_CLASSES, parts)
 
 

@@ -12,7 +12,7 @@ from .augment import KEYS, Moves
 from .datasets import locate, missing
 from .event_cache import Sensor
 from .events import binned, event_set
-from .load import Bins, DataSet, Indices, Split, split_indices, split_of
+from .load import Bins, DataSet, Split, split_of
 from .recordings import ENDINGS, Axes, Convention, class_folders, read_recording, recordings_in
 from .settings import DataConfig
 from .spike_files import read_spikes
@@ -44,10 +44,7 @@ def _arrays(config: DataConfig, directory: Path, seed: int, ending: str) -> Data
         got = " and ".join(map(str, sorted(shapes)))
         raise FileError(f"data {directory}: expected samples of one shape in train{ending} and test{ending}, got {got}")
     spikes, labels = (np.concatenate(parts) for parts in zip(*loaded, strict=True))
-    if len(files) == 1:
-        parts = split_indices(labels, config.validation_fraction, config.test_fraction, seed)
-    else:
-        parts = split_of(config, labels, [len(part) for _, part in loaded], seed)
+    parts = split_of(config, labels, [len(part) for _, part in loaded], seed)
     if config.noise or any(Moves.of(config)):
         raise FileError(f"data folder: expected 0 for data.noise, {KEYS}, which do not act on arrays, got other values")
     train_split, validation_split, test_split = (Split(spikes[part], labels[part]) for part in parts)
@@ -96,8 +93,5 @@ def _events(config: DataConfig, directory: Path, seed: int) -> DataSet:
         )
     read = partial(read_recording, convention=Convention(config.time_unit, config.axes))
     bins = binned(config, Sensor(*config.sensor, from_first=True), directory, recordings, read)
-    if split:
-        parts: tuple[Indices, Indices, Indices] = split_of(config, bins.labels, [len(part) for part in files], seed)
-    else:
-        parts = split_indices(bins.labels, config.validation_fraction, config.test_fraction, seed)
+    parts = split_of(config, bins.labels, [len(part) for part in files], seed)
     return event_set(config, bins, classes, parts)

@@ -15,7 +15,7 @@ from sdsnn_core.network import Shape
 from .augment import Moves, vary
 from .datasets import locate, missing
 from .encoding import encoder
-from .load import Bins, DataSet, Indices, LazySpikes, Split, split_indices, split_of
+from .load import Bins, DataSet, Indices, LazySpikes, Split, split_of
 from .recordings import load_arrays
 from .settings import DataConfig
 
@@ -74,7 +74,7 @@ def digits(config: DataConfig, seed: int, download: bool) -> DataSet:
 
     images, labels = load_digits(return_X_y=True)
     labels = labels.astype(np.int64)
-    parts = split_indices(labels, config.validation_fraction, config.test_fraction, seed)
+    parts = split_of(config, labels, [len(labels)], seed)
     return image_set(config, images, labels, 16, parts, picture=(8, 8))
 
 

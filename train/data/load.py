@@ -152,9 +152,35 @@ def split_indices(
 
 
 def split_of(config: DataConfig, labels: Indices, counts: Sequence[int], seed: int) -> tuple[Indices, Indices, Indices]:
-    """Return the splits of samples that come as (train, test) or (train, validation, test) parts of these sizes."""
+    """Return the train, validation and test splits of samples.
+
+    Args:
+        config: shares of the splits, and the fold of a cross-validation.
+        labels: of all samples; every class is split in its proportion.
+        counts: how many samples are in each part that the set itself has: (all), (train, test) or
+            (train, validation, test), in this order. A cross-validation does not keep these parts apart.
+        seed: draws what the parts do not say.
+    """
     ends = np.cumsum(counts)
+    if config.folds:
+        return fold_of(labels[: ends[-1]], config.validation_fraction, config.fold, config.folds, seed)
+    if len(counts) == 1:
+        return split_indices(labels, config.validation_fraction, config.test_fraction, seed)
     if len(counts) == 3:
         return np.arange(ends[0]), np.arange(ends[0], ends[1]), np.arange(ends[1], ends[2])
     train, validation, _ = split_indices(labels[: ends[0]], config.validation_fraction, 0.0, seed)
     return train, validation, np.arange(ends[0], ends[1])
+
+
+def fold_of(labels: Indices, validation: float, fold: int, folds: int, seed: int) -> tuple[Indices, Indices, Indices]:
+    """Return the splits of one fold of a cross-validation.
+
+    Every sample is in the test split of exactly one fold, the same for every seed. Each class spreads evenly over the
+    folds. The seed draws the validation split from the other folds.
+    """
+    rng = np.random.default_rng([folds, 0xF01D])
+    by_class = np.concatenate([rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
+    test = np.sort(by_class[fold::folds])
+    others = np.setdiff1d(np.arange(len(labels)), test)
+    train, valid, _ = split_indices(labels[others], validation, 0.0, seed)
+    return others[train], others[valid], test

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ..section import Section
 
@@ -51,5 +51,18 @@ class DataConfig(Section):
     forecast: int = Field(0, ge=0, description="uea: last frames that are the targets instead of the class")
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)
     test_fraction: float = Field(0.2, gt=0, lt=0.5, description="of sets that have no test split of their own")
+    folds: int = Field(0, ge=0, description="cross-validation: parts into which train and test samples are cut; 0: off")
+    fold: int = Field(0, ge=0, description="cross-validation: the part that is the test split, 0 to folds - 1")
     cache: str | None = Field(None, description="where binned events are kept; None: $SDSNN_CACHE or ~/.cache/sdsnn")
     workers: int = Field(1, ge=0, le=64, description="threads that prepare batches ahead; 0 prepares them in line")
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> DataConfig:
+        if self.folds == 1 or self.fold >= max(self.folds, 1):
+            least = (
+                f"fold of at most {self.folds - 1}" if self.folds > 1 else "at least two folds, and fold 0 without them"
+            )
+            raise ValueError(f"expected {least}, got fold {self.fold} of {self.folds}")
+        if self.folds and self.held_out:
+            raise ValueError("expected held_out or folds, got both")
+        return self

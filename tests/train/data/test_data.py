@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdsnn.train.data.encoding import accumulate
-from sdsnn.train.data.load import DataSet, Split, load_data, split_indices
+from sdsnn.train.data.load import DataSet, Split, load_data, split_indices, split_of
 from sdsnn.train.run.config import DataConfig
 from sdsnn_core.errors import FileError
 
@@ -33,6 +33,32 @@ def test_splits_are_disjoint_complete_stratified_and_seeded() -> None:
     for a, b in zip(parts, split_indices(labels, 0.15, 0.2, seed=3), strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(parts[2], split_indices(labels, 0.15, 0.2, seed=4)[2])
+
+
+@pytest.mark.parametrize("folds", [2, 5, 11])
+def test_every_sample_is_tested_in_one_fold_whatever_the_seed(folds: int) -> None:
+    labels = np.random.default_rng(0).integers(0, 10, 1100)
+    parts = [split_of(DataConfig(folds=folds, fold=k), labels, [1000, 100], seed=k) for k in range(folds)]
+    np.testing.assert_array_equal(np.sort(np.concatenate([test for _, _, test in parts])), np.arange(1100))
+    for k, (train, validation, test) in enumerate(parts):
+        assert sorted(np.concatenate([train, validation, test])) == list(range(1100))
+        np.testing.assert_allclose(np.bincount(labels[test]), np.bincount(labels) / folds, atol=1.001)
+        again = split_of(DataConfig(folds=folds, fold=k), labels, [1000, 100], seed=99)
+        np.testing.assert_array_equal(test, again[2])
+        assert not np.array_equal(validation, again[1])
+
+
+def test_folds_act_on_a_data_set() -> None:
+    data = load_data(DataConfig(folds=4, fold=3), seed=0)
+    assert len(data.test) == 1797 // 4
+    for keys, words in (
+        ({"folds": 4, "fold": 4}, "fold of at most 3, got fold 4 of 4"),
+        ({"folds": 1}, "at least two folds"),
+        ({"fold": 1}, "at least two folds"),
+        ({"folds": 3, "held_out": ("theo",)}, "held_out or folds, got both"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            DataConfig(**keys)
 
 
 @pytest.mark.parametrize("label", [-1, 3])

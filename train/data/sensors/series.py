@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sdsnn_core.errors import ConfigError, FileError
 
 from ..datasets import locate, missing
-from ..load import DataSet, Indices, split_indices
+from ..load import DataSet, Indices, split_of
 from ..settings import DataConfig
 from .coding import encode, held, scaled
 from .sets import Samples, named_arrays, sensor_set, split_by
@@ -48,7 +48,7 @@ def _forecast(config: DataConfig, series: Series, seed: int) -> DataSet:
     if (series.lengths != longest).any() or config.forecast >= longest:
         got = f"{series.lengths.min()}..{longest} and {config.forecast}"
         raise ConfigError([f"data.forecast: expected series of one length above it, got {got}"])
-    parts = split_indices(np.zeros(n, np.int64), config.validation_fraction, config.test_fraction, seed)
+    parts = split_of(config, np.zeros(n, np.int64), [n], seed)
     known, future = series.values[:, : -config.forecast], series.values[:, -config.forecast :]
     mean, deviation = (reduce(series.values[parts[0]], axis=(0, 1)) for reduce in (np.mean, np.std))
     targets = ((future - mean) / np.where(deviation > 0, deviation, 1)).reshape(n, -1).astype(np.float32)
