@@ -32,12 +32,14 @@ class Study(NamedTuple):
         keys: what all rows change.
         rows: title -> keys.
         seeds: of every row.
+        folds: of a cross-validation; each seed then tests the fold of its number.
     """
 
     recipe: str
     keys: Keys
     rows: Mapping[str, Keys]
     seeds: Sequence[int] = (0, 1, 2)
+    folds: int = 0
 
 
 DENSE: Keys = {"constraint": "false", "pruning": "false", "regeneration": "false", "synapse_stage": "false"}
@@ -130,6 +132,13 @@ STUDIES: dict[str, Study] = {
         },
     ),
     "nmnist": Study("nmnist_mlp", {"optimiser.epochs": "30", "threads": "1"}, BASIC),
+    "nmnist folds": Study(
+        "nmnist_mlp",
+        {"optimiser.epochs": "30", "threads": "1"},
+        {"dense": DENSE, "magnitude stage, 90 %": stage(0.9)},
+        range(11),
+        folds=11,
+    ),
     "mnist_fc": Study(
         "mnist_mlp",
         {"model.hidden": "[800]", "optimiser.epochs": "8", **PLAIN_IMAGES, "threads": "1"},
@@ -166,7 +175,8 @@ def planned() -> Iterator[Run]:
     """Yield every run, all seeds of a study before the next study."""
     for name, study in STUDIES.items():
         for seed in study.seeds:
+            fold = {"data.folds": str(study.folds), "data.fold": str(seed)} if study.folds else {}
             for row, keys in study.rows.items():
-                items = {**study.keys, **keys, "seed": str(seed)}.items()
+                items = {**study.keys, **keys, **fold, "seed": str(seed)}.items()
                 changes = [f"{k if '.' in k or k in ('threads', 'seed') else f'development.{k}'}={v}" for k, v in items]
                 yield Run(name, row, seed, study.recipe, tuple(changes))
