@@ -20,16 +20,19 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
 
     The last epoch is the rule of every row: no split chooses among the epochs. The test split is read once.
     """
+    from sdsnn.deploy.placement.objective.cost import chip_cost
     from sdsnn.train.run.checkpoint import load_newest
     from sdsnn.train.run.config import load_config, with_directory
+    from sdsnn.train.run.parts.own import Own
     from sdsnn.train.run.run_folder import RunFolder
     from sdsnn.train.run.train import train
     from sdsnn.train.slayer.lowering import lower
     from sdsnn_core.compaction import compact
 
     config = with_directory(load_config(run.recipe, run.overrides))
+    own = Own(chip_cost=chip_cost)
     begun = RunFolder(folder).checkpoint_file.exists()
-    result = train(config, RunFolder.open(folder) if begun else RunFolder.create(folder, config), resume=begun)
+    result = train(config, RunFolder.open(folder) if begun else RunFolder.create(folder, config), resume=begun, own=own)
     trainer, history = result.trainer, result.folder.history()
     trainer.load_state(load_newest(result.folder.checkpoint_file))
     test = trainer.evaluate(trainer.data.test)
@@ -62,7 +65,7 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
         "synapses": sum(p.n_weights for p in compaction.network.projections.values()),
         "units": sum(before for before, _ in kept),
         "units_kept": sum(after for _, after in kept),
-        **hardware(compaction.network, trainer.data.test.spikes[:PRICED]),
+        **hardware(compaction.network, trainer.data.test.spikes[:PRICED], config.development.chip or "loihi2"),
         **agreement(trainer.model, masked, compaction, trainer.data.test.spikes[:COMPARED]),
         "pruned": sum(layer["pruned"] for line in history for layer in line["layers"]),
         "regrown": sum(layer["regrown"] for line in history for layer in line["layers"]),
@@ -79,8 +82,8 @@ def _readouts(network: Any) -> set[str]:
     return {output.source for output in network.outputs.values()}
 
 
-def hardware(network: Any, spikes: Any) -> dict[str, Any]:
-    """Return cores and synapse memory on Loihi 2, and operations and energy per inference on some test samples."""
+def hardware(network: Any, spikes: Any, chip: str) -> dict[str, Any]:
+    """Return cores, memory and work per step on a chip, and operations and energy per inference of some samples."""
     import numpy as np
 
     from sdsnn.deploy.energy.energy import price
@@ -88,15 +91,18 @@ def hardware(network: Any, spikes: Any) -> dict[str, Any]:
     from sdsnn.deploy.placement.chip import DoesNotFit
     from sdsnn.deploy.placement.place import place
 
+    activity = run(network, np.asarray(spikes), record=[*network.inputs, *network.populations], n_threads=1)
     try:
-        placement = place(network)
+        placement = place(network, chip, activity=activity)
     except DoesNotFit:
         placement = None
-    activity = run(network, np.asarray(spikes), record=list(network.populations), n_threads=1)
+    work = None if placement is None else placement.work
     report = price(activity, network, placement=placement)
     n = activity.n_samples
     return {
+        "chip": chip,
         "cores": None if placement is None else placement.n_cores,
+        "step": None if work is None else {"busiest": work.busiest_events, "joules": work.joules, "seconds": work.step},
         "synapse_bytes": None if placement is None else float(placement.use["synapse_bits"].sum()) / 8,
         "synaptic_operations": sum(int(events.sum()) for events in activity.events.values()) / n,
         "spikes": sum(int(activity.counts[name].sum()) for name in network.populations) / n,

@@ -82,6 +82,21 @@ CONSTRAINED: dict[str, Keys] = {
     "units, over-pruned, trust regions": {**OVERPRUNED, **TRUST},
     "dense, trust regions": {**DENSE, **TRUST},
 }
+
+
+def fitted(chip: str, target: float, **limits: str) -> dict[str, Keys]:
+    """Return two rows of the stage that ends within limits of a chip: chosen by cost, and by abs(w) alone.
+
+    target: share at which the search for the number of synapses begins.
+    """
+    title = ", ".join(f"{name.removeprefix('stop_')} {value}" for name, value in limits.items())
+    keys = stage(target, chip=f'"{chip}"', **limits)
+    return {
+        f"{title}: per cost": keys,
+        f"{title}: magnitude alone": {**keys, "synapse_cost": '"none"'},
+    }
+
+
 REPAIRED: dict[str, Keys] = {
     "units, over-pruned": OVERPRUNED,
     "units, over-pruned, synapses regenerate": {**OVERPRUNED, "regeneration": "true"},
@@ -152,6 +167,23 @@ STUDIES: dict[str, Study] = {
             "magnitude stage, 150,000": stage(0.7622),
         },
     ),
+    "chip mnist_fc": Study(
+        "mnist_mlp",
+        {"model.hidden": "[800]", "optimiser.epochs": "5", **PLAIN_IMAGES, "threads": "1"},
+        {**fitted("loihi2", 0.92, stop_cores="1"), **fitted("loihi2", 0.97, stop_busiest="2000")},
+    ),
+    "chip mnist_conv": Study(
+        "mnist_conv",
+        {
+            "model.layers": '[{kind="conv",out=12,kernel=5,stride=2,padding=2},{kind="conv",out=24,kernel=3,stride=2,'
+            'padding=1},{kind="dense",out=64}]',
+            "optimiser.epochs": "4",
+            **PLAIN_IMAGES,
+            "threads": "1",
+        },
+        fitted("loihi1", 0.8, stop_cores="2"),
+    ),
+    "chip digits": Study("digits", {"optimiser.epochs": "16"}, fitted("loihi1", 0.9, stop_busiest="300")),
     "mnist_mlp": Study("mnist_mlp", {}, {"dense": DENSE, "magnitude stage, 98 % (recipe)": {}}),
     "mnist_conv": Study(
         "mnist_conv", {},

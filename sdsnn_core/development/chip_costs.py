@@ -23,8 +23,8 @@ Floats = npt.NDArray[np.float64]
 class NodeCost(NamedTuple):
     """What the neurons of a node cost under one limit; arrays over its neurons, the first three empty for an input.
 
-    core: core of each neuron. share: factor on what ends at it: how near its core is to the busiest, 1 where all cores
-    count alike. unit: cost of the neuron. source, axon: cost of a synapse, and of a list of synapses, that it feeds.
+    core: core of each neuron. share: factor on what ends at it: how near its core is to the busiest, 1 on average.
+    unit: cost of the neuron. source, axon: cost of a synapse, and of a list of synapses, that it feeds.
     """
 
     core: npt.NDArray[np.int64]

@@ -54,7 +54,7 @@ def chip_cost(network: Network, chip: str | Chip, spikes: Any = None) -> ChipCos
         busiest=None if done is None else done.busiest_events,
         energy=None if done is None else done.joules,
         time=None if done is None else done.step,
-        binds=max(placement.bounds, key=lambda name: placement.bounds[name]),
+        binds=placement.binding,
         bits=max(widths, default=0) + index,
         pieces=tuple(placement.pieces.values()),
         need=max(placement.load.values()) * placement.n_cores,

@@ -11,6 +11,7 @@ from ..types import CoreWork, Floats, Placement
 from .drive import Drive
 
 POWER = 3  # of a core's load: the gradient of the 4-norm of all loads, which stands for their maximum
+IDLE = 0.5  # weight of a core without load, where that of the busiest is 1
 _NONE = np.zeros(0)
 
 
@@ -48,6 +49,8 @@ def marginal(network: Network, placement: Placement, drive: Drive | None, limit:
     for name in (*network.inputs, *network.populations):
         size = network.size_of(name)
         rate = np.zeros(size) if drive is None else drive.rate[name]
+        if drive is not None:  # what a synapse is good for grows with the rate of its source too
+            rate = np.full(size, rate.mean())
         source, axon = rate * event, rate * packet
         if limit == "input_axons" or (limit == "output_axons" and name in network.populations):
             axon = np.ones(size)
@@ -56,13 +59,14 @@ def marginal(network: Network, placement: Placement, drive: Drive | None, limit:
             continue
         core = placement.core_of[name].astype(np.int64)
         unit = np.ones(size) if limit == "neurons" else update[core] + rate * made
-        costs[name] = NodeCost(core, share[core], unit, source, axon)
+        near = share[core] / share[core].mean()  # layers differ by `source`
+        costs[name] = NodeCost(core, near, unit, source, axon)
     return costs
 
 
 def _nearness(load: Floats) -> Floats:
     """Return (n_cores,) the weight of each core: 1 for the busiest, less for the others."""
-    return np.asarray((load / max(float(load.max()), 1e-30)) ** POWER)
+    return np.asarray(IDLE + (1 - IDLE) * (load / max(float(load.max()), 1e-30)) ** POWER)
 
 
 def _busy_shares(work: CoreWork) -> tuple[Floats, Floats]:

@@ -213,9 +213,11 @@ def test_what_a_neuron_costs_against_a_count_by_hand(limit: str) -> None:
                 load[placement.core_of[p.target][post]] += rate[p.source][pre]
         busiest = int(load.argmax())
         for name in ("l0", "l1"):
-            assert (nodes[name].share[placement.core_of[name] == busiest] == 1).all()
-            assert (nodes[name].share[load[placement.core_of[name]] < load.max()] < 1).all()
-            np.testing.assert_allclose(nodes[name].source, rate[name])
+            np.testing.assert_allclose(nodes[name].share.mean(), 1)
+            order = np.argsort(load[placement.core_of[name]], kind="stable")
+            assert (np.diff(nodes[name].share[order]) >= 0).all()
+            np.testing.assert_allclose(nodes[name].source, rate[name].mean())
+        assert any((nodes[name].share[placement.core_of[name] == busiest] > 1).any() for name in ("l0", "l1"))
     for name in ("l0", "l1"):
         assert np.array_equal(nodes[name].core, placement.core_of[name])
         if limit in ("neurons", "input_axons", "synapse_bits"):
@@ -223,12 +225,12 @@ def test_what_a_neuron_costs_against_a_count_by_hand(limit: str) -> None:
             assert nodes[name].unit.tolist() == [float(limit == "neurons")] * len(rate[name])
             assert nodes[name].axon.tolist() == [float(limit == "input_axons")] * len(rate[name])
         elif limit == "energy":  # picojoules of sanafe2025
-            np.testing.assert_allclose(nodes[name].source, 33.6 * rate[name])
-            np.testing.assert_allclose(nodes[name].axon, 111.0 * rate[name])
-            np.testing.assert_allclose(nodes[name].unit, 69.3 * rate[name])
+            np.testing.assert_allclose(nodes[name].source, 33.6 * rate[name].mean())
+            np.testing.assert_allclose(nodes[name].axon, 111.0 * rate[name].mean())
+            np.testing.assert_allclose(nodes[name].unit, 69.3 * rate[name].mean())
         elif limit == "time":
-            np.testing.assert_allclose(nodes[name].source, 4.7 * rate[name])
-            np.testing.assert_allclose(nodes[name].axon, 16.0 * rate[name])
+            np.testing.assert_allclose(nodes[name].source, 4.7 * rate[name].mean())
+            np.testing.assert_allclose(nodes[name].axon, 16.0 * rate[name].mean())
 
 
 def lost_by_core(cost_of_synapses: str) -> tuple[np.ndarray, int]:
