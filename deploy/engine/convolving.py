@@ -4,29 +4,44 @@ from typing import Any
 
 import numpy as np
 
-from sdsnn_core.system.compiled import inlined
+from sdsnn_core.system.compiled import inlined, spliced
 
 from . import tables as tb
-from .instructions import add4, add8, add16, moved
+from .instructions import add4, add8, add16, add32, add64, add128, moved
 from .synapses import scaled
 
 
-@inlined
+@spliced
 def _vector(weights: Any, n: Any, ring: Any) -> Any:
-    """Add n neighbouring weights to as many accumulators; n is small, so the compiler's own vector loop is not used."""
-    k = 0
-    while k + 16 <= n:
+    """Add n neighbouring weights to as many accumulators. All spikes have the same n, so branches are foreseen."""
+    k = n & ~127
+    for begin in range(0, k, 128):
+        add128(weights, begin, ring, begin)
+    if n & 64:
+        add64(weights, k, ring, k)
+        k += 64
+    if n & 32:
+        add32(weights, k, ring, k)
+        k += 32
+    if n & 16:
         add16(weights, k, ring, k)
         k += 16
-    if k + 8 <= n:
-        add8(weights, k, ring, k)
-        k += 8
-    if k + 4 <= n:
-        add4(weights, k, ring, k)
-        k += 4
-    while k < n:
-        ring[k] = np.int32(ring[k] + np.int32(weights[k]))
-        k += 1
+    if n & 15:
+        if n & 8:
+            add8(weights, k, ring, k)
+            k += 8
+        if n & 4:
+            add4(weights, k, ring, k)
+            k += 4
+        while k < n:
+            ring[k] = np.int32(ring[k] + np.int32(weights[k]))
+            k += 1
+
+
+@spliced
+def _divided(n: Any, factor: Any, shift: Any) -> Any:
+    """n // d, by the factor and shift of `geometry.reciprocal`."""
+    return np.int64(np.uint64(np.uint64(n) * np.uint64(factor)) >> np.uint64(shift))
 
 
 @inlined
@@ -34,42 +49,46 @@ def send_convolved(projection: Any, plan: Any, sent: Any, target: Any) -> Any:
     """Send spikes through a convolution, by the tables of `geometry.py`; return the synapses that they cross."""
     ring, slot, slots = target.ring, target.slot, target.slots
     stride, delays, shift = projection[tb.P_STRIDE], projection[tb.P_DELAYS], projection[tb.P_SHIFT]
-    channels, width = projection[tb.C_CHANNELS], projection[tb.C_WIDTH]
-    area, channels_last = projection[tb.C_HEIGHT] * width, projection[tb.C_LAST]
-    rows, columns = moved(plan.geometry, projection[tb.C_ROWS]), moved(plan.geometry, projection[tb.C_COLUMNS])
-    each, group, out, line = projection[tb.C_EACH], projection[tb.C_GROUP], projection[tb.C_OUT], projection[tb.C_LINE]
-    kernel_row, kernel_size = projection[tb.C_TAPS] * each, projection[tb.C_KERNEL]
+    channels, last = projection[tb.C_CHANNELS], projection[tb.C_LAST]
+    divisor = channels if last else projection[tb.C_HEIGHT] * projection[tb.C_WIDTH]
+    factor_c, shift_c = projection[tb.C_FACTOR], projection[tb.C_SHIFT]
+    factor_g, shift_g = projection[tb.C_FACTOR_GROUP], projection[tb.C_SHIFT_GROUP]
+    each, run, numbers, kernel = (
+        projection[tb.C_EACH],
+        projection[tb.C_RUN],
+        projection[tb.C_PLACE],
+        projection[tb.C_KERNEL],
+    )
+    windows = moved(plan.geometry, projection[tb.C_WINDOWS])
     weights, fan_out = moved(plan.weight16, projection[tb.P_WEIGHT]), moved(plan.fan_out, projection[tb.P_FAN])
+    plain = not sent.graded and shift == 0 and delays < 0 and factor_g == 0
+    now = moved(ring, slot * stride)
     crossed = 0
+    if plain:
+        for k in range(sent.first, sent.last):
+            source = np.int64(sent.event[k])
+            crossed += fan_out[source]
+            high = _divided(source, factor_c, shift_c)
+            low = source - high * divisor
+            channel, place = (low, high) if last else (high, low)
+            window, w = moved(windows, place * numbers), moved(weights, channel * kernel)
+            for i in range(1, 2 * np.int64(window[0]), 2):
+                _vector(moved(w, np.int64(window[i])), run, moved(now, np.int64(window[i + 1])))
+        return crossed
     for k in range(sent.first, sent.last):
         source, factor = np.int64(sent.event[k]), np.int32(1 << shift)
         crossed += fan_out[source]
         if sent.graded:
             factor = np.int32(factor * np.int32(sent.value[k]))
-        if channels_last:
-            place = np.int64(np.uint32(source) // np.uint32(channels))
-            channel = source - place * channels
-        else:
-            channel = np.int64(np.uint32(source) // np.uint32(area))
-            place = source - channel * area
-        y = np.int64(np.uint32(place) // np.uint32(width))
-        x = place - y * width
+        high = _divided(source, factor_c, shift_c)
+        low = source - high * divisor
+        channel, place = (low, high) if last else (high, low)
         arrival = slot
         if delays >= 0:
             arrival += np.int64(plan.delay[delays + channel])
             arrival -= slots if arrival >= slots else 0
-        base = arrival * stride + (0 if group == channels else channel // group * each)
-        kernel = channel * kernel_size
-        left, right = np.int64(columns[x]), np.int64(columns[x + 1])
-        for i in range(np.int64(rows[y]), np.int64(rows[y + 1]), 2):
-            w_line = kernel + np.int64(plan.geometry[i]) * kernel_row
-            a_line = base + np.int64(plan.geometry[i + 1]) * line
-            for j in range(left, right, 3):
-                w = moved(weights, w_line + np.int64(plan.geometry[j]) * each)
-                a = moved(ring, a_line + np.int64(plan.geometry[j + 1]) * out)
-                n = np.int64(plan.geometry[j + 2]) * each
-                if factor == 1:
-                    _vector(w, n, a)
-                else:
-                    scaled(w, 0, n, factor, a, 0)
+        sums = moved(ring, arrival * stride + _divided(channel, factor_g, shift_g) * each)
+        window, w = moved(windows, place * numbers), moved(weights, channel * kernel)
+        for i in range(1, 2 * np.int64(window[0]), 2):
+            scaled(w, np.int64(window[i]), run, factor, sums, np.int64(window[i + 1]))
     return crossed

@@ -97,7 +97,7 @@ def _lanes(lanes: int) -> Any:
     return add_lanes
 
 
-add16, add8, add4 = _lanes(16), _lanes(8), _lanes(4)
+add128, add64, add32, add16, add8, add4 = (_lanes(lanes) for lanes in (128, 64, 32, 16, 8, 4))
 
 
 @instruction

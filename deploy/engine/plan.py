@@ -47,20 +47,27 @@ class _Pool:
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
-        self.parts: list[Ints] = []
+        self.parts: dict[int, Ints] = {}  # by offset, each at the beginning of a line of the cache
         self.size = 0
 
     def add(self, array: npt.ArrayLike) -> int:
         """Append and return the offset."""
-        part = np.asarray(array).reshape(-1)
-        self.parts.append(part.astype(self.dtype, copy=False))
-        self.size += part.size
-        return self.size - part.size
+        part = np.asarray(array).reshape(-1).astype(self.dtype, copy=False)
+        if not part.size:
+            return 0
+        begin, line = self.size, tb.LINE // self.dtype.itemsize
+        self.parts[begin] = part
+        self.size += -(-part.size // line) * line
+        return begin
 
     def done(self) -> Ints:
         """Return all of them as one read-only array, of at least one element."""
-        parts = [part for part in self.parts if part.size] or [np.zeros(1, self.dtype)]
-        return tb.constant(parts[0] if len(parts) == 1 else np.concatenate(parts), self.dtype)
+        if len(self.parts) == 1:
+            return tb.constant(self.parts[0], self.dtype)
+        whole = tb.aligned(max(1, self.size), self.dtype)
+        for begin, part in self.parts.items():
+            whole[begin : begin + part.size] = part
+        return tb.constant(whole, self.dtype)
 
 
 class Builder:
@@ -192,20 +199,21 @@ class Builder:
     def add_convolution(self, row: Ints, projection: Convolution) -> None:
         """Lay out a convolution as it is."""
         shape = self.shape(projection.source)
-        c_out, per_group, kh, kw = projection.kernel.shape
-        target_shape = projection.output_shape(shape)
+        c_out, per_group, *_ = projection.kernel.shape
+        tables = geometry.geometry(projection, shape)
         leaving = fan_out(self.network, projection).reshape(shape)
         last = projection.source in self.last
         row[tb.P_KIND], row[tb.P_SHIFT] = tb.CONVOLUTION, projection.weight_exp
         row[tb.P_FAN] = self.pools["fan_out"].add(leaving.transpose(1, 2, 0) if last else leaving)
-        row[tb.P_WEIGHT] = self.pools["weight16"].add(geometry.stored_kernel(projection))
-        numbers, rows, columns = geometry.tables(projection, shape, self.pools["geometry"].size)
-        self.pools["geometry"].add(numbers)
-        row[tb.C_ROWS], row[tb.C_COLUMNS], row[tb.C_LAST] = rows, columns, int(last)
+        row[tb.P_WEIGHT] = self.pools["weight16"].add(tables.weights)
+        row[tb.C_WINDOWS], row[tb.C_PLACE] = self.pools["geometry"].add(tables.windows), tables.windows.shape[1]
+        row[tb.C_LAST] = int(last)
+        row[tb.C_FACTOR], row[tb.C_SHIFT] = geometry.reciprocal(shape[0] if last else shape[1] * shape[2])
+        several = projection.groups > 1
+        row[tb.C_FACTOR_GROUP], row[tb.C_SHIFT_GROUP] = geometry.reciprocal(per_group) if several else (0, 0)
         row[tb.C_CHANNELS], row[tb.C_HEIGHT], row[tb.C_WIDTH] = shape
         row[tb.C_EACH], row[tb.C_GROUP] = c_out // projection.groups, per_group
-        row[tb.C_TAPS], row[tb.C_KERNEL] = kw, kh * kw * row[tb.C_EACH]
-        row[tb.C_OUT], row[tb.C_LINE] = c_out, target_shape[2] * c_out
+        row[tb.C_RUN], row[tb.C_KERNEL] = tables.run, tables.weights[0].size
         self._delays(row, projection.delay)
 
     def _delays(self, row: Ints, delay: Ints) -> None:
@@ -238,7 +246,8 @@ class Builder:
         self._delays(row, delay)
         if kind is not None:
             row[tb.P_KIND] = kind
-            matrix = np.zeros((n_pre, int(row[tb.P_STRIDE])), np.int8 if kind == tb.ROWS8 else np.int16)
+            dtype = np.int8 if kind == tb.ROWS8 else np.int16
+            matrix = tb.aligned(n_pre * int(row[tb.P_STRIDE]), dtype).reshape(n_pre, -1)
             matrix[pre, post] = weight >> shift
             row[tb.P_WEIGHT] = self.pools["weight8" if kind == tb.ROWS8 else "weight16"].add(matrix)
             return

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.integer[Any]]
 
+LINE = 64  # bytes of a line of the cache
 ALIGN = 32  # states and accumulators of a population and rows of a dense matrix are padded to a multiple of this
 
 # Columns of Plan.nodes, one row per input and population. Offsets count elements; -1 means there is none.
@@ -62,13 +63,14 @@ C_LAST = 12  # 1 if the source's channels vary fastest
 C_CHANNELS, C_HEIGHT, C_WIDTH = 13, 14, 15  # of the source
 C_EACH = 16  # output channels of a group
 C_GROUP = 17  # input channels of a group
-C_TAPS = 18  # taps stored per kernel row
+C_RUN = 18  # weights of a run of taps
 C_KERNEL = 19  # weights of one input channel
-C_ROWS, C_COLUMNS = 20, 21  # into Plan.geometry
-C_OUT = 22  # output channels
-C_LINE = 23  # accumulators of one output line
-P_OFFSET = 24  # of the accumulators that it adds to, in a slot: those of the imaginary part lie behind the others
-P_COLUMNS = 25
+C_WINDOWS = 20  # into Plan.geometry
+C_PLACE = 21  # numbers there of one source place
+C_FACTOR, C_SHIFT = 22, 23  # of the division by the channels, or by the places, of the source
+C_FACTOR_GROUP, C_SHIFT_GROUP = 24, 25  # of the division of a channel by those of a group; 0 where there is one
+P_OFFSET = 26  # of the accumulators that it adds to, in a slot: those of the imaginary part lie behind the others
+P_COLUMNS = 27
 
 
 class Plan(NamedTuple):
@@ -160,6 +162,18 @@ class Out(NamedTuple):
     messages: Ints  # int32: in place of spikes for nodes with N_WIDE
     current: Ints  # int32
     voltage: Ints  # int32
+
+
+def aligned(n: int, dtype: Any) -> Ints:
+    """Return an array of n zeros that begins at a multiple of LINE bytes.
+
+    A vector of 64 bytes that lies across two lines of the cache costs twice its time, and numpy begins anywhere.
+    """
+    size = n * np.dtype(dtype).itemsize
+    room = np.zeros(size + LINE, np.uint8)
+    begin = -room.ctypes.data % LINE
+    result: Ints = room[begin : begin + size].view(dtype)
+    return result
 
 
 def constant(array: npt.ArrayLike, dtype: Any) -> Ints:

@@ -63,15 +63,15 @@ class Workspace:
             if node[tb.N_GRADED]:
                 values = events
         work = tb.Work(
-            current=np.empty(self._plan.initial.size, np.int32),
-            voltage=np.empty(self._plan.initial.size, np.int32),
-            extra=np.empty(self._extra, np.int32),
-            ring=np.empty(self._ring, np.int32),
-            awake=np.empty(self._plan.initial.size // tb.ALIGN, np.uint8),
-            spike=np.zeros(-(-max(self.sizes) // 64) * 64, np.uint8),
-            message=np.zeros(-(-max(self.sizes) // 64) * 64, np.int32),
-            event=np.empty(events, np.uint32),
-            value=np.empty(max(1, values), np.int32),
+            current=tb.aligned(self._plan.initial.size, np.int32),
+            voltage=tb.aligned(self._plan.initial.size, np.int32),
+            extra=tb.aligned(self._extra, np.int32),
+            ring=tb.aligned(self._ring, np.int32),
+            awake=tb.aligned(self._plan.initial.size // tb.ALIGN, np.uint8),
+            spike=tb.aligned(-(-max(self.sizes) // 64) * 64, np.uint8),
+            message=tb.aligned(-(-max(self.sizes) // 64) * 64, np.int32),
+            event=tb.aligned(events, np.uint32),
+            value=tb.aligned(max(1, values), np.int32),
             until=np.zeros((len(self.names), block + 1), np.int64),
         )
         return block, self._plan._replace(nodes=tb.constant(nodes, np.int64)), work

@@ -84,3 +84,10 @@ def inlined(function: Callable[..., Any]) -> Any:
     from numba import njit
 
     return njit(error_model="numpy")(function)
+
+
+def spliced(function: Callable[..., Any]) -> Any:
+    """Like `inlined`, and never as a call, which innermost loops would pay for: numba leaves that to the compiler."""
+    from numba import njit
+
+    return njit(error_model="numpy", forceinline=True)(function)

@@ -12,7 +12,6 @@ from networks import assert_same_activity, random_network
 
 from sdsnn.deploy.engine import Engine, compile_network, run
 from sdsnn.deploy.engine import tables as tb
-from sdsnn.deploy.engine.geometry import stored_kernel, tap_order
 from sdsnn.deploy.engine.order import components
 from sdsnn_core import reference
 from sdsnn_core.activity import Activity, random_spikes
@@ -242,19 +241,6 @@ def test_convolution_geometry(seed: int) -> None:
     bins, expected = compare(network, random_spikes(rng, network, 2, 12))
     assert bins
     assert expected.counts["a"].any()
-
-
-def test_stored_taps_are_the_kernel_in_another_order() -> None:
-    rng = np.random.default_rng(0)
-    kernel = rng.integers(-256, 256, (6, 2, 3, 5))
-    stored = stored_kernel(Convolution("a", "b", kernel, stride=(2, 3), dilation=(1, 2), groups=3))
-    order = tap_order(5, 3, 2)
-    assert stored.shape == (6, 3, 5, 2)
-    assert sorted(order) == list(range(5))
-    for channel in range(6):
-        for out in range(2):
-            group = channel // 2
-            np.testing.assert_array_equal(stored[channel][:, :, out], kernel[group * 2 + out, channel % 2][:, order])
 
 
 def test_components_come_upstream_first_and_hold_circles_together() -> None:
