@@ -14,7 +14,7 @@ from .baselines import baselines
 from .counts import count
 from .dense_shapes import Unpruned
 from .prices import PriceList, default_price_lists
-from .pricing import price_counts, static_share, step_time
+from .pricing import link_time, price_counts, static_share, step_time
 from .result import EnergyReport
 
 
@@ -64,6 +64,8 @@ def price(
         notes.append(f"graded input {', '.join(inputs_graded)}: an event counts once, whatever its value")
     if counts.packets_between_chips:
         notes.append(f"{counts.packets_between_chips:,.4g} packets go to another chip; that link is not priced")
+    if placement is not None and placement.n_chips > 1:
+        notes += [f"barrier of several chips: {fact.value:.3g} s ({fact.citation})" for fact in placement.barriers]
     return EnergyReport(
         chip=chip,
         counts=counts,
@@ -73,4 +75,5 @@ def price(
         static=tuple(static_share(counts, lists, placement, network.dt_s)) if placement is not None else (),
         placed=placement is not None,
         notes=tuple(notes),
+        link=None if placement is None else link_time(counts, placement),
     )

@@ -21,6 +21,7 @@ TERMS: dict[str, str] = {
     "spike_sent": "spikes made",
     "packet": "packets after multicast, one per destination core",
     "hop": "mesh hops",
+    "link": "packets over links between chips",
     "barrier": "synchronisation of the cores at each step",
     "static": "static power over the time of the inference",
     "state_reset": "clearing the state between samples",
@@ -39,6 +40,7 @@ QUANTITIES: dict[str, str] = {
     "packet": "packet",
     "hop_east_west": "hop",
     "hop_north_south": "hop",
+    "packet_between_chips": "link",
     "barrier": "barrier",
 }
 Grade = Literal["measured", "board fit", "simulated", "inferred"]

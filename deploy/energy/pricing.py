@@ -7,7 +7,7 @@ import numpy as np
 from ..placement.types import Placement
 from .counts import MESSAGE
 from .prices import QUANTITIES, TERMS, PriceList
-from .result import Priced, Row, StaticShare, StepTime
+from .result import LinkTime, Priced, Row, StaticShare, StepTime
 from .types import Counts, Span
 
 PICO, NANO = 1e-12, 1e-9
@@ -26,6 +26,7 @@ def price_counts(counts: Counts, prices: PriceList, chip: str = "loihi2") -> Pri
         ("packet", "packets", _exactly(counts.packets)),
         ("hop_east_west", "hops east-west", _exactly(counts.hops_east_west)),
         ("hop_north_south", "hops north-south", _exactly(counts.hops_north_south)),
+        ("packet_between_chips", "packets to another chip", _exactly(counts.packets_between_chips)),
         ("barrier", "barriers", Span(counts.n_steps, counts.n_steps)),
     ]
     pj = {quantity: term.pj for quantity, term in prices.terms.items()}
@@ -35,15 +36,20 @@ def price_counts(counts: Counts, prices: PriceList, chip: str = "loihi2") -> Pri
         for label, kind, amount in events
         if kind != MESSAGE and (each := _event_price(kind, pj)) is not None
     ]
-    unpriced = dict(prices.unpriced)
+    unpriced, included = dict(prices.unpriced), dict(prices.included)
+    if not counts.packets_between_chips:  # one chip needs no price of links
+        unpriced.pop("link", None)
+        included["link"] = "no packet goes to another chip"
     if any(kind == MESSAGE for _, kind, _ in events):
         unpriced[QUANTITIES["synaptic_event"]] = "nobody has published a price of events whose value has up to 32 bits"
     for quantity, label, number in others:
+        if QUANTITIES[quantity] in included:
+            continue
         if quantity in pj and number is None:
             unpriced[QUANTITIES[quantity]] = "needs a placement: the cores that a spike goes to"
         elif quantity in pj and number is not None:
             rows.append(_row(quantity, label, number, Span(pj[quantity], pj[quantity]), prices.terms[quantity].note))
-    covered = {row.term for row in rows} | set(unpriced) | set(prices.included)
+    covered = {row.term for row in rows} | set(unpriced) | set(included)
     unpriced |= {term: "no price in this list" for term in TERMS if term not in covered}
     total = sum((row.joules for row in rows), Span(0.0, 0.0))
     if "neuron_update_active" in pj and not active.exact:
@@ -55,7 +61,7 @@ def price_counts(counts: Counts, prices: PriceList, chip: str = "loihi2") -> Pri
         )
         total = rest + Span(*ends)
     ordered = {term: unpriced[term] for term in TERMS if term in unpriced}
-    return Priced(prices, tuple(rows), total, ordered, dict(prices.included), _wording(prices, chip))
+    return Priced(prices, tuple(rows), total, ordered, included, _wording(prices, chip))
 
 
 def _exactly(number: float | None) -> Span | None:
@@ -99,6 +105,15 @@ def step_time(counts: Counts, prices: PriceList) -> StepTime:
     span = Span(core + times.barrier_min * NANO, core + times.barrier_max * NANO)
     per_step = load.worst_events is not None
     return StepTime(prices.name, busiest, core, float(each.mean()), span, "lower bound", per_step)
+
+
+def link_time(counts: Counts, placement: Placement) -> LinkTime | None:
+    """Return how long the packets to other chips take; None where there are none, or no rate was published."""
+    rate = placement.link
+    if rate is None or not counts.packets_between_chips:
+        return None
+    packets = counts.packets_between_chips / counts.n_steps
+    return LinkTime(packets, packets / rate.value, rate.citation)
 
 
 def static_share(

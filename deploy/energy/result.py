@@ -82,6 +82,18 @@ class StaticShare:
     in_total: bool = False
 
 
+@dataclass(frozen=True)
+class LinkTime:
+    """Packets to other chips in a step, and the seconds that they take if all go over one link.
+
+    It stands beside the time of a step: how packets spread over links is not known.
+    """
+
+    packets: float
+    seconds: float
+    source: str
+
+
 class SecondOpinion(Protocol):
     """Figures of another simulator, such as a replay on SANA-FE."""
 
@@ -98,6 +110,7 @@ class EnergyReport:
 
     chip: the chip the network is meant for. range: joules, over the lists of role 'chip' only. baselines: the
     unpruned network and the dense ANN. step_time, static: by list, where it gives times; None without a placement.
+    link: where packets go to another chip, and its chip's file has the rate of a link.
     second: figures of another simulator beside ours.
     """
 
@@ -110,6 +123,7 @@ class EnergyReport:
     placed: bool = False
     notes: tuple[str, ...] = ()
     second: SecondOpinion | None = None
+    link: LinkTime | None = None
 
     def by_list(self, name: str) -> Priced:
         """Return the pricing by the list called `name`."""

@@ -21,6 +21,7 @@ def energy_to_json(report: EnergyReport) -> dict[str, Any]:
         "price_lists": [_priced_to_json(item) for item in report.priced],
         "baselines": [asdict(item) for item in report.baselines],
         "step_time": [asdict(item) for item in report.step_times],
+        "link": None if report.link is None else asdict(report.link),
         "static": [asdict(item) for item in report.static],
         "notes": list(report.notes),
         "second": None if report.second is None else report.second.to_json(),
@@ -92,6 +93,11 @@ def energy_lines(report: EnergyReport) -> list[str]:
     for time in report.step_times:
         span = time.step_s.times(1e6)
         lines.append(f"step time by {time.list}: at least {span:.3g} us, bound by core {time.busiest_core}")
+    if (link := report.link) is not None:
+        lines.append(
+            f"links between chips: {link.packets:,.4g} packets in a step take {link.seconds * 1e6:.3g} us over one "
+            f"link, not in the step time ({link.source})"
+        )
     for share in report.static:
         lines.append(
             f"static power {share.watts:.3g} W {share.at}: {format_joules(share.joules)} per inference, "

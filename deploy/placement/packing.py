@@ -201,6 +201,8 @@ def finish(
         pieces={name: np.unique(cores_of).size for name, cores_of in layout.core_of.items()},
         notes=tuple(_notes(cutter)),
         static_power=chip.constants.get("static_power_per_chip"),
+        link=chip.constants.get("link_packets_per_second"),
+        barriers=tuple(fact for name, fact in chip.constants.items() if name.startswith("barrier_of_")),
     )
 
 

@@ -113,7 +113,8 @@ class Placement:
     (None: no published limit). neuron_room: (n_cores,) neurons that each core may hold, long delays taken into
     account. bounds: resource -> cores that no placement of this model can go below. tight_bound: they are the
     tight ones. load: resource -> mean use divided by the limit. pieces: population -> cores that it lies on.
-    static_power: watts of one chip, if published. objective: what it was placed for. work: what the cores do in a
+    static_power: watts of one chip, if published. link: packets per second of a link between chips, if published.
+    barriers: times of the barrier of several chips. objective: what it was placed for. work: what the cores do in a
     step, where an activity was given.
     """
 
@@ -131,6 +132,8 @@ class Placement:
     pieces: Mapping[str, int]
     notes: tuple[str, ...] = ()
     static_power: Fact | None = None
+    link: Fact | None = None
+    barriers: tuple[Fact, ...] = ()
     tight_bound: bool = False
     objective: str = "cores"
     work: CoreWork | None = None

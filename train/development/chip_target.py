@@ -110,7 +110,8 @@ class ChipTarget:
     def _warn(self, least: int, cost: ChipCost) -> None:
         if not self._warned:
             sentences = "; ".join(stop_criteria.unmet_on_chip(self.config, cost))
-            LOGGER.warning("development.%s with %d synapses; %s binds", sentences, least, cost.binds)
+            binds = stop_criteria.binding_on_chip(self.config, cost)
+            LOGGER.warning("development.%s with %d synapses; %s binds", sentences, least, binds)
         self._warned = True
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """Energy of a placed network by hand: packets, hops, the busiest core, and the static share."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from placement_recount import layers, small_chip
 
 from sdsnn.deploy.energy.energy import price
+from sdsnn.deploy.energy.prices import PriceList, load_price_list
+from sdsnn.deploy.energy.text import energy_lines, energy_to_json
 from sdsnn.deploy.placement.chip import Chip
 from sdsnn.deploy.placement.place import place
 from sdsnn_core import reference
@@ -76,3 +80,46 @@ def test_full_matrices_store_no_zeros() -> None:
     report = price(activity, network, placement=place(network, "loihi2"))
     assert report.counts.total_zeros == 0
     assert report.by_list("davies2018").total.exact
+
+
+def two_chips(**changes: Any) -> Chip:
+    """Return chips of two cores, two neurons each."""
+    data = small_chip(neurons=2).model_dump()
+    data["layout"].update(cores_per_tile=1, cores_per_chip=2)
+    return Chip.model_validate({**data, **changes})
+
+
+def test_packets_between_chips_by_hand() -> None:
+    network = layers(1, 2, 2, 2, weight=254)  # the third layer is on the second chip
+    spikes = np.ones((1, 6, 1), np.uint8)
+    activity = reference.run(network, spikes)
+    chip = two_chips()
+    placement = place(network, chip)
+    assert placement.n_chips == 2
+    crossing = float(activity.counts["l1"].sum())
+    assert crossing > 0
+    report = price(activity, network, placement=placement, chip="loihi1")
+    assert report.counts.packets_between_chips == crossing
+    assert report.link is not None
+    rate = chip.constants["link_packets_per_second"]
+    assert report.link.seconds == pytest.approx(crossing / 6 / 1.15e8)
+    assert rate.grade == "inferred"
+    assert "Davies 2021" in report.link.source
+    assert all("link" in item.unpriced for item in report.priced)
+    lines = "\n".join(energy_lines(report))
+    assert "links between chips: " in lines
+    assert "barrier of several chips: 1.43e-05 s (Frady 2020" in lines
+    assert energy_to_json(report)["link"]["packets"] == pytest.approx(crossing / 6)
+    mine = load_price_list("davies2018").model_dump()
+    mine["terms"]["packet_between_chips"] = {"pj": 1000.0}
+    del mine["unpriced"]["link"]
+    priced = price(activity, network, [PriceList.model_validate(mine)], placement=placement).priced[0]
+    before = report.by_list("davies2018").total.low
+    assert priced.total.low == pytest.approx(before + crossing * 1e-9)
+
+
+def test_one_chip_needs_no_price_of_links() -> None:
+    network = layers(1, 2, 2, weight=254)
+    report = price(reference.run(network, np.ones((1, 6, 1), np.uint8)), network, placement=place(network, "loihi1"))
+    assert report.link is None
+    assert all(item.included["link"] == "no packet goes to another chip" for item in report.priced)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,18 @@ import torch
 from developing_runs import EPOCHS, Run
 from placement_recount import layers, small_chip
 
+from sdsnn.deploy.placement.chip import Chip, load_chip
 from sdsnn.deploy.placement.objective.cost import NO_CORES, chip_cost
 from sdsnn.deploy.placement.place import place
 from sdsnn.train.development.chip_prices import masked_costs
 from sdsnn.train.development.chip_target import TOLERANCE, ChipTarget
+from sdsnn.train.run.parts.chip import check_chip
 from sdsnn.train.slayer.lowering import lower
 from sdsnn_core import reference
 from sdsnn_core.compaction import compact
 from sdsnn_core.development import DevelopmentConfig, stop_criteria
 from sdsnn_core.development.chip_costs import LEAST, ChipCost, SynapseCosts, divide
-from sdsnn_core.errors import ConfigError
+from sdsnn_core.errors import ConfigError, FileError, NetworkError
 from sdsnn_core.network import Network
 
 ON = {"pruning": False, "regeneration": False, "constraint": False, "synapse_stage": True, "chip": "small"}
@@ -287,3 +290,20 @@ def test_a_network_that_no_core_takes_is_too_large() -> None:
     network = network_of(Run("dense").model)
     cost = chip_cost(network, small_chip(neurons=8, synapse_bits=64))
     assert cost == ChipCost(NO_CORES, binds="synapse_bits")
+
+
+def test_what_a_chip_lacks_is_one_line_before_the_training(tmp_path: Path) -> None:
+    data = load_chip("loihi2").model_dump()
+    without = Chip.model_validate({**data, "prices": None, "name": "mine"})
+    cost = lambda network, _, spikes: chip_cost(network, without, spikes)  # noqa: E731
+    check_chip(cost, "mine", [])
+    line = "development.stop_busiest: expected a chip with `prices`, a price list with times, got mine"
+    with pytest.raises(ConfigError, match=f"^{line}$"):
+        check_chip(cost, "mine", ["stop_busiest"])
+    with pytest.raises(NetworkError, match="chip xylo: expected a chip whose cores are known"):
+        check_chip(chip_cost, "xylo", [])
+    with pytest.raises(FileError, match=r"nowhere\.toml: cannot be read"):
+        check_chip(chip_cost, str(tmp_path / "nowhere.toml"), [])
+    untimed = Chip.model_validate({**data, "prices": "kerasspiking", "name": "mine"})
+    with pytest.raises(ConfigError, match="price list kerasspiking: expected times_ns, got a list without times"):
+        check_chip(lambda network, _, spikes: chip_cost(network, untimed, spikes), "mine", ["stop_time"])

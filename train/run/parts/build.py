@@ -1,38 +1,30 @@
 """The parts of a run, as its configuration describes them or as the user brings them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from sdsnn_core.compaction import compact
 from sdsnn_core.development.chip_costs import ChipCost
-from sdsnn_core.development.config import ON_CHIP
 from sdsnn_core.errors import ConfigError, UnsupportedNode
 from sdsnn_core.network import Network
 from sdsnn_core.tasks.task import LABEL, Task
 
 from ...data.datasets import import_object
 from ...data.load import DataSet, SampleFormat, load_data
-from ...development.chip_prices import masked_costs
-from ...development.chip_target import ChipTarget
 from ...development.literal import developer_for
-from ...development.masks import MaskedLayer
-from ...slayer.graph.names import population_names
 from ...slayer.losses import Loss, build_loss
-from ...slayer.lowering import lower, lowering_problems
+from ...slayer.lowering import lowering_problems
 from ...slayer.models import build_model, cast_before_neurons
-from ...slayer.tracing import random_example, read_graph
+from ...slayer.tracing import random_example
 from ..config import RunConfig
 from ..processes import ProcessGroup, init_process_group
 from ..trainer import Goal, Trainer
+from .chip import chip_target
 from .loop import Cosine, Loop, Scheduler
 from .optimiser import adam
 from .own import NO_PARTS, Parts, build_optimiser, build_scheduler, checked_loss, import_parts
 from .warm_start import Init, load_weights, raised
-
-CHIP_SAMPLES = 8  # of the validation split, whose spikes a chip is measured with
 
 
 def trainer_for(
@@ -89,37 +81,6 @@ def trainer_for(
         scheduler=scheduler_of(config, optimiser, parts),
         group=group,
     )
-
-
-def chip_target(
-    model: torch.nn.Module,
-    layers: Sequence[MaskedLayer],
-    data: DataSet,
-    config: RunConfig,
-    chip_cost: Callable[[Network, str, Any], ChipCost] | None,
-) -> ChipTarget:
-    """Return what measures a model on the chip of a configuration. Raises ConfigError where nothing measures it."""
-    development = config.development
-    if chip_cost is None or development.chip is None:
-        raise ConfigError([f"development.chip: expected a function that measures on {development.chip}, got none"])
-    chip, cost = development.chip, chip_cost
-    driven = [name for name in ON_CHIP if name != "stop_cores" and getattr(development, name) is not None]
-    spikes = data.validation.spikes[:CHIP_SAMPLES] if driven else None
-
-    def measure(model: torch.nn.Module) -> ChipCost:
-        training = model.training
-        compaction = compact(lower(model, data.shape, input_max=data.input_max))
-        model.train(training)
-        placed = cost(compaction.network, chip, spikes)
-        marginal = placed.marginal
-        if marginal is None:
-            return placed
-        return replace(placed, marginal=lambda limit: masked_costs(compaction, marginal(limit)))
-
-    graph = read_graph(model, random_example(data.shape, next(model.parameters()).device))
-    names = population_names(graph, getattr(model, "layout", None))
-    name_of = {id(call.block): name for name, call in zip(names, graph.calls, strict=True)}
-    return ChipTarget(model, development, measure, layers, [name_of[id(layer.block)] for layer in layers])
 
 
 def build_network(config: RunConfig, samples: SampleFormat, initial: Network | None = None) -> torch.nn.Module:
