@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sdsnn_core.development.chip_costs import NodeCost
@@ -24,6 +26,9 @@ def marginal(network: Network, placement: Placement, drive: Drive | None, limit:
         drive: the spikes that the work was measured with.
         limit: a resource of a core, or "busiest" (events of the busiest core), "energy" (picojoules in a step) or
             "time" (nanoseconds of the busiest core); the last three need `drive`.
+
+    A synapse of a busy source costs more events, but does more as well. So rates are taken by layer, and halfway (by
+    the geometric mean) to the mean rate of all layers.
     """
     event = packet = made = 0.0
     share = np.ones(placement.n_cores)
@@ -45,12 +50,12 @@ def marginal(network: Network, placement: Placement, drive: Drive | None, limit:
             event, packet = times.event("sparse"), times.packet_received
             share, sending = _busy_shares(work)
             update, made = sending * times.neuron_update_active, times.spike_sent
+    means = {} if drive is None else {name: float(rate.mean()) for name, rate in drive.rate.items()}
+    middle = sum(means.values()) / max(len(means), 1)
     costs: dict[str, NodeCost] = {}
     for name in (*network.inputs, *network.populations):
         size = network.size_of(name)
-        rate = np.zeros(size) if drive is None else drive.rate[name]
-        if drive is not None:  # what a synapse is good for grows with the rate of its source too
-            rate = np.full(size, rate.mean())
+        rate = np.full(size, math.sqrt(means.get(name, 0.0) * middle))
         source, axon = rate * event, rate * packet
         if limit == "input_axons" or (limit == "output_axons" and name in network.populations):
             axon = np.ones(size)
