@@ -9,10 +9,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell ignores Ctrl-C in what it starts with `&`, and children inherit that; tests send it and see what happens.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A loaded machine stalls at any example, so neither the time of one nor of its drawing says anything about the code.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest.fixture

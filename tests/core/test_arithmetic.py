@@ -19,7 +19,7 @@ def one(value: int) -> np.ndarray:
     return np.array([value], np.int64)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(STATES, RATES)
 @example(-(2**31) + 1, 4095)
 @example(2**31 - 1, 0)
@@ -38,7 +38,7 @@ def test_every_rate_is_inverted() -> None:
         np.testing.assert_array_equal(decay(before_decay(states, rates), rates), states)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STATES, st.integers(0, DECAY_UNITY))
 def test_decay_rounds_towards_zero(state: int, rate: int) -> None:
     assert int(decay(one(state), one(rate))[0]) == int(Fraction(state * (DECAY_UNITY - rate), DECAY_UNITY))

@@ -6,13 +6,12 @@ import math
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sdsnn_core.development import regeneration
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # draws stall on a loaded machine
 @given(st.data())
 def test_gradient_hits_are_the_best_share_of_the_absent(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 40))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import assert_same_activity, random_network
 
@@ -64,7 +64,7 @@ def test_random_networks_equal_the_reference_in_every_bin_and_state(first: int) 
     assert kinds == set(KINDS), {KINDS[kind] for kind in kinds}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     samples=st.integers(1, 9),

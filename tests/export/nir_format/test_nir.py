@@ -46,7 +46,7 @@ def test_random_networks_come_back_bit_identical(tmp_path):
             assert_same_network(network, read_nir(write_nir(network, tmp_path / "n.nir")))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     current=st.integers(0, 4096),
     voltage=st.integers(0, 4096),

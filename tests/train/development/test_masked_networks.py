@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from slayer_models import draw_model
 
@@ -56,7 +56,7 @@ def compare(blocks: list[Any], masked: Network, spikes: np.ndarray) -> tuple[Com
     return result, bins
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_masked_chains_of_blocks_and_their_compacted_networks_spike_alike(seed: int, last_too: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def test_chains_that_developed_in_training_compact_exactly_and_get_smaller(seed:
     assert masked < 0.5 * sum(s.mask.numel() for layer in developer.layers for s in layer.synapses)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_operations_from_masks_are_the_events_of_the_network(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -20,7 +20,7 @@ def neuron(w_scale: int = 64) -> object:
     return made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.booleans(), st.sampled_from([16, 64, 256]))
 def test_one_pass_is_torchs_way_bit_for_bit(seed: int, accumulates: bool, signed: bool, w_scale: int) -> None:
     rng = np.random.default_rng(seed)

@@ -66,7 +66,7 @@ def thin(rng: np.random.Generator, layers: list[MaskedLayer]) -> None:
         layer.set_masks(masks, None)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(st.integers(0, 2**32 - 1))
 def test_a_trimmed_chain_spikes_at_its_end_as_the_untrimmed_one(seed: int) -> None:
     rng = np.random.default_rng(seed)
