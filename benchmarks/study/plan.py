@@ -84,6 +84,10 @@ CONSTRAINED: dict[str, Keys] = {
 }
 
 
+ALONE = "magnitude alone"
+SMALL_CHIP = "benchmarks/study/small_chip.toml"  # from the root of the repository
+
+
 def fitted(chip: str, target: float, **limits: str) -> dict[str, Keys]:
     """Return two rows of the stage that ends within limits of a chip: chosen by cost, and by abs(w) alone.
 
@@ -93,7 +97,7 @@ def fitted(chip: str, target: float, **limits: str) -> dict[str, Keys]:
     keys = stage(target, chip=f'"{chip}"', **limits)
     return {
         f"{title}: per cost": keys,
-        f"{title}: magnitude alone": {**keys, "synapse_cost": '"none"'},
+        f"{title}: {ALONE}": {**keys, "synapse_cost": '"none"'},
     }
 
 
@@ -183,7 +187,16 @@ STUDIES: dict[str, Study] = {
         },
         fitted("loihi1", 0.8, stop_cores="2"),
     ),
-    "chip digits": Study("digits", {"optimiser.epochs": "16"}, fitted("loihi1", 0.9, stop_busiest="300")),
+    "chip digits": Study(
+        "digits",
+        {"optimiser.epochs": "16", "threads": "1"},
+        {
+            **{k: v for n in ("3", "2", "5") for k, v in fitted(SMALL_CHIP, 0.9, stop_cores=n).items()},
+            **{k: v for n in ("300", "150", "600") for k, v in fitted(SMALL_CHIP, 0.9, stop_busiest=n).items()},
+            **{k: v for n in ("2e-8", "1e-8", "4e-8") for k, v in fitted(SMALL_CHIP, 0.9, stop_energy=n).items()},
+            **fitted(SMALL_CHIP, 0.9, stop_time="2e-6"),
+        },
+    ),
     "mnist_mlp": Study("mnist_mlp", {}, {"dense": DENSE, "magnitude stage, 98 % (recipe)": {}}),
     "mnist_conv": Study(
         "mnist_conv", {},

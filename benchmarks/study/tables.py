@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .plan import STUDIES
+from .plan import ALONE, STUDIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 TASKS = PAGE.with_name("training.md")
@@ -136,13 +136,60 @@ def task_table(lines: Sequence[Line]) -> str:
     return "\n".join([*rows, "", f'{dates}; last epoch of each run. `python benchmarks/results.py --run "task *"`'])
 
 
+def chip_table(lines: Sequence[Line]) -> str:
+    """Return the rows of every study "chip NAME": what ends within limits of a chip, by cost and by magnitude alone."""
+    head = [
+        "study",
+        "limit",
+        "chosen",
+        "seeds",
+        "test,_%",
+        "points",
+        "cores",
+        "busiest,_events/step",
+        "nJ/step",
+        "us/step",
+        "synapses_stored",
+    ]
+    rows = [f"| {' | '.join(title.replace('_', ' ') for title in head)} |", "|---" * len(head) + "|"]
+    used: list[Line] = []
+    for study in STUDIES:
+        for row in STUDIES[study].rows if study.startswith("chip ") else ():
+            own = [r for r in lines if r["study"] == study and r["row"] == row]
+            if not own:
+                continue
+            used += own
+            limit, chosen = row.split(": ")
+            alone = {r["seed"]: r["test"] for r in lines if (r["study"], r["row"]) == (study, f"{limit}: {ALONE}")}
+            against = [percent_of(r["test"] - alone[r["seed"]]) for r in own if r["seed"] in alone]
+            steps = {key: [r["step"][key] for r in own] for key in ("busiest", "joules", "seconds")}
+            cells = [study.removeprefix("chip "), limit, chosen, seeds(own)]
+            cells += [spread([percent_of(r["test"]) for r in own], "{:.2f}")]
+            cells += ["-" if chosen == ALONE or not against else spread(against, "{:+.2f}")]
+            cells += [spread([r["cores"] for r in own], "{:.0f}"), spread(steps["busiest"], "{:,.0f}")]
+            cells += [spread([1e9 * each for each in steps["joules"]], "{:,.1f}")]
+            cells += [spread([1e6 * each for each in steps["seconds"]], "{:,.2f}")]
+            rows.append(f"| {' | '.join([*cells, spread([r['synapses'] for r in own], '{:,.0f}')])} |")
+    if not used:
+        return "Not run yet."
+    dates, bins, differ = (
+        ", ".join(sorted({r["date"] for r in used})),
+        sum(r["bins_compared"] for r in used),
+        sum(r["bins_differ"] for r in used),
+    )
+    facts = (
+        f"{dates}; last epoch of each run. SLAYER, masked and compacted networks: {differ:,} of {bins:,} bins differ. "
+    )
+    return "\n".join([*rows, "", f'{facts}`python benchmarks/results.py --run "chip *"`'])
+
+
 def write(lines: Sequence[Line], page: Path = PAGE) -> None:
     """Replace what stands between the marks `<!-- table NAMES -->` and `<!-- end -->` of the page."""
     own = [r for r in lines if "study" in r]
 
     def table(match: re.Match[str]) -> str:
         names = match[1].split(", ")
-        special = {"adaptive": adaptive_table, "tasks": task_table}.get(match[1])
+        special = {"adaptive": adaptive_table, "tasks": task_table, "chip": chip_table}.get(match[1])
         text = study_table(names, own) if special is None else special(own)
         return f"<!-- table {match[1]} -->\n{text}\n<!-- end -->"
 

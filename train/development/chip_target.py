@@ -18,6 +18,7 @@ LOGGER = logging.getLogger("sdsnn.development")
 TOLERANCE = 0.01  # of the number of synapses, in the last step
 COARSE = 0.1  # in the steps before it
 SEARCHES = 5  # in a stage, beside that of the last step
+MORE = 1.25  # times the present synapses, that a chip with room left permits at a time
 FAR = 3  # times the number of synapses that the chip permits: so far away no epoch is measured
 _MOST = 24  # measurements of a search
 _LONGEST = 16.0  # factor of a step of a search
@@ -75,37 +76,54 @@ class ChipTarget:
             bits = cost.bits if limit == "synapse_bits" else 0
             self.prices = prices_of(self.layers, self.names, cost.marginal(limit), bits)
 
+    def look(self, apply: Callable[[int], None]) -> None:
+        """Measure the model with as many synapses as a search begins with, so that its prices are known."""
+        self._price(self._measured(apply, self._start()))
+
     def search(self, apply: Callable[[int], None], least: int, present: int, phase: float = 1.0) -> int | None:
         """Return the greatest number of synapses that meets the criteria, to within TOLERANCE; None if none does.
 
         apply: masks the model down to so many synapses; the model is put back afterwards. least, present: numbers
         between which to search. phase: of the stage, 0 to 1; before its end a number found earlier may be returned, or
-        one to within COARSE. Where even `least` does not do, says so once, with what binds.
+        one to within COARSE, or, where all that are present meet the criteria, up to MORE times as many. Where even
+        `least` does not do, says so once, with what binds.
         """
         if phase < min(self._next, 1.0) and self.keep is not None:
-            return min(self.keep, present)
+            return self.keep if phase < 1 else min(self.keep, present)
         self._next = phase + 1 / SEARCHES
-        saved = {name: value.clone() for name, value in self.model.state_dict().items()}
         tried: list[tuple[int, float, ChipCost]] = []
 
         def excess(keep: int) -> float:
-            with torch.no_grad():
-                apply(keep)
-            cost = self.measure(self.model)
-            with torch.no_grad():
-                for name, value in self.model.state_dict().items():
-                    value.copy_(saved[name])
+            cost = self._measured(apply, keep)
             tried.append((keep, stop_criteria.excess_on_chip(self.config, cost), cost))
             return tried[-1][1]
 
-        total = sum(synapse.mask.numel() for layer in self.layers for synapse in layer.synapses) or present
-        start = self.keep or round((1 - self.config.synapse_target) * total)
+        start = self._start() or present
         self.keep = _greatest(excess, least, present, start, TOLERANCE if phase >= 1 else COARSE)
         fewest = min(tried, key=lambda one: one[0])[2]
-        self._price(next((cost for keep, _, cost in tried if keep == self.keep), fewest))
+        _, over, cost = next((one for one in tried if one[0] == self.keep), (0, math.inf, fewest))
+        self._price(cost)
         if self.keep is None:
             self._warn(least, fewest)
+        elif self.keep == present and phase < 1 and over < 1:
+            self.keep = int(present * min(MORE, 1 / max(over, 1e-9)))
         return self.keep
+
+    def _start(self) -> int:
+        """Return the number of synapses that a search begins with."""
+        total = sum(synapse.mask.numel() for layer in self.layers for synapse in layer.synapses)
+        return self.keep or round((1 - self.config.synapse_target) * total)
+
+    def _measured(self, apply: Callable[[int], None], keep: int) -> ChipCost:
+        """Return the cost of the model with `keep` synapses, and put the model back."""
+        saved = {name: value.clone() for name, value in self.model.state_dict().items()}
+        with torch.no_grad():
+            apply(keep)
+        cost = self.measure(self.model)
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                value.copy_(saved[name])
+        return cost
 
     def _warn(self, least: int, cost: ChipCost) -> None:
         if not self._warned:

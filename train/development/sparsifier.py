@@ -1,5 +1,6 @@
 """The synapse stage on a model: drop and grow single synapses until the target share of all synapses is masked."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -87,6 +88,8 @@ class Sparsifier:
         self.steps += int(not held)
         phase = self.steps / (self.schedule.synapse_last - self.schedule.synapse_first + 1)
         turnover = turnover_at(phase, config.synapse_turnover)
+        if self.fit is not None and self.fit.prices is None:
+            self.fit.look(functools.partial(self._apply, synapses, self._drop_scores(synapses)))
         scores = self._drop_scores(synapses)
         if config.mode == "adaptive":
             present = sum(int(mask.sum()) for mask in masks)
@@ -98,8 +101,6 @@ class Sparsifier:
                 config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, phase, held, scores)
             )
             keep = round((1 - sparsity_at(phase, self.start, target, config.synapse_exponent)) * total)
-            if self.fit is not None and not self._costs:  # the first search has measured what synapses cost
-                scores = self._drop_scores(synapses)
         new = self._exchange(synapses, keep, turnover, scores)
         grown = []
         for layer in self.layers:
@@ -126,14 +127,16 @@ class Sparsifier:
         if held:
             return 1 - present / total
 
-        def apply(keep: int) -> None:
-            new = self._exchange(synapses, keep, 0.0, scores)
-            for layer in self.layers:
-                layer.set_masks([new[synapse] for synapse in layer.synapses], None)
-            trim(self.layers, self.graph, None)
-
+        apply = functools.partial(self._apply, synapses, scores)
         keep = fit.search(apply, max(1, present // 1000), present, phase)
         return self.config.synapse_target if keep is None else 1 - keep / total
+
+    def _apply(self, synapses: Sequence[MaskedSynapse], scores: Mapping[MaskedSynapse, Tensor], keep: int) -> None:
+        """Mask the model down to `keep` synapses."""
+        new = self._exchange(synapses, keep, 0.0, scores)
+        for layer in self.layers:
+            layer.set_masks([new[synapse] for synapse in layer.synapses], None)
+        trim(self.layers, self.graph, None)
 
     def _exchange(
         self, synapses: Sequence[MaskedSynapse], keep: int, turnover: float, scores: Mapping[MaskedSynapse, Tensor]
