@@ -7,7 +7,7 @@ import numpy as np
 from sdsnn_core.system.compiled import inlined, spliced
 
 from . import tables as tb
-from .instructions import VECTOR, add4, add8, add16, add_windows, moved
+from .instructions import VECTOR, add4, add8, add16, add_scaled_windows, add_windows, moved
 from .synapses import scaled
 
 
@@ -60,7 +60,7 @@ def send_convolved(projection: Any, plan: Any, sent: Any, target: Any) -> Any:
             channel, place = (low, high) if last else (high, low)
             window, w = moved(windows, place * numbers), moved(weights, channel * kernel)
             if run % VECTOR == 0:
-                add_windows(window, w, now, run)
+                add_windows(window, w, now, run, np.int32(1))
             else:
                 for i in range(1, 2 * np.int64(window[0]), 2):
                     _vector(moved(w, np.int64(window[i])), run, moved(now, np.int64(window[i + 1])))
@@ -79,6 +79,9 @@ def send_convolved(projection: Any, plan: Any, sent: Any, target: Any) -> Any:
             arrival -= slots if arrival >= slots else 0
         sums = moved(ring, arrival * stride + _divided(channel, factor_g, shift_g) * each)
         window, w = moved(windows, place * numbers), moved(weights, channel * kernel)
-        for i in range(1, 2 * np.int64(window[0]), 2):
-            scaled(w, np.int64(window[i]), run, factor, sums, np.int64(window[i + 1]))
+        if run % VECTOR == 0:
+            add_scaled_windows(window, w, sums, run, factor)
+        else:
+            for i in range(1, 2 * np.int64(window[0]), 2):
+                scaled(w, np.int64(window[i]), run, factor, sums, np.int64(window[i + 1]))
     return crossed

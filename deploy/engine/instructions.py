@@ -101,45 +101,59 @@ def _lanes(lanes: int) -> Any:
 add16, add8, add4 = _lanes(16), _lanes(8), _lanes(4)
 
 
-@instruction
-def add_windows(_: Any, windows: Any, weights: Any, ring: Any, n: Any) -> Any:
-    """Add the windows of one spike: windows[0] runs of n weights, n a multiple of VECTOR; see `geometry.Geometry`."""
-    signature = types.void(windows, weights, ring, n)
+def _windows(scaled: bool) -> Any:
+    """Make the function that adds the windows of one spike, times a factor if `scaled`; see `geometry.Geometry`."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        table, kernel, sums, n = args
-        word, half, full = ir.IntType(64), ir.VectorType(ir.IntType(16), VECTOR), ir.VectorType(ir.IntType(32), VECTOR)
-        entry = builder.block
-        runs, vectors, after, done = (builder.append_basic_block(name) for name in ("runs", "vectors", "after", "done"))
-        count = builder.sext(builder.load(table), word)
-        builder.cbranch(builder.icmp_signed(">", count, ir.Constant(word, 0)), runs, done)
-        builder.position_at_end(runs)
-        at, left = builder.phi(table.type), builder.phi(word)
-        at.add_incoming(table, entry)
-        left.add_incoming(count, entry)
-        begin, to = (builder.sext(builder.load(builder.gep(at, [ir.Constant(word, i)])), word) for i in (1, 2))
-        own, target = builder.gep(kernel, [begin]), builder.gep(sums, [to])
-        builder.branch(vectors)
-        builder.position_at_end(vectors)
-        k = builder.phi(word)
-        k.add_incoming(ir.Constant(word, 0), runs)
-        values = builder.load(builder.bitcast(builder.gep(own, [k]), half.as_pointer()), align=2)
-        place = builder.bitcast(builder.gep(target, [k]), full.as_pointer())
-        builder.store(builder.add(builder.load(place, align=4), builder.sext(values, full)), place, align=4)
-        # The compiler cannot count rounds that go through assembly, so it does not unroll them: they are few.
-        step = builder.add(k, ir.Constant(word, VECTOR))
-        following = builder.asm(ir.FunctionType(word, [word]), "", "=r,0", [step], False)
-        k.add_incoming(following, vectors)
-        builder.cbranch(builder.icmp_signed("<", following, n), vectors, after)
-        builder.position_at_end(after)
-        at.add_incoming(builder.gep(at, [ir.Constant(word, 2)]), after)
-        fewer = builder.sub(left, ir.Constant(word, 1))
-        left.add_incoming(fewer, after)
-        builder.cbranch(builder.icmp_signed(">", fewer, ir.Constant(word, 0)), runs, done)
-        builder.position_at_end(done)
-        return context.get_dummy_value()
+    @instruction
+    def add_windows(_: Any, windows: Any, weights: Any, ring: Any, n: Any, factor: Any) -> Any:
+        """windows[0] runs of n weights, n a multiple of VECTOR."""
+        signature = types.void(windows, weights, ring, n, types.int32)
 
-    return signature, generate
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            table, kernel, sums, n, factor = args
+            word = ir.IntType(64)
+            half, full = ir.VectorType(ir.IntType(16), VECTOR), ir.VectorType(ir.IntType(32), VECTOR)
+            nothing, zeros = ir.Constant(full, ir.Undefined), ir.Constant(full, [0] * VECTOR)
+            factors = builder.insert_element(nothing, factor, ir.Constant(ir.IntType(32), 0))
+            factors = builder.shuffle_vector(factors, nothing, zeros)
+            entry = builder.block
+            runs, vectors, after, done = map(builder.append_basic_block, ("runs", "vectors", "after", "done"))
+            count = builder.sext(builder.load(table), word)
+            builder.cbranch(builder.icmp_signed(">", count, ir.Constant(word, 0)), runs, done)
+            builder.position_at_end(runs)
+            at, left = builder.phi(table.type), builder.phi(word)
+            at.add_incoming(table, entry)
+            left.add_incoming(count, entry)
+            begin, to = (builder.sext(builder.load(builder.gep(at, [ir.Constant(word, i)])), word) for i in (1, 2))
+            own, target = builder.gep(kernel, [begin]), builder.gep(sums, [to])
+            builder.branch(vectors)
+            builder.position_at_end(vectors)
+            k = builder.phi(word)
+            k.add_incoming(ir.Constant(word, 0), runs)
+            values = builder.load(builder.bitcast(builder.gep(own, [k]), half.as_pointer()), align=2)
+            values = builder.sext(values, full)
+            place = builder.bitcast(builder.gep(target, [k]), full.as_pointer())
+            total = builder.add(builder.load(place, align=4), builder.mul(values, factors) if scaled else values)
+            builder.store(total, place, align=4)
+            # The compiler cannot count rounds that go through assembly, so it does not unroll them: they are few.
+            step = builder.add(k, ir.Constant(word, VECTOR))
+            following = builder.asm(ir.FunctionType(word, [word]), "", "=r,0", [step], False)
+            k.add_incoming(following, vectors)
+            builder.cbranch(builder.icmp_signed("<", following, n), vectors, after)
+            builder.position_at_end(after)
+            at.add_incoming(builder.gep(at, [ir.Constant(word, 2)]), after)
+            fewer = builder.sub(left, ir.Constant(word, 1))
+            left.add_incoming(fewer, after)
+            builder.cbranch(builder.icmp_signed(">", fewer, ir.Constant(word, 0)), runs, done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return add_windows
+
+
+add_windows, add_scaled_windows = _windows(scaled=False), _windows(scaled=True)
 
 
 @instruction
