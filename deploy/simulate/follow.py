@@ -134,7 +134,10 @@ def _parsed(port: Input, fields: list[str], where: str) -> tuple[float, tuple[in
     if any(not 0 <= n < limit for n, limit in zip(np.atleast_1d(place).tolist(), limits, strict=True)):
         raise FileError(f"{where}: expected a place in an input of shape {shape}, got {' '.join(fields[1 : 1 + axes])}")
     flat = int(np.ravel_multi_index(place, shape)) if isinstance(place, tuple) else place
-    return when, (flat, numbers[axes] if len(numbers) > axes else 1)
+    value = numbers[axes] if len(numbers) > axes else 1
+    if not port.min_value <= value <= port.max_value:
+        raise FileError(f"{where}: expected a value of {port.min_value}..{port.max_value}, got {value}")
+    return when, (flat, value)
 
 
 def _lines(network: Network, activity: Activity, first: int) -> Iterator[str]:

@@ -88,6 +88,8 @@ def test_a_step_is_printed_as_soon_as_the_next_one_begins() -> None:
         (Input((2, 3, 3)), ["0 1 1 1", "5 2 2"], "line 2: expected time x y p, got 5 2 2"),
         (Input((4,)), ["0 1", "x 1"], "line 2: expected time channel, got x 1"),
         (Input((4,), 3), ["nan 1 1"], "line 1: expected time channel and a value, got nan 1 1"),
+        (Input((4,), 3), ["0 1 3", "1 1 4"], "line 2: expected a value of 0..3, got 4"),
+        (Input((4,), 3, -2), ["0 1 -3"], "line 1: expected a value of -2..3, got -3"),
         (Input((4,)), ["0 4"], "line 1: expected a place in an input of shape (4,), got 4"),
         (Input((1, 3, 3)), ["0 3 0"], "line 1: expected a place in an input of shape (1, 3, 3), got 3 0"),
         (Input((4,)), ["0 1", "3 1", "2 1"], "line 3: expected events from step 3 on, got one of step 2, which has "),
