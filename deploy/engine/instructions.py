@@ -72,8 +72,61 @@ def _tile(bits: int, columns: int) -> Any:
     return add_rows
 
 
+def _scaled_tile(bits: int, columns: int) -> Any:
+    """Make the function that adds rows of `bits`-wide weights, each times the value of its event, shifted."""
+    lanes = 16
+
+    @instruction
+    def add_rows(_: Any, weight: Any, events: Any, values: Any, ends: Any, stride: Any, ring: Any, shift: Any) -> Any:
+        signature = types.void(weight, events, values, ends, types.int64, ring, types.int32)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            weights, events, values, ends, stride, sums, shift = args
+            first, last = builder.extract_value(ends, 0), builder.extract_value(ends, 1)
+            word, full = ir.IntType(64), ir.VectorType(ir.IntType(32), lanes)
+            narrow = ir.VectorType(ir.IntType(bits), lanes)
+            nothing, zeros = ir.Constant(full, ir.Undefined), ir.Constant(full, [0] * lanes)
+            places = [
+                builder.bitcast(builder.gep(sums, [ir.Constant(word, i)]), full.as_pointer())
+                for i in range(0, columns, lanes)
+            ]
+            before = [builder.load(place, align=4) for place in places]
+            entry = builder.block
+            loop, done = builder.append_basic_block("rows"), builder.append_basic_block("done")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            k = builder.phi(word)
+            k.add_incoming(first, entry)
+            totals = [builder.phi(full) for _ in places]
+            row = builder.zext(builder.load(builder.gep(events, [k])), word)
+            factor = builder.shl(builder.load(builder.gep(values, [k])), shift)
+            factors = builder.insert_element(nothing, factor, ir.Constant(ir.IntType(32), 0))
+            factors = builder.shuffle_vector(factors, nothing, zeros)
+            start = builder.gep(weights, [builder.mul(row, stride)])
+            added: list[Any] = []
+            for i, (total, value) in enumerate(zip(totals, before, strict=True)):
+                own = builder.bitcast(builder.gep(start, [ir.Constant(word, i * lanes)]), narrow.as_pointer())
+                product = builder.mul(builder.sext(builder.load(own, align=1), full), factors)
+                total.add_incoming(value, entry)
+                added.append(builder.add(total, product))
+                total.add_incoming(added[-1], loop)
+            following = builder.add(k, ir.Constant(word, 1))
+            k.add_incoming(following, loop)
+            builder.cbranch(builder.icmp_signed("<", following, last), loop, done)
+            builder.position_at_end(done)
+            for place, total in zip(places, added, strict=True):
+                builder.store(total, place, align=4)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return add_rows
+
+
 add_rows8_wide, add_rows8, add_rows8_narrow = _tile(8, WIDE), _tile(8, TILE), _tile(8, tb.ALIGN)
 add_rows16_wide, add_rows16, add_rows16_narrow = _tile(16, WIDE), _tile(16, TILE), _tile(16, tb.ALIGN)
+add_values8, add_values8_narrow = _scaled_tile(8, TILE), _scaled_tile(8, tb.ALIGN)
+add_values16, add_values16_narrow = _scaled_tile(16, TILE), _scaled_tile(16, tb.ALIGN)
 
 
 def _lanes(lanes: int) -> Any:

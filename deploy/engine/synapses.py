@@ -16,6 +16,10 @@ from .instructions import (
     add_rows16,
     add_rows16_narrow,
     add_rows16_wide,
+    add_values8,
+    add_values8_narrow,
+    add_values16,
+    add_values16_narrow,
     moved,
 )
 
@@ -45,6 +49,35 @@ def _dense(projection: Any, plan: Any, sent: Any, sums: Any) -> Any:
             for c in range(tiled, stride, tb.ALIGN):
                 add_rows16_narrow(moved(plan.weight16, weight + c), rows, first, end, stride, moved(sums, c), shift)
         first = end
+
+
+@inlined
+def _dense_values(projection: Any, plan: Any, sent: Any, sums: Any) -> Any:
+    """Add the rows of the spikes, each times its value, to the accumulators `sums`."""
+    if sent.first == sent.last:
+        return
+    stride, weight, shift = projection[tb.P_STRIDE], projection[tb.P_WEIGHT], np.int32(projection[tb.P_SHIFT])
+    tiled, ends = stride // TILE * TILE, (sent.first, sent.last)
+    if projection[tb.P_KIND] == tb.ROWS8:
+        for c in range(0, tiled, TILE):
+            add_values8(moved(plan.weight8, weight + c), sent.event, sent.value, ends, stride, moved(sums, c), shift)
+        for c in range(tiled, stride, tb.ALIGN):
+            own = moved(plan.weight8, weight + c)
+            add_values8_narrow(own, sent.event, sent.value, ends, stride, moved(sums, c), shift)
+    else:
+        for c in range(0, tiled, TILE):
+            add_values16(moved(plan.weight16, weight + c), sent.event, sent.value, ends, stride, moved(sums, c), shift)
+        for c in range(tiled, stride, tb.ALIGN):
+            own = moved(plan.weight16, weight + c)
+            add_values16_narrow(own, sent.event, sent.value, ends, stride, moved(sums, c), shift)
+
+
+@inlined
+def _dense_of(projection: Any, plan: Any, sent: Any, sums: Any) -> Any:
+    if sent.graded:
+        _dense_values(projection, plan, sent, sums)
+    else:
+        _dense(projection, plan, sent, sums)
 
 
 @inlined
@@ -118,22 +151,12 @@ def send_rows(projection: Any, plan: Any, sent: Any, target: Any) -> Any:
     crossed = 0
     for k in range(sent.first, sent.last):
         crossed += plan.fan_out[fan_out + np.int64(sent.event[k])]
-    if not sent.graded and delays < 0:
-        _dense(projection, plan, sent, moved(ring, slot * stride))
+    if delays < 0:
+        _dense_of(projection, plan, sent, moved(ring, slot * stride))
         return crossed
     for k in range(sent.first, sent.last):
-        pre, arrival = np.int64(sent.event[k]), slot
-        if delays >= 0:
-            arrival += np.int64(plan.delay[delays + pre])
-            arrival -= slots if arrival >= slots else 0
-        if not sent.graded:
-            single = tb.Sent(sent.event, sent.value, sent.graded, k, k + 1)
-            _dense(projection, plan, single, moved(ring, arrival * stride))
-            continue
-        factor = np.int32(np.int64(sent.value[k]) << projection[tb.P_SHIFT])
-        weight = projection[tb.P_WEIGHT] + pre * stride
-        if projection[tb.P_KIND] == tb.ROWS8:
-            scaled(plan.weight8, weight, stride, factor, ring, arrival * stride)
-        else:
-            scaled(plan.weight16, weight, stride, factor, ring, arrival * stride)
+        arrival = slot + np.int64(plan.delay[delays + np.int64(sent.event[k])])
+        arrival -= slots if arrival >= slots else 0
+        single = tb.Sent(sent.event, sent.value, sent.graded, k, k + 1)
+        _dense_of(projection, plan, single, moved(ring, arrival * stride))
     return crossed
