@@ -5,6 +5,9 @@
 # lines that sdsnn adds are marked with `#`. First the model that stands for yours: trained dense, without sdsnn.
 
 # %%
+import tempfile
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -111,6 +114,15 @@ spikes = x[test[:16]].movedim(-1, 1).numpy().astype("uint8")  # (samples, steps,
 certificate = sdsnn.verify(small, spikes, ["engine", "nir", "netx file"])
 for comparison in certificate.comparisons:
     print(f"{comparison.backend:10} {comparison.bins} bins, {comparison.mismatches} mismatches")
+
+# %% [markdown]
+# Files of it: NIR for simulators, netx for Lava. `sdsnn check pruned.nir`, `sdsnn simulate pruned.nir` and `sdsnn place pruned.nir` take them from here.
+
+# %%
+folder = Path(tempfile.gettempdir())
+for name in ("pruned.nir", "pruned.net"):
+    sdsnn.write(small, folder / name)
+    print(f"{name}: {(folder / name).stat().st_size / 1024:.0f} KiB")
 
 # %% [markdown]
 # What the chip saves, dense and sparse on the same spikes:
