@@ -114,6 +114,7 @@ def main() -> None:
             tables.write(lines, tables.TASKS)
         if args.figures:
             figures.draw(lines)
+            figures.draw_chip(lines)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .plan import STUDIES
+from .plan import ALONE, STUDIES
 
 Line = dict[str, Any]
 FIGURE = Path(__file__).parents[2] / "docs" / "frontier.png"
+CHIP_FIGURE = FIGURE.with_name("chip_frontier.png")
+LIMITS = {  # of the study "chip digits": title, and what was measured on the test split
+    "cores": ("cores", lambda r: r["cores"]),
+    "busiest": ("events of the busiest core per step", lambda r: r["step"]["busiest"]),
+    "energy": ("events and traffic, nJ per step", lambda r: 1e9 * r["step"]["joules"]),
+}
 PANELS = {"digits": "digits", "ev_objects": "Ev-Objects (touch)", "mnist_fc": "MNIST, one hidden layer"}
 FAMILIES = {
     "dense": ("dense", "o"),
@@ -56,6 +62,37 @@ def _point(lines: Sequence[Line], study: str, row: str) -> tuple[float, float, f
     if not own:
         return None
     tests = [100 * r["test"] for r in own]
-    deviation = statistics.stdev(tests) if len(tests) > 1 else 0.0
+    mean, deviation = _mean_and_deviation(tests)
     cores = statistics.mean(r["cores"] or float("nan") for r in own)
-    return statistics.mean(r["synapses"] for r in own), statistics.mean(tests), deviation, cores
+    return statistics.mean(r["synapses"] for r in own), mean, deviation, cores
+
+
+def draw_chip(lines: Sequence[Line], path: Path = CHIP_FIGURE) -> None:
+    """Draw accuracy against what each limit of a chip limits, chosen by cost and by magnitude alone."""
+    from matplotlib.figure import Figure
+
+    own = [r for r in lines if r.get("study") == "chip digits"]
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    for axis, (limit, (title, value)) in zip(figure.subplots(1, len(LIMITS), sharey=True), LIMITS.items(), strict=True):
+        for place, chosen in enumerate(("per cost", ALONE)):
+            rows = {r["row"] for r in own if r["row"].startswith(limit) and r["row"].endswith(chosen)}
+            groups = [[r for r in own if r["row"] == row] for row in rows]
+            points = sorted(
+                (statistics.mean(value(r) for r in group), *_mean_and_deviation([100 * r["test"] for r in group]))
+                for group in groups
+            )
+            if points:
+                x, y, error = zip(*points, strict=True)
+                axis.errorbar(
+                    x, y, error, fmt="os"[place] + "-", color=f"C{place}", ms=5, lw=1, capsize=2, label=chosen
+                )
+        axis.set_xlabel(title, fontsize=8)
+        axis.grid(lw=0.3, alpha=0.6)
+        axis.tick_params(labelsize=8)
+        axis.legend(fontsize="x-small", loc="lower right")
+    figure.axes[0].set_ylabel("test accuracy, %")
+    figure.savefig(path, dpi=110)
+
+
+def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0

@@ -197,6 +197,20 @@ STUDIES: dict[str, Study] = {
             **fitted(SMALL_CHIP, 0.9, stop_time="2e-6"),
         },
     ),
+    "chip digits conv": Study(
+        "mnist_conv",
+        {
+            "data.name": "study.digit_images:digit_images",
+            "data.shift": "0",
+            **PLAIN_IMAGES,
+            "model.layers": '[{kind="conv",out=12,kernel=3,padding=1},{kind="conv",out=24,kernel=3,stride=2,padding=1},'
+            '{kind="dense",out=64}]',
+            "optimiser.batch_size": "32",
+            "optimiser.epochs": "12",
+            "threads": "1",
+        },
+        fitted(SMALL_CHIP, 0.8, stop_cores="7"),
+    ),
     "mnist_mlp": Study("mnist_mlp", {}, {"dense": DENSE, "magnitude stage, 98 % (recipe)": {}}),
     "mnist_conv": Study(
         "mnist_conv", {},
