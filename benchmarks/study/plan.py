@@ -76,7 +76,7 @@ def clipped(quantile: float) -> Keys:
     return {"constraint": "true", "range_quantile": str(quantile)}
 
 
-TRUST: Keys = {"constraint": "true", "range_rule": "trust", "range_quantile": "0.5"}
+TRUST: Keys = {"constraint": "true", "range_rule": "trust", "range_quantile": "0.1"}
 CONSTRAINED: dict[str, Keys] = {
     "units, over-pruned, no constraint": {**OVERPRUNED, "constraint": "false"},
     "units, over-pruned, trust regions": {**OVERPRUNED, **TRUST},

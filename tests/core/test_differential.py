@@ -63,6 +63,7 @@ def test_lava_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)  # Lava starts once for each network
 def test_many(tmp_path: Path, record_testsuite_property: Callable[[str, object], None]) -> None:
     networks, bins = run_all(range(1_000, 1_150), tmp_path, lava=lava_available())
     record_testsuite_property("networks", networks)
