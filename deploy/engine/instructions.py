@@ -22,6 +22,32 @@ def instruction(function: Callable[..., Any]) -> Any:
     return intrinsic(function)
 
 
+def _in_all_lanes(builder: Any, value: Any, vector: Any) -> Any:
+    """Return a vector with the 32-bit integer `value` in every lane."""
+    nothing = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(vector, [0] * vector.count))
+
+
+def _begin_rows(builder: Any, first: Any) -> Any:
+    """Begin a loop over events from `first` on; return the block before it, its own, the one behind it, the event."""
+    entry = builder.block
+    loop, done = builder.append_basic_block("rows"), builder.append_basic_block("done")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k = builder.phi(ir.IntType(64))
+    k.add_incoming(first, entry)
+    return entry, loop, done, k
+
+
+def _end_rows(builder: Any, k: Any, last: Any, loop: Any, done: Any) -> None:
+    """End the loop before `last`, and go on behind it."""
+    following = builder.add(k, ir.Constant(ir.IntType(64), 1))
+    k.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, last), loop, done)
+    builder.position_at_end(done)
+
+
 def _tile(bits: int, columns: int) -> Any:
     """Make the function that adds rows of a dense matrix of `bits`-wide weights to `columns` accumulators."""
     lanes = 32
@@ -37,12 +63,7 @@ def _tile(bits: int, columns: int) -> Any:
             narrow = ir.VectorType(ir.IntType(bits), lanes)
             half = ir.VectorType(ir.IntType(16), lanes)
             full = ir.VectorType(ir.IntType(32), lanes)
-            entry = builder.block
-            loop, done = builder.append_basic_block("rows"), builder.append_basic_block("done")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(word)
-            k.add_incoming(first, entry)
+            entry, loop, done, k = _begin_rows(builder, first)
             partial = [builder.phi(half) for _ in range(columns // lanes)]
             row = builder.zext(builder.load(builder.gep(indices, [k])), word)
             start = builder.gep(weights, [builder.mul(row, stride)])
@@ -53,13 +74,8 @@ def _tile(bits: int, columns: int) -> Any:
                 added.append(builder.add(phi, values if bits == 16 else builder.sext(values, half)))
                 phi.add_incoming(ir.Constant(half, None), entry)
                 phi.add_incoming(added[-1], loop)
-            following = builder.add(k, ir.Constant(word, 1))
-            k.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", following, last), loop, done)
-            builder.position_at_end(done)
-            nothing = ir.Constant(full, ir.Undefined)
-            shifts = builder.insert_element(nothing, shift, ir.Constant(ir.IntType(32), 0))
-            shifts = builder.shuffle_vector(shifts, nothing, ir.Constant(full, [0] * lanes))
+            _end_rows(builder, k, last, loop, done)
+            shifts = _in_all_lanes(builder, shift, full)
             for i, value in enumerate(added):
                 place = builder.gep(sums, [ir.Constant(word, i * lanes)])
                 place = builder.bitcast(place, full.as_pointer())
@@ -85,23 +101,15 @@ def _scaled_tile(bits: int, columns: int) -> Any:
             first, last = builder.extract_value(ends, 0), builder.extract_value(ends, 1)
             word, full = ir.IntType(64), ir.VectorType(ir.IntType(32), lanes)
             narrow = ir.VectorType(ir.IntType(bits), lanes)
-            nothing, zeros = ir.Constant(full, ir.Undefined), ir.Constant(full, [0] * lanes)
             places = [
                 builder.bitcast(builder.gep(sums, [ir.Constant(word, i)]), full.as_pointer())
                 for i in range(0, columns, lanes)
             ]
             before = [builder.load(place, align=4) for place in places]
-            entry = builder.block
-            loop, done = builder.append_basic_block("rows"), builder.append_basic_block("done")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(word)
-            k.add_incoming(first, entry)
+            entry, loop, done, k = _begin_rows(builder, first)
             totals = [builder.phi(full) for _ in places]
             row = builder.zext(builder.load(builder.gep(events, [k])), word)
-            factor = builder.shl(builder.load(builder.gep(values, [k])), shift)
-            factors = builder.insert_element(nothing, factor, ir.Constant(ir.IntType(32), 0))
-            factors = builder.shuffle_vector(factors, nothing, zeros)
+            factors = _in_all_lanes(builder, builder.shl(builder.load(builder.gep(values, [k])), shift), full)
             start = builder.gep(weights, [builder.mul(row, stride)])
             added: list[Any] = []
             for i, (total, value) in enumerate(zip(totals, before, strict=True)):
@@ -110,10 +118,7 @@ def _scaled_tile(bits: int, columns: int) -> Any:
                 total.add_incoming(value, entry)
                 added.append(builder.add(total, product))
                 total.add_incoming(added[-1], loop)
-            following = builder.add(k, ir.Constant(word, 1))
-            k.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", following, last), loop, done)
-            builder.position_at_end(done)
+            _end_rows(builder, k, last, loop, done)
             for place, total in zip(places, added, strict=True):
                 builder.store(total, place, align=4)
             return context.get_dummy_value()
@@ -166,9 +171,7 @@ def _windows(scaled: bool) -> Any:
             table, kernel, sums, n, factor = args
             word = ir.IntType(64)
             half, full = ir.VectorType(ir.IntType(16), VECTOR), ir.VectorType(ir.IntType(32), VECTOR)
-            nothing, zeros = ir.Constant(full, ir.Undefined), ir.Constant(full, [0] * VECTOR)
-            factors = builder.insert_element(nothing, factor, ir.Constant(ir.IntType(32), 0))
-            factors = builder.shuffle_vector(factors, nothing, zeros)
+            factors = _in_all_lanes(builder, factor, full)
             entry = builder.block
             runs, vectors, after, done = map(builder.append_basic_block, ("runs", "vectors", "after", "done"))
             count = builder.sext(builder.load(table), word)

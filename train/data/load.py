@@ -161,11 +161,11 @@ def split_of(config: DataConfig, labels: Indices, counts: Sequence[int], seed: i
             (train, validation, test), in this order. A cross-validation does not keep these parts apart.
         seed: draws what the parts do not say.
     """
-    ends = np.cumsum(counts)
     if config.folds:
-        return fold_of(labels[: ends[-1]], config.validation_fraction, config.fold, config.folds, seed)
+        return fold_of(labels, config.validation_fraction, config.fold, config.folds, seed)
     if len(counts) == 1:
         return split_indices(labels, config.validation_fraction, config.test_fraction, seed)
+    ends = np.cumsum(counts)
     if len(counts) == 3:
         return np.arange(ends[0]), np.arange(ends[0], ends[1]), np.arange(ends[1], ends[2])
     train, validation, _ = split_indices(labels[: ends[0]], config.validation_fraction, 0.0, seed)

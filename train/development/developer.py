@@ -17,9 +17,8 @@ from sdsnn_core.errors import ConfigError, FileError
 from .absent_gradients import AbsentGradients
 from .activity import ActivityMeter
 from .layer_graph import trace_graph
-from .layer_state import LayerState
+from .layer_state import LayerState, rates_of, structure_of
 from .masks import MaskedLayer, MaskedSynapse, attach_masks
-from .records import rates_of, structure_of
 from .regeneration import RegrowthRules, Reviver, regrow
 from .sparsifier import Sparsifier
 
