@@ -76,9 +76,9 @@ class ChipTarget:
             bits = cost.bits if limit == "synapse_bits" else 0
             self.prices = prices_of(self.layers, self.names, cost.marginal(limit), bits)
 
-    def look(self, apply: Callable[[int], None]) -> None:
-        """Measure the model with as many synapses as a search begins with, so that its prices are known."""
-        self._price(self._measured(apply, self._start()))
+    def search_again(self) -> None:
+        """Let the next call of `search` search, whatever its phase: what synapses cost has changed."""
+        self._next = 0.0
 
     def search(self, apply: Callable[[int], None], least: int, present: int, phase: float = 1.0) -> int | None:
         """Return the greatest number of synapses that meets the criteria, to within TOLERANCE; None if none does.

@@ -88,9 +88,11 @@ class Sparsifier:
         self.steps += int(not held)
         phase = self.steps / (self.schedule.synapse_last - self.schedule.synapse_first + 1)
         turnover = turnover_at(phase, config.synapse_turnover)
-        if self.fit is not None and self.fit.prices is None:
-            self.fit.look(functools.partial(self._apply, synapses, self._drop_scores(synapses)))
         scores = self._drop_scores(synapses)
+        if self.fit is not None and self.fit.prices is None and config.synapse_cost == "chip" and not held:
+            self._target_of(self.fit, synapses, phase, held, scores)  # which limit binds shows where it is just met
+            self.fit.search_again()
+            scores = self._drop_scores(synapses)
         if config.mode == "adaptive":
             present = sum(int(mask.sum()) for mask in masks)
             verdict: Verdict = "give back" if held else "wait" if rising else "remove"
