@@ -17,6 +17,7 @@ from sdsnn_core.network import (
     Network,
     Output,
     Population,
+    RefractoryLif,
     Resonator,
     Sigma,
     SigmaDelta,
@@ -108,6 +109,7 @@ def model_chain(kind: str, seed: int = 0) -> Network:
     decays = {"current_decay": 2048, "voltage_decay": 512}
     make = {
         "CubaLif": lambda n, last: CubaLif((n,), threshold=1400, **decays),
+        "RefractoryLif": lambda n, last: RefractoryLif((n,), threshold=1000, refractory=3, **decays),
         "AdaptiveLif": lambda n, last: AdaptiveLif(
             (n,), threshold=600, threshold_step=60, threshold_decay=400, refractory_decay=400, **decays
         ),
@@ -168,5 +170,5 @@ NAMED = {
     "128x128 conv": dvs_conv,
     "recurrent": recurrent,
 }
-KINDS = ("CubaLif", "AdaptiveLif", "Resonator", "Resonator, reset", "SigmaDelta")
+KINDS = ("CubaLif", "RefractoryLif", "AdaptiveLif", "Resonator", "Resonator, reset", "SigmaDelta")
 MODELS = {kind: partial(model_chain, kind) for kind in KINDS}

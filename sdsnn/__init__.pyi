@@ -31,6 +31,7 @@ from sdsnn_core.network import Input as Input
 from sdsnn_core.network import Network as Network
 from sdsnn_core.network import Output as Output
 from sdsnn_core.network import Population as Population
+from sdsnn_core.network import RefractoryLif as RefractoryLif
 from sdsnn_core.network import Resonator as Resonator
 from sdsnn_core.network import Sigma as Sigma
 from sdsnn_core.network import SigmaDelta as SigmaDelta

@@ -24,7 +24,18 @@ import numpy as np
 from .arithmetic import DECAY_UNITY
 from .errors import NetworkError
 from .geometry import Shape
-from .neurons.models import AdaptiveLif, CubaLif, Delta, Neurons, Node, Population, Resonator, Sigma, SigmaDelta
+from .neurons.models import (
+    AdaptiveLif,
+    CubaLif,
+    Delta,
+    Neurons,
+    Node,
+    Population,
+    RefractoryLif,
+    Resonator,
+    Sigma,
+    SigmaDelta,
+)
 from .nodes import (
     BIAS_EXP_MAX,
     BIAS_MAX,
@@ -46,8 +57,8 @@ from .projections import Convolution, Projection, Synapses
 __all__ = [
     "BIAS_EXP_MAX", "BIAS_MAX", "DECAY_UNITY", "DELAY_MAX", "MESSAGE_MAX", "NEVER_FIRES", "THRESHOLD_MAX",
     "WEIGHT_EXP_MAX", "WEIGHT_MAX", "WEIGHT_MIN", "AdaptiveLif", "Convolution", "CubaLif", "Delta", "Input", "IntArray",
-    "Network", "Neurons", "Node", "Output", "Population", "Projection", "Resonator", "Shape", "Sigma", "SigmaDelta",
-    "Synapses",
+    "Network", "Neurons", "Node", "Output", "Population", "Projection", "RefractoryLif", "Resonator", "Shape", "Sigma",
+    "SigmaDelta", "Synapses",
 ]
 # fmt: on
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*\Z")

@@ -25,6 +25,7 @@ from .network import (
     Delta,
     Input,
     Network,
+    RefractoryLif,
     Resonator,
     Shape,
     Sigma,
@@ -93,7 +94,7 @@ def _values(node: Any) -> tuple[int, int]:
     return (-MESSAGE_MAX, MESSAGE_MAX) if node.graded else (0, 1)
 
 
-def _highest(population: CubaLif | AdaptiveLif, drive: Drive) -> tuple[Drive, Units]:
+def _highest(population: CubaLif | RefractoryLif | AdaptiveLif, drive: Drive) -> tuple[Drive, Units]:
     """Return the largest voltage that a drive can make from a state of 0, and where a current may wrap."""
     u_decay, v_decay = (population.per_neuron(f"{kind}_decay") / DECAY_UNITY for kind in ("current", "voltage"))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -108,6 +109,12 @@ def _highest(population: CubaLif | AdaptiveLif, drive: Drive) -> tuple[Drive, Un
 def _cuba(population: CubaLif, drive: Drive) -> Units:
     highest, may_wrap = _highest(population, drive)
     highest = np.maximum(highest, population.per_neuron("initial_voltage"))
+    return np.asarray((highest > 64 * population.per_neuron("threshold")) | may_wrap)
+
+
+@MAY_FIRE.of(RefractoryLif)
+def _refractory(population: RefractoryLif, drive: Drive) -> Units:
+    highest, may_wrap = _highest(population, drive)
     return np.asarray((highest > 64 * population.per_neuron("threshold")) | may_wrap)
 
 

@@ -27,12 +27,14 @@ from sdsnn_core.network import (
     Output,
     Population,
     Projection,
+    RefractoryLif,
     Resonator,
     Shape,
     Sigma,
     SigmaDelta,
     Synapses,
 )
+from sdsnn_core.neurons.models import REFRACTORY_MAX
 
 Rng = np.random.Generator
 KINDS: tuple[type, ...] = get_args(Neurons)
@@ -85,6 +87,11 @@ def random_neurons(rng: Rng, shape: Shape, kind: type, *, wild: bool = False) ->
         bias = draw([-2, 0, 1], -BIAS_MAX, BIAS_MAX) if rng.random() < 0.3 else 0
         thresholds = draw([0, 1, 40, 80], 0, THRESHOLD_MAX), draw([0, 1, 8, 60], 0, THRESHOLD_MAX)
         return AdaptiveLif(shape, *decays, *thresholds, bias)
+    if kind is RefractoryLif:
+        decays = [draw([0, *decay], 0, DECAY_UNITY) for _ in range(2)]
+        bias = draw([-2, 0, 1], -BIAS_MAX, BIAS_MAX) if rng.random() < 0.3 else 0
+        periods = draw([1, 2, 5, 12], 1, REFRACTORY_MAX)
+        return RefractoryLif(shape, *decays, draw([0, 1, 40, 80], 0, THRESHOLD_MAX), periods, bias)
     if kind is Resonator:
         parts = draw([1, 1200, 2600], 0, DECAY_UNITY - 1), draw([0, 2900, 3600], 0, DECAY_UNITY - 1)
         return Resonator(shape, *parts, draw([0, 1, 40, 80], 0, THRESHOLD_MAX), reset=bool(rng.random() < 0.5))

@@ -11,7 +11,7 @@ from sdsnn.deploy.placement.chip import Chip, load_chip
 from sdsnn.deploy.placement.types import Placement
 from sdsnn_core.network import Convolution, Input, Network, Node, Output, Population, Projection, Synapses
 
-WORDS = {"CubaLif": 2, "AdaptiveLif": 4, "Resonator": 2, "Sigma": 1, "Delta": 2, "SigmaDelta": 3}
+WORDS = {"CubaLif": 2, "RefractoryLif": 3, "AdaptiveLif": 4, "Resonator": 2, "Sigma": 1, "Delta": 2, "SigmaDelta": 3}
 Entries = list[tuple[int, int]]  # (rank of the target within its piece, weight)
 Axon = tuple[str, int, bool]  # (source, neuron, through a convolution)
 

@@ -63,6 +63,42 @@ def _adaptive(node: Any, plan: Any, work: Any, a: Any, b: Any, first: Any, k: An
 
 
 @inlined
+def _held(u: Any, v: Any, arriving: Any, remaining: Any, keep_u: Any, keep_v: Any, bias: Any) -> Any:
+    """One step of current and voltage, which stays at 0 in a refractory period: (current, voltage)."""
+    u, v = leaky(u, v, arriving, keep_u, keep_v, bias)
+    return u, (np.int32(0) if remaining > np.int32(0) else v)
+
+
+@inlined
+def _refractory(node: Any, plan: Any, work: Any, a: Any, b: Any, first: Any, k: Any, one: Any) -> None:
+    """ALIGN neurons with a refractory period; `extra` holds the steps that remain of it."""
+    u, v, ring, spike = work.current, work.voltage, work.ring, work.spike
+    remaining = moved(work.extra, node[tb.N_EXTRA] + first)
+    m = node[tb.N_MORE] + (np.int64(0) if one else first)
+    if one:
+        keep_u, keep_v, bias, threshold = plan.keep_u[k], plan.keep_v[k], plan.bias[k], plan.threshold[k]
+        period = plan.step[m]
+        for i in range(tb.ALIGN):
+            u[b + i], v[b + i] = _held(u[b + i], v[b + i], ring[a + i], remaining[i], keep_u, keep_v, bias)
+            ring[a + i] = np.int32(0)
+        for i in range(tb.ALIGN):
+            fires = v[b + i] > threshold
+            remaining[i] = period if fires else max(np.int32(remaining[i] - np.int32(1)), np.int32(0))
+            v[b + i] = np.int32(0) if fires else v[b + i]
+            spike[first + i] = fires
+        return
+    for i in range(tb.ALIGN):
+        j = k + i
+        new_u, new_v = _held(
+            u[b + i], v[b + i], ring[a + i], remaining[i], plan.keep_u[j], plan.keep_v[j], plan.bias[j]
+        )
+        fires = new_v > plan.threshold[j]
+        remaining[i] = plan.step[m + i] if fires else max(np.int32(remaining[i] - np.int32(1)), np.int32(0))
+        u[b + i], v[b + i], spike[first + i] = new_u, np.int32(0) if fires else new_v, fires
+        ring[a + i] = np.int32(0)
+
+
+@inlined
 def _added(turned: Any, arriving: Any) -> Any:
     """Add what arrives to a part of less than 2**25, and saturate; what is beyond 2**26 saturates in any case."""
     limit = np.int32(1 << 26)
@@ -210,6 +246,8 @@ def advance_other(node: Any, plan: Any, work: Any, at: Any) -> None:
             _adaptive(node, plan, work, a, b, first, k, one)
         elif complex_:
             _resonator(node, plan, work, a, b, first, k, one)
+        elif model == tb.REFRACTORY:
+            _refractory(node, plan, work, a, b, first, k, one)
         else:
             _sigma(node, work, a, b, first)
         work.awake[flag] = not _resting(node, work, b, first)

@@ -18,6 +18,7 @@ from sdsnn_core.network import (
     Neurons,
     Population,
     Projection,
+    RefractoryLif,
     Resonator,
     Sigma,
     SigmaDelta,
@@ -137,7 +138,8 @@ class Builder:
     ) -> None:
         """Lay out a population's parameters and states.
 
-        values: of the pools keep_u, keep_v, threshold and bias, those that are absent 0. more: of keep_t, keep_r, step.
+        values: of the pools keep_u, keep_v, threshold and bias, those that are absent 0.
+        more: likewise, of keep_t, keep_r and step.
         """
         order: slice | Ints = slice(None)
         if name in self.last:
@@ -153,9 +155,8 @@ class Builder:
 
         zero = np.zeros((), np.int64)
         values = {key: values.get(key, zero) for key in ("keep_u", "keep_v", "threshold", "bias")}
-        node[tb.N_UNIFORM] = int(
-            all(value.min() == value.max() for value in (*values.values(), *(more or {}).values()))
-        )
+        further = {key: more.get(key, zero) for key in ("keep_t", "keep_r", "step")} if more else {}
+        node[tb.N_UNIFORM] = int(all(v.min() == v.max() for v in (*values.values(), *further.values())))
 
         def place(pool: str, value: Ints) -> int:
             each = np.broadcast_to(value, item.shape).reshape(-1)
@@ -163,7 +164,7 @@ class Builder:
 
         for key, value in values.items():
             node[tb.N_PARAM] = place(key, value)
-        for key, value in (more or {}).items():
+        for key, value in further.items():
             node[tb.N_MORE] = place(key, value)
         initial = np.broadcast_to(getattr(item, "initial_voltage", zero), item.shape).reshape(-1)
         node[tb.N_STATE] = self.pools["initial"].add(padded(initial))
@@ -284,7 +285,7 @@ def _input(_builder: Builder, node: Ints, _name: str, item: Input) -> None:
     node[tb.N_MIN], node[tb.N_MAX], node[tb.N_GRADED] = item.min_value, item.max_value, int(item.graded)
 
 
-def _leaky(item: CubaLif | AdaptiveLif) -> dict[str, Ints]:
+def _leaky(item: CubaLif | RefractoryLif | AdaptiveLif) -> dict[str, Ints]:
     return {
         "keep_u": DECAY_UNITY - item.current_decay.astype(np.int64),
         "keep_v": DECAY_UNITY - item.voltage_decay.astype(np.int64),
@@ -298,6 +299,14 @@ def _cuba(builder: Builder, node: Ints, name: str, item: CubaLif) -> None:
     node[tb.N_MODEL] = tb.CUBA
     node[tb.N_REST] = tb.NEVER if item.bias.any() else tb.AT_ZERO if item.voltage_decay.any() else tb.WITHOUT_CURRENT
     builder.add_population(node, name, item, _leaky(item))
+
+
+@NODES.of(RefractoryLif)
+def _refractory(builder: Builder, node: Ints, name: str, item: RefractoryLif) -> None:
+    node[tb.N_MODEL] = tb.REFRACTORY
+    node[tb.N_REST] = tb.NEVER if item.bias.any() else tb.AT_ZERO_ALL
+    builder.add_population(node, name, item, _leaky(item), {"step": item.refractory.astype(np.int64)})
+    builder.add_states(node)
 
 
 @NODES.of(AdaptiveLif)

@@ -40,7 +40,7 @@ N_PHASE = 22  # steps after the first populations at which its states are reset,
 N_COLUMNS = 23
 
 # Kernels, and what N_FLAGS means to them.
-CUBA, ADAPTIVE, RESONATOR, ENCODER, SIGMA = range(5)
+CUBA, ADAPTIVE, RESONATOR, ENCODER, SIGMA, REFRACTORY = range(6)
 RESETS, SUMS, RELU, CUMULATIVE = 1, 2, 4, 8
 # N_REST: neurons also rest with all extra states at 0, with no residue, or in any state.
 NEVER, AT_ZERO, WITHOUT_CURRENT, AT_ZERO_ALL, WITHOUT_RESIDUE, ALWAYS = range(6)
@@ -87,7 +87,7 @@ class Plan(NamedTuple):
     initial: Ints  # (neurons,) int32: voltage before the first step
     keep_t: Ints  # int32: 4096 - threshold decay, of adaptive neurons
     keep_r: Ints  # int32: 4096 - refractory decay
-    step: Ints  # int32: rise of the threshold, state units
+    step: Ints  # int32: rise of the threshold, state units; of refractory neurons the steps of their period
     weight8: Ints
     weight16: Ints
     post16: Ints  # uint16

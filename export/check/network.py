@@ -14,6 +14,7 @@ from sdsnn_core.network import (
     Input,
     IntArray,
     Output,
+    RefractoryLif,
     Resonator,
     Sigma,
     SigmaDelta,
@@ -98,9 +99,8 @@ def programmed(part: Part) -> Traps:
     """Loihi 1 has leaky integrate-and-fire neurons that send spikes."""
     item = part.item
     sends = "messages of 32 bits" if item.graded else "spikes"
-    what = (
-        f"{type(item).__name__} neurons, {item.state_words} words of state each, send {sends}; Loihi 1 has CubaLif only"
-    )
+    kind, words = type(item).__name__, item.state_words
+    what = f"{kind} neurons, {words} words of state each, send {sends}; Loihi 1 has CubaLif and RefractoryLif"
     yield part.where, what, "place it on Loihi 2, whose neurons are programmed"
 
 
@@ -159,6 +159,11 @@ CHECKS: Final[Rules[tuple[Rule, ...]]] = Rules(
             Rule("start-range", "warning", start_range),
             Rule("bias-and-delay", "warning", bias_delay),
             Rule("readout", "note", readout),
+            Rule("overflow", "note", overflow),
+            Rule("never-fires", "note", never_fires),
+        ),
+        RefractoryLif: (
+            *NETX_LIMITS[RefractoryLif],
             Rule("overflow", "note", overflow),
             Rule("never-fires", "note", never_fires),
         ),

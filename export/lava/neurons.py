@@ -1,6 +1,7 @@
 """Neurons -> Lava's processes, and their fixed-point models restarted with every sample. Runs only beside Lava.
 
 CubaLif      LIF, du = current_decay - 1 (the model adds 1), 64 * threshold as Lava's vth << 6
+RefractoryLif  LIFRefractory, by a model that adds its period to LIF's: Lava has it in floats only
 AdaptiveLif  ATRLIF, decays as fractions: delta_i = (current_decay - 1) / 4096, for the same reason
 Resonator    RF or RF_IZ, a period and a decay that Lava rounds down to exactly the integers
 SigmaDelta   SigmaDelta;  Delta  Delta;  Sigma  Sigma
@@ -13,7 +14,17 @@ import numpy as np
 
 from sdsnn_core.arithmetic import DECAY_UNITY
 from sdsnn_core.errors import UnsupportedNode
-from sdsnn_core.network import AdaptiveLif, CubaLif, Delta, Network, Population, Resonator, Sigma, SigmaDelta
+from sdsnn_core.network import (
+    AdaptiveLif,
+    CubaLif,
+    Delta,
+    Network,
+    Population,
+    RefractoryLif,
+    Resonator,
+    Sigma,
+    SigmaDelta,
+)
 from sdsnn_core.rules import Rules
 
 # neurons -> their Lava process
@@ -21,6 +32,7 @@ NEURONS: Rules[Callable[[Any], Any]] = Rules("Lava: process of neurons")
 # Lava's process -> (what `record_state` calls current, voltage, the other states) of its model
 STATES: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
     "LIF": ("u", "v", ()),
+    "LIFRefractory": ("u", "v", ("refractory_period_end",)),
     "ATRLIF": ("i", "v", ("r",)),
     "RF": ("real", "imag", ()),
     "RF_IZ": ("real", "imag", ()),
@@ -29,10 +41,11 @@ STATES: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
     "Sigma": ("sigma", "sigma", ()),
 }
 # neurons -> the parameter of which their process takes a single value
-SINGLE: Final[dict[type, str]] = {AdaptiveLif: "threshold_step"} | dict.fromkeys(
+SINGLE: Final[dict[type, str]] = {AdaptiveLif: "threshold_step", RefractoryLif: "refractory"} | dict.fromkeys(
     (Resonator, Delta, SigmaDelta), "threshold"
 )
-PLACES: Final = {"LIF": "lif", "ATRLIF": "atrlif", "RF": "rf", "RF_IZ": "rf_iz"}  # the others are in lava.proc.sdn
+# process -> its module; the others are in lava.proc.sdn
+PLACES: Final = {"LIF": "lif", "LIFRefractory": "lif", "ATRLIF": "atrlif", "RF": "rf", "RF_IZ": "rf_iz"}
 
 
 def process(name: str) -> Any:
@@ -46,9 +59,31 @@ def model(name: str) -> Any:
     """Import the fixed-point model of a process."""
     from importlib import import_module
 
-    names = {"LIF": "PyLifModelBitAcc"}
+    names = dict.fromkeys(("LIF", "LIFRefractory"), "PyLifModelBitAcc")
     models = import_module(f"lava.proc.{PLACES.get(name, 'sdn')}.models")
-    return getattr(models, names.get(name, f"Py{name}ModelFixed"))
+    chosen = getattr(models, names.get(name, f"Py{name}ModelFixed"))
+    return _with_refractory_period(chosen) if name == "LIFRefractory" else chosen
+
+
+def _with_refractory_period(lif: Any) -> Any:
+    """Add the period of Lava's PyLifRefractoryModelFloat to a model of LIF."""
+    from importlib import import_module
+
+    variable = import_module("lava.magma.core.model.py.type").LavaPyType(np.ndarray, int)
+
+    class WithRefractoryPeriod(lif):  # type: ignore[misc]
+        implements_process = None  # not LIF
+        refractory_period_end: Any = variable
+
+        def subthr_dynamics(self, activation_in: Any) -> None:
+            super().subthr_dynamics(activation_in)
+            self.v[self.refractory_period_end >= self.time_step] = 0
+
+        def reset_voltage(self, spike_vector: Any) -> None:
+            super().reset_voltage(spike_vector)
+            self.refractory_period_end[spike_vector] = self.time_step + self.proc_params["refractory_period"]
+
+    return WithRefractoryPeriod
 
 
 def sampled(name: str) -> type:
@@ -114,16 +149,23 @@ def _one(population: Population) -> int:
 
 @NEURONS.of(CubaLif)
 def _cuba(population: CubaLif) -> Any:
-    return process("LIF")(
-        shape=(population.size,),
-        u=0,
-        v=population.per_neuron("initial_voltage").astype(np.int32),
-        du=population.per_neuron("current_decay") - 1,
-        dv=population.per_neuron("voltage_decay"),
-        vth=population.per_neuron("threshold"),
-        bias_mant=population.per_neuron("bias"),
-        bias_exp=population.bias_exp,
-    )
+    return process("LIF")(**_leaky(population), v=population.per_neuron("initial_voltage").astype(np.int32))
+
+
+@NEURONS.of(RefractoryLif)
+def _refractory(population: RefractoryLif) -> Any:
+    return process("LIFRefractory")(**_leaky(population), refractory_period=_one(population))
+
+
+def _leaky(population: CubaLif | RefractoryLif) -> dict[str, Any]:
+    return {
+        "shape": (population.size,),
+        "du": population.per_neuron("current_decay") - 1,
+        "dv": population.per_neuron("voltage_decay"),
+        "vth": population.per_neuron("threshold"),
+        "bias_mant": population.per_neuron("bias"),
+        "bias_exp": population.bias_exp,
+    }
 
 
 @NEURONS.of(AdaptiveLif)

@@ -14,6 +14,7 @@ from sdsnn_core.network import (
     Delta,
     Input,
     Output,
+    RefractoryLif,
     Resonator,
     Sigma,
     SigmaDelta,
@@ -126,12 +127,18 @@ def delta(part: Part) -> Traps:
     yield part.where, "netx has Delta neurons only in an input layer, to which it connects nothing", "encode before it"
 
 
+def refractory(part: Part) -> Traps:
+    """netx makes LIF neurons of every CUBA layer, and does not read `refDelay`."""
+    yield part.where, "netx has no refractory periods: it ignores refDelay", "Lava's processes run them (LIFRefractory)"
+
+
 def alif(part: Part) -> Traps:
     """netx has no rule for the type ALIF, and goes on without neurons."""
     yield part.where, "netx crashes on adaptive neurons (ALIF)", "Lava's processes run them (ATRLIF)"
 
 
 _ALIF: Final = Rule("adaptive-in-netx", "error", alif, UnsupportedNode)
+_REFRACTORY: Final = Rule("refractory-in-netx", "error", refractory, UnsupportedNode)
 _DELTA: Final = Rule("delta-in-netx", "error", delta, UnsupportedNode)
 _NEURONS: Final = Rule("neurons-in-netx", "error", netx_neurons, UnsupportedNode)
 _ALL_ZERO: Final = Rule("all-zero-layer", "error", all_zero, NetworkError)
@@ -146,6 +153,7 @@ NETX_LIMITS: Final[Rules[tuple[Rule, ...]]] = Rules(
         Input: (Rule("graded-input", "warning", graded_input, UnsupportedNode),),
         Output: (),
         CubaLif: (_BIAS, Rule("netx-start", "warning", initial_voltages, UnsupportedNode)),
+        RefractoryLif: (_REFRACTORY,),
         AdaptiveLif: (_ALIF,),
         Delta: (_DELTA,),
         Sigma: (),
@@ -161,6 +169,7 @@ OUR_LIMITS: Final[Rules[tuple[Rule, ...]]] = Rules(
         Input: (),
         Output: (),
         CubaLif: (_BIAS,),
+        RefractoryLif: (_REFRACTORY,),
         AdaptiveLif: (_ALIF,),
         Delta: (_DELTA,),
         Sigma: (),

@@ -14,6 +14,7 @@ from sdsnn_core.network import (
     CubaLif,
     Delta,
     Population,
+    RefractoryLif,
     Resonator,
     Shape,
     Sigma,
@@ -73,11 +74,11 @@ def _resonator(population: Resonator, image: bool) -> dict[str, Any]:
     return {"neuron": {"type": kind, **stored, "vThMant": population.per_neuron("threshold")[0], "gradedSpike": False}}
 
 
-for _kind in (AdaptiveLif, Delta):  # refused by their limits
+for _kind in (RefractoryLif, AdaptiveLif, Delta):  # refused by their limits
     NEURONS.of(_kind)(refused(f"netx: no layer for {_kind.__name__} neurons"))
 
 
-@FORMS.of(AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma)
+@FORMS.of(RefractoryLif, AdaptiveLif, Resonator, SigmaDelta, Delta, Sigma)
 def _forms(population: Population) -> dict[str, Any]:
     return {"forms": {name: getattr(population, name).shape for name in population.ranges}}
 

@@ -2,6 +2,7 @@
 
     type         SLAYER        Lava's process         sends
     CubaLif      cuba          LIF                    spikes
+    RefractoryLif -            LIFRefractory          spikes
     AdaptiveLif  alif          ATRLIF                 spikes
     Resonator    rf, rf_iz     RF, RF_IZ              spikes
     SigmaDelta   sigma_delta   SigmaDelta             changes of its activation, as graded messages
@@ -38,6 +39,7 @@ from ..nodes import (
 )
 
 STATE_EXP_MAX = 7  # 3 bits (lava.proc.sdn)
+REFRACTORY_MAX = 62  # refractDelay has 6 bits and is 1 where there is no refractory period
 Ranges = dict[str, tuple[int, int]]
 _DECAY = (0, DECAY_UNITY)
 
@@ -145,6 +147,51 @@ class CubaLif(Population):
         "threshold": (0, NEVER_FIRES),
         "bias": (-BIAS_MAX, BIAS_MAX),
         "initial_voltage": (-(2**31) + 1, 2**31 - 1),
+    }
+    exponents: ClassVar[dict[str, int]] = {"bias_exp": BIAS_EXP_MAX}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RefractoryLif(Population):
+    """CUBA neurons whose voltage stays at 0 for some steps after a spike; their current goes on.
+
+    That is Lava's LIFRefractory, of which Lava has a model in floats only, with the integers of its LIF, and Loihi 1's
+    `refractDelay`, which counts the step of the spike as well (nengo-loihi 1.1.0, `emulator/interface.py`).
+
+    Args:
+        shape: (N,) or (C, H, W).
+        current_decay: 0..4096, in 1/4096 per step.
+        voltage_decay: 0..4096, in 1/4096 per step.
+        threshold: 0..131071, in units of 64 state units.
+        refractory: 1..62, steps after that of a spike: Lava's `refractory_period`, Loihi 1's `refractDelay` less 1.
+        bias: -4095..4095 in units of 2**bias_exp state units, added to the voltage in every step.
+        bias_exp: 0..7.
+
+    Raises:
+        NetworkError: A value outside its range, or of a shape that does not fit.
+
+    Examples:
+        >>> RefractoryLif((3,), current_decay=4096, voltage_decay=128, threshold=80, refractory=5).state_words
+        3
+    """
+
+    shape: Shape
+    current_decay: IntArray
+    voltage_decay: IntArray
+    threshold: IntArray
+    refractory: IntArray
+    bias: IntArray = field(default_factory=_zero)
+    bias_exp: int = 6
+
+    state = ("current", "voltage", "steps of refractory period")
+    kind = "RefractoryLif"
+    ranges: ClassVar[Ranges] = {
+        "current_decay": _DECAY,
+        "voltage_decay": _DECAY,
+        "threshold": (0, THRESHOLD_MAX),
+        "refractory": (1, REFRACTORY_MAX),
+        "bias": (-BIAS_MAX, BIAS_MAX),
     }
     exponents: ClassVar[dict[str, int]] = {"bias_exp": BIAS_EXP_MAX}
 
@@ -346,5 +393,5 @@ class Sigma(Population):
     ranges: ClassVar[Ranges] = {}
 
 
-Neurons = CubaLif | AdaptiveLif | Resonator | SigmaDelta | Delta | Sigma
+Neurons = CubaLif | RefractoryLif | AdaptiveLif | Resonator | SigmaDelta | Delta | Sigma
 Node = Input | Neurons | Output

@@ -7,6 +7,9 @@ CubaLif (lava.proc.lif PyLifModelBitAcc)
     v  = decay(v, voltage_decay) + u + bias * 2**bias_exp        saturates at +-(2**23 - 1)
     spike where v > 64 * threshold, and there v = 0; u is kept
 
+RefractoryLif (as above; the period as in lava.proc.lif PyLifRefractoryModelFloat)
+    v  = 0 in the `refractory` steps that follow a spike; u goes on
+
 AdaptiveLif (lava.proc.atrlif PyATRLIFModelFixed): u and v as above, and with M = 64 * threshold
     th = decay(th - M, threshold_decay) + M
     r  = decay(r, refractory_decay)
@@ -38,7 +41,17 @@ import numpy.typing as npt
 
 from ..arithmetic import decay, int32, saturate, wrap_current
 from ..rules import Rules
-from .models import AdaptiveLif, CubaLif, Delta, Encoder, Population, Resonator, Sigma, SigmaDelta
+from .models import (
+    AdaptiveLif,
+    CubaLif,
+    Delta,
+    Encoder,
+    Population,
+    RefractoryLif,
+    Resonator,
+    Sigma,
+    SigmaDelta,
+)
 
 Ints = npt.NDArray[np.int64]
 
@@ -61,7 +74,7 @@ STEPS: Rules[type[Step]] = Rules("reference: neurons")
 class _Leaky:
     """Current and voltage of leaky neurons."""
 
-    def __init__(self, population: CubaLif | AdaptiveLif, n_samples: int) -> None:
+    def __init__(self, population: CubaLif | RefractoryLif | AdaptiveLif, n_samples: int) -> None:
         self.current_decay = population.per_neuron("current_decay")
         self.voltage_decay = population.per_neuron("voltage_decay")
         self.threshold = population.per_neuron("threshold") * 64
@@ -87,6 +100,22 @@ class _CubaLif(_Leaky):
         self.integrate(arriving)
         spike = self.voltage > self.threshold
         self.voltage[spike] = 0
+        return spike
+
+
+@STEPS.of(RefractoryLif)
+class _RefractoryLif(_Leaky):
+    def __init__(self, population: RefractoryLif, n_samples: int) -> None:
+        super().__init__(population, n_samples)
+        self.period = population.per_neuron("refractory")
+        self.remaining = np.zeros_like(self.voltage)
+
+    def step(self, arriving: Ints, imaginary: Ints) -> npt.NDArray[np.bool_]:
+        self.integrate(arriving)
+        self.voltage[self.remaining > 0] = 0
+        spike = self.voltage > self.threshold
+        self.voltage[spike] = 0
+        self.remaining = np.where(spike, self.period, np.maximum(self.remaining - 1, 0))
         return spike
 
 

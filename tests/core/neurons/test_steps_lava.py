@@ -19,10 +19,12 @@ from sdsnn_core.network import (
     THRESHOLD_MAX,
     AdaptiveLif,
     Delta,
+    RefractoryLif,
     Resonator,
     Sigma,
     SigmaDelta,
 )
+from sdsnn_core.neurons.models import REFRACTORY_MAX
 from sdsnn_core.neurons.steps import STEPS
 
 pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed: see the README")
@@ -35,6 +37,7 @@ def lava():
         rf="lava.proc.rf.models",
         rf_iz="lava.proc.rf_iz.models",
         sdn="lava.proc.sdn.models",
+        lif="lava.proc.lif.models",
     )
 
 
@@ -145,6 +148,42 @@ def test_state_for_state(lava, kind, bits):
                 np.testing.assert_array_equal(getattr(ours, own)[0], getattr(model, name), err_msg=name)
             sent += int(np.count_nonzero(emitted))
     assert sent
+
+
+def test_refractory_periods_as_lavas_float_model(lava):
+    """Lava has LIFRefractory in floats only, which are exact where states decay wholly or not at all."""
+    from sdsnn.export.lava.neurons import model as fixed_model
+
+    fired = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        decays = rng.choice([0, DECAY_UNITY], 2)  # the model takes single ones
+        period = int(rng.choice([1, 2, 7, REFRACTORY_MAX]))
+        p = RefractoryLif((500,), *decays, wide(rng, 0, 2000, 500), period, rng.integers(-3, 4, 500))
+        floats = lava.lif.PyLifRefractoryModelFloat({"refractory_period": period})
+        floats.u, floats.v = np.zeros((2, 500))
+        floats.du, floats.dv = decays / DECAY_UNITY
+        floats.vth, floats.bias_mant = 64.0 * p.per_neuron("threshold"), p.per_neuron("bias") * 64.0
+        fixed = fixed_model("LIFRefractory")({"refractory_period": period})
+        fixed.u, fixed.v = np.zeros((2, 500), np.int32)
+        fixed.du, fixed.dv, fixed.vth = *(decays - (1, 0)), p.per_neuron("threshold").astype(np.int32)
+        fixed.bias_mant, fixed.bias_exp = p.per_neuron("bias").astype(np.int16), np.full(500, 6, np.int16)
+        ours = STEPS.for_(p)(p, 1)
+        for theirs, scale in ((floats, 64), (fixed, 1)):
+            theirs.refractory_period_end = np.zeros(500, int)
+            theirs.a_in, theirs.s_out, theirs.scale = Port(), Port(), scale
+        for step in range(150):
+            sums = rng.integers(-60, 90, 500) * (rng.random(500) < 0.3)
+            emitted = ours.step(sums[None], sums[None])[0]
+            fired += int(emitted.sum())
+            for theirs in (floats, fixed):
+                theirs.time_step = step + 1
+                theirs.a_in.send(sums * theirs.scale)
+                theirs.run_spk()
+                np.testing.assert_array_equal(theirs.s_out.value, emitted)
+                np.testing.assert_array_equal(theirs.u, ours.current[0])
+                np.testing.assert_array_equal(theirs.v, ours.voltage[0])
+    assert fired > 10_000
 
 
 def arguments(p):

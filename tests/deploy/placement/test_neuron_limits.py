@@ -94,7 +94,7 @@ def test_the_bits_of_an_input_hold_its_values(high: int, low: int, bits: int) ->
 
 def test_other_models_than_those_of_a_chip_are_noted() -> None:
     network = chain(cuba(2), AdaptiveLif((2,), 1024, 128, 64, 410, 80, 8))
-    note = "population 'p1': expected CubaLif, the neurons of Intel Loihi 1, got AdaptiveLif"
+    note = "population 'p1': expected CubaLif, RefractoryLif, the neurons of Intel Loihi 1, got AdaptiveLif"
     assert note in place(network, "loihi1").notes
     assert not any("population" in note for note in place(network, "loihi2").notes)
 

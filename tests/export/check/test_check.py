@@ -34,6 +34,7 @@ from sdsnn_core.network import (
     Network,
     Output,
     Population,
+    RefractoryLif,
     Sigma,
     SigmaDelta,
     Synapses,
@@ -96,6 +97,7 @@ def large(weights: int) -> Network:
 # rule -> (a network with the trap, the same without it, where the finding points)
 NETWORKS: dict[str, tuple[Callable[[], Network], Callable[[], Network], str]] = {
     "adaptive-in-netx": (lambda: chain(kind=AdaptiveLif, **ADAPTIVE), chain, "population 'a'"),
+    "refractory-in-netx": (lambda: chain(kind=RefractoryLif, refractory=3), chain, "population 'a'"),
     "delta-in-netx": (lambda: neurons(Delta((4,), 3)), lambda: neurons(Sigma((4,))), "population 'a'"),
     "neurons-in-netx": (
         lambda: neurons(SigmaDelta((4,), 3, relu=False)), lambda: neurons(SigmaDelta((4,), 3)), "population 'a'",

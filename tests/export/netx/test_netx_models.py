@@ -25,6 +25,7 @@ from sdsnn_core.network import (
     Network,
     Output,
     Population,
+    RefractoryLif,
     Resonator,
     Sigma,
     SigmaDelta,
@@ -144,6 +145,7 @@ def single(population: Population) -> Network:
     ("population", "message"),
     [
         (AdaptiveLif((2,), 1, 1, 1, 1, 80, 8), r"population 'a': netx crashes on adaptive neurons \(ALIF\)"),
+        (RefractoryLif((2,), 1, 1, 80, 5), "population 'a': netx has no refractory periods: it ignores refDelay"),
         (Delta((2,), 3), "population 'a': netx has Delta neurons only in an input layer"),
         (SigmaDelta((2,), [3, 4]), "expected one threshold for all neurons, got 3..4"),
         (SigmaDelta((2,), 3, relu=False), "expected a ReLU without cumulative error, with exponents of 6 and 6"),

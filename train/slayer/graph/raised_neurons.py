@@ -21,12 +21,13 @@ from sdsnn_core.network import (
     CubaLif,
     Delta,
     Population,
+    RefractoryLif,
     Resonator,
     Shape,
     Sigma,
     SigmaDelta,
 )
-from sdsnn_core.rules import Rules
+from sdsnn_core.rules import Rules, refused
 
 from ..integers import Array, initial_voltage
 from ..quantisers import Biases
@@ -221,10 +222,12 @@ def state_bits(population: Population, bits: int) -> int:
     return shift
 
 
+_no_refractory: Final = refused("expected no refractory period, which SLAYER's neurons have not, got RefractoryLif")
 RAISED: Final[Rules[Raised]] = Rules(
     "raising: neurons",
     {
         CubaLif: Raised(lambda _: "cuba", _cuba_params, _put_cuba),
+        RefractoryLif: Raised(_no_refractory, _no_refractory, _no_refractory),
         AdaptiveLif: Raised(lambda _: "alif", _adaptive_params, _put_adaptive),
         Resonator: Raised(lambda item: "rf_iz" if item.reset else "rf", _resonator_params, _put_resonator),
         SigmaDelta: Raised(lambda _: "sigma_delta", _encoder_params, _put_encoder),
