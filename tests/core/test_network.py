@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from networks import assert_same_network, random_network
 
 from sdsnn_core.errors import NetworkError
-from sdsnn_core.network import Convolution, Input, Network, Output, Population, Synapses
+from sdsnn_core.network import Convolution, Input, Network, Output, Population, RefractoryLif, Synapses
 
 
 def small(**changes: Any) -> Network:
@@ -55,6 +55,8 @@ def test_caller_keeps_a_writable_array_of_its_own() -> None:
             lambda: Population((2, 3, 3), 0, 0, np.ones(2)),
             r"threshold: expected one value or the axes of \(2, 3, 3\)",
         ),
+        (lambda: RefractoryLif((2,), 0, 0, 9, [1, 63]), "refractory: expected 1..62, got 1..63"),
+        (lambda: RefractoryLif((2,), 0, 0, 9, 0), "refractory: expected 1..62, got 0..0"),
         (
             lambda: Synapses("a", "b", [0], [0], [0]),
             "weight: expected none of 0, since only present synapses are stored, got 1",

@@ -20,7 +20,7 @@ from sdsnn_core import reference
 from sdsnn_core.activity import random_spikes
 from sdsnn_core.arithmetic import STATE_LIMIT
 from sdsnn_core.errors import UnsupportedNode
-from sdsnn_core.network import Convolution, CubaLif, Input, Network, Output, Synapses
+from sdsnn_core.network import Convolution, CubaLif, Input, Network, Output, RefractoryLif, Synapses
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm")
 
@@ -96,6 +96,11 @@ def chain(*synapses: Synapses | Convolution, **more: Any) -> Network:
     return Network(nodes, {f"w{n}": each for n, each in enumerate(synapses)})
 
 
+def refractory() -> Network:
+    population = RefractoryLif((2,), **NEURON, threshold=15, refractory=3)
+    return Network({"input": Input((2,)), "a": population, "output": Output("a")}, {"w": FIRST})
+
+
 FIRST = Synapses.from_dense("input", "a", [[30, 2], [0, 50]])
 SECOND = Synapses.from_dense("a", "b", [[30, -2], [11, 50]])
 
@@ -104,6 +109,7 @@ def test_what_slayer_cannot_hold_is_named() -> None:
     for network, message in (
         (chain(FIRST, SECOND, threshold=[15, 16]), "population 'a': expected one threshold for all neurons"),
         (chain(FIRST, SECOND, bias=3, bias_exp=2), "population 'a': expected .*initial voltage|bias_exp 6"),
+        (refractory(), "population 'a': expected no refractory period"),
         (chain(FIRST, SECOND, initial_voltage=7), "expected the initial voltage that cancels the bias"),
         (
             chain(FIRST, SECOND, Synapses.from_dense("b", "a", [[1, 0], [0, 0]])),
