@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -67,11 +66,12 @@ def run_next(out: Path, keep: Path, patterns: Sequence[str]) -> bool:
     from study.measure import measure
 
     for run in remaining(out, patterns):
-        name = re.sub("[^A-Za-z0-9.]+", "-", f"{run.study}-{run.row}-seed{run.seed}")
-        with claimed(keep / f"{name}.lock") as mine:
+        if run.teacher is not None and run.teacher in remaining(out, []):
+            continue  # another process may train it
+        with claimed(keep / f"{run.folder}.lock") as mine:
             if not mine or run not in remaining(out, patterns):
                 continue
-            line = measure(run, keep / name)
+            line = measure(run, keep / run.folder)
             with out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(f"{run.study}, {run.row}, seed {run.seed}: {line['test']:.2%}, {line['connection_sparsity']:.1%} "

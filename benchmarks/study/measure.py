@@ -29,7 +29,8 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
     from sdsnn.train.slayer.lowering import lower
     from sdsnn_core.compaction import compact
 
-    config = with_directory(load_config(run.recipe, run.overrides))
+    teacher = [] if run.teacher is None else [f"optimiser.teacher={folder.with_name(run.teacher.folder)}"]
+    config = with_directory(load_config(run.recipe, [*run.overrides, *teacher]))
     own = Own(chip_cost=chip_cost)
     begun = RunFolder(folder).checkpoint_file.exists()
     result = train(config, RunFolder.open(folder) if begun else RunFolder.create(folder, config), resume=begun, own=own)
@@ -49,6 +50,7 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
         "seed": run.seed,
         "recipe": run.recipe,
         "overrides": list(run.overrides),
+        **({} if run.teacher is None else {"teacher": run.teacher.row}),
         "rule": "last epoch",
         "epochs": len(history),
         "metric": next(iter(test.scores)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,18 +11,24 @@ Keys = Mapping[str, str]
 
 
 class Run(NamedTuple):
-    """One training."""
+    """One training. teacher: the run from which it distils, which must have ended before."""
 
     study: str
     row: str
     seed: int
     recipe: str
     overrides: tuple[str, ...]
+    teacher: Run | None = None
 
     @property
     def key(self) -> tuple[str, str, int, tuple[str, ...]]:
         """What makes a finished run this one."""
         return self.study, self.row, self.seed, self.overrides
+
+    @property
+    def folder(self) -> str:
+        """Name of its run folder."""
+        return re.sub("[^A-Za-z0-9.]+", "-", f"{self.study}-{self.row}-seed{self.seed}")
 
 
 class Study(NamedTuple):
@@ -30,7 +37,8 @@ class Study(NamedTuple):
     Attributes:
         recipe: name of a shipped recipe.
         keys: what all rows change.
-        rows: title -> keys.
+        rows: title -> keys. The key `teacher` is the title of an earlier row, from whose network of the same seed a row
+            distils.
         seeds: of every row.
         folds: of a cross-validation; each seed then tests the fold of its number.
     """
@@ -107,6 +115,19 @@ REPAIRED: dict[str, Keys] = {
     "units, over-pruned, units regenerate": {**OVERPRUNED, **REPAIR},
 }
 BASIC: dict[str, Keys] = {"dense": DENSE, "adaptive": ADAPTIVE}
+
+
+def conv_layers(*, pools: bool = False, threshold: float = 1.0) -> str:
+    """Return the layers of mnist_conv with a threshold of the first layer, and pools instead of strides."""
+    stride, pool = (1, '{kind="pool",kernel=2},') if pools else (2, "")
+    first = f'{{kind="conv",out=32,kernel=5,stride={stride},padding=2,neuron={{threshold={threshold}}}}}'
+    second = f'{{kind="conv",out=64,kernel=3,stride={stride},padding=1}}'
+    return f'[{first},{pool}{second},{pool}{{kind="dense",out=128}}]'
+
+
+GREY: Keys = {"data.coding": "direct", "data.levels": "15"}
+GREY_LAYERS = {"threshold": 15.0}  # the drive of grey levels is as many times that of spikes
+WAYS: Keys = {**GREY, "model.layers": conv_layers(pools=True, **GREY_LAYERS), "model.outputs_per_class": "10"}
 PLAIN_IMAGES: Keys = {"data.elastic": "0.0", "data.rotate": "0.0", "data.zoom": "0.0"}
 
 STUDIES: dict[str, Study] = {
@@ -222,6 +243,21 @@ STUDIES: dict[str, Study] = {
             "units, literal": LITERAL,
         },
     ),
+    "mnist_conv ways": Study(
+        "mnist_conv",
+        {"optimiser.epochs": "4", "threads": "1"},
+        {
+            "dense": DENSE,
+            "recipe": {},
+            "direct": {**GREY, "model.layers": conv_layers(**GREY_LAYERS)},
+            "10 neurons per class": {"model.outputs_per_class": "10"},
+            "distilled": {"teacher": "dense"},
+            "pools": {"model.layers": conv_layers(pools=True)},
+            "pools, direct, 10 per class, dense": {**DENSE, **WAYS},
+            "all four": {**WAYS, "teacher": "pools, direct, 10 per class, dense"},
+        },
+        seeds=(0,),
+    ),
     "nmnist_conv": Study("nmnist_conv", {}, {**BASIC, "magnitude stage, 90 % (recipe)": {}}),
     **{
         f"task {recipe}": Study(recipe, {}, {"dense": DENSE, "developed": {}})
@@ -235,7 +271,14 @@ def planned() -> Iterator[Run]:
     for name, study in STUDIES.items():
         for seed in study.seeds:
             fold = {"data.folds": str(study.folds), "data.fold": str(seed)} if study.folds else {}
+            runs: dict[str, Run] = {}
             for row, keys in study.rows.items():
-                items = {**study.keys, **keys, **fold, "seed": str(seed)}.items()
-                changes = [f"{k if '.' in k or k in ('threads', 'seed') else f'development.{k}'}={v}" for k, v in items]
-                yield Run(name, row, seed, study.recipe, tuple(changes))
+                items = {**study.keys, **keys, **fold, "seed": str(seed)}
+                teacher = items.pop("teacher", None)
+                changes = [
+                    f"{k if '.' in k or k in ('threads', 'seed') else f'development.{k}'}={v}" for k, v in items.items()
+                ]
+                runs[row] = Run(
+                    name, row, seed, study.recipe, tuple(changes), None if teacher is None else runs[teacher]
+                )
+                yield runs[row]
