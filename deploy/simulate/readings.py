@@ -9,20 +9,11 @@ import numpy.typing as npt
 from sdsnn_core.activity import Activity
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network
-from sdsnn_core.tasks.task import LABEL, Task
+from sdsnn_core.tasks.task import Task
 
 UNIT: Final = 64 * 64
 """State units of a voltage of 1 in SLAYER's floats."""
 WEIGHT_UNIT, MESSAGE_UNIT = 64, 4096  # of a weight and of a sigma-delta message of 1
-
-
-def task_of(network: Network) -> Task:
-    """Return the task of a network, which files carry as information; one label per sample where they name none."""
-    settings = network.provenance.get("task")
-    if not isinstance(settings, dict):
-        return LABEL
-    known = ("kind", "window", "level", "tau")
-    return Task(**{key: settings[key] for key in known if key in settings})
 
 
 def _voltage(network: Network, name: str) -> tuple[int, int]:
@@ -57,7 +48,7 @@ class TaskReader:
 
     def __init__(self, network: Network, task: Task, targets: npt.NDArray[Any] | None) -> None:
         self.output = next(iter(network.outputs.values()))
-        self.size = network.size_of(self.output.source)
+        self.size = network.size_of(self.output.source) // task.outputs_per_class
         self.task, self.targets = task, targets
         self.late, self.unit = _voltage(network, self.output.source) if self.output.signal == "voltage" else (0, 1)
         self._parts: list[npt.NDArray[Any]] = []

@@ -16,13 +16,14 @@ from sdsnn.train.data.summary import Summary
 from sdsnn_core.activity import Activity
 from sdsnn_core.errors import NetworkError
 from sdsnn_core.network import Network, Shape
-from sdsnn_core.tasks.decoding import NO_CLASS, decode
+from sdsnn_core.tasks.classes import NO_CLASS
+from sdsnn_core.tasks.decoding import decode, task_of
 
 from ..engine import Engine
 from ..engine.inputs import as_numpy, gather, is_events
 from ..loihi2.target import merge_measured
 from .backends import BACKENDS, find_backend
-from .readings import TaskReader, task_of
+from .readings import TaskReader
 from .recorder import SpikeRecorder
 from .spreading import spread
 
@@ -148,8 +149,8 @@ def simulate_data(
     if len(network.inputs) != 1:
         raise NetworkError(f"simulate: expected a network with one input, got {', '.join(sorted(network.inputs))}")
     output = next(iter(network.outputs.values()))
-    n_classes = network.size_of(output.source)
     task = task_of(network)
+    n_classes = network.size_of(output.source) // task.outputs_per_class
     reader = None if task.kind == "label" else TaskReader(network, task, None if labels is None else np.asarray(labels))
     if reader is not None:
         data, labels = reader.samples(data), None
@@ -235,7 +236,7 @@ def _classes(labels: npt.ArrayLike, n_classes: int) -> npt.NDArray[np.int64]:
     classes = np.asarray(labels).astype(np.int64)
     if classes.size and (classes.min() < 0 or classes.max() >= n_classes):
         worst = classes.min() if classes.min() < 0 else classes.max()
-        raise NetworkError(f"labels: expected 0 to {n_classes - 1}, the neurons of the output, got {worst}")
+        raise NetworkError(f"labels: expected 0 to {n_classes - 1}, the classes of the output, got {worst}")
     return classes
 
 

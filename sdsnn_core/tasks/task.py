@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import ConfigError
 from . import metrics
-from .decoding import NO_CLASS, classes_of_counts
+from .classes import NO_CLASS, class_sums, classes_of_counts
 
 Array = npt.NDArray[Any]
 Kind = Literal["label", "step_labels", "several_labels", "values", "spike_trains"]
@@ -37,6 +37,7 @@ class Task:
             are averaged; of targets per step, the steps up to each.
         level: several_labels: spikes per step, or mean voltage, from which a class is present.
         tau: spike_trains: time constant of the van Rossum distance, in steps.
+        outputs_per_class: neurons of the output that stand for each class, in a row. Their spikes (voltages) are added.
         metric: the user's own, (predictions, targets) -> value or values by name, higher is better; then the main one.
     """
 
@@ -45,6 +46,7 @@ class Task:
     level: float = 0.5
     tau: float = 5.0
     metric: Callable[[Array, Array], float | Mapping[str, float]] | None = None
+    outputs_per_class: int = 1
 
     def __post_init__(self) -> None:
         problems = [
@@ -52,6 +54,13 @@ class Task:
             *([f"task.window: expected at least 1 step, got {self.window}"] if self.window < 1 else []),
             *([f"task.tau: expected more than 0 steps, got {self.tau}"] if not self.tau > 0 else []),
         ]
+        if self.outputs_per_class < 1:
+            problems.append(f"model.outputs_per_class: expected at least 1 neuron, got {self.outputs_per_class}")
+        elif self.outputs_per_class > 1 and self.kind in ("values", "spike_trains"):
+            got = self.outputs_per_class
+            problems.append(
+                f"model.outputs_per_class: expected 1 for task {self.kind}, which has no classes, got {got}"
+            )
         if problems:
             raise ConfigError(problems)
 
@@ -83,11 +92,11 @@ class Task:
         """Return what is kept of an output.
 
         Args:
-            output: (samples, size, steps): 0 and 1, or voltages.
+            output: (samples, neurons, steps): 0 and 1, or voltages.
             signal: what the output is.
             targets: of the samples; values: decides between one value per sample and one per step.
         """
-        return _READ[self.kind](self, output, signal, targets)
+        return _READ[self.kind](self, class_sums(output, self.outputs_per_class), signal, targets)
 
     def predictions(self, readings: Array) -> Array:
         """Return what readings stand for, in the form of the targets; NO_CLASS where a spiking output was silent."""
@@ -131,7 +140,7 @@ class Task:
         Args:
             targets: of all samples.
             n_samples, n_steps: of the data.
-            size: neurons of the output.
+            size: classes of the output; neurons, of a task without classes.
         """
         known: dict[Kind, list[tuple[int, ...]]] = {
             "label": [(n_samples,)],
@@ -172,7 +181,8 @@ _MAIN: Final = {
 
 def task_settings(task: Task) -> dict[str, Any]:
     """Return what a file carries of a task: all but a metric of the user's own."""
-    return {"kind": task.kind, "window": task.window, "level": task.level, "tau": task.tau}
+    settings = {"kind": task.kind, "window": task.window, "level": task.level, "tau": task.tau}
+    return settings if task.outputs_per_class == 1 else {**settings, "outputs_per_class": task.outputs_per_class}
 
 
 def trailing_sums(output: Array, window: int) -> Array:
@@ -194,8 +204,8 @@ def _read_step_labels(task: Task, output: Array, signal: Signal, _targets: Array
     return np.where(counts.any(axis=1), np.argmax(counts, axis=1), NO_CLASS)
 
 
-def _read_several_labels(_task: Task, output: Array, _signal: Signal, _targets: Array | None) -> Array:
-    return np.asarray(output.mean(-1, dtype=np.float64))
+def _read_several_labels(task: Task, output: Array, _signal: Signal, _targets: Array | None) -> Array:
+    return np.asarray(output.mean(-1, dtype=np.float64) / task.outputs_per_class)
 
 
 def _read_values(task: Task, output: Array, _signal: Signal, targets: Array | None) -> Array:

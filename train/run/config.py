@@ -82,11 +82,11 @@ class LayerConfig(Section):
 
 
 class ModelConfig(Section):
-    """A feed-forward chain of blocks behind the input, and a dense readout of one neuron per class.
+    """A feed-forward chain of blocks behind the input, and a dense readout.
 
     hidden: sizes of dense layers. layers: blocks of any kind instead. factory: `package.module:function` that makes
-    the network, (input shape, number of outputs) -> module of SLAYER blocks; the other keys are then not read. network:
-    the file whose network the run began as (--init); likewise.
+    the network, (input shape, number of outputs) -> module of SLAYER blocks; of the other keys only outputs_per_class
+    is then read. network: the file whose network the run began as (--init); likewise.
     """
 
     factory: str | None = None
@@ -106,6 +106,9 @@ class ModelConfig(Section):
         description="SLAYER's MeanOnlyBatchNorm (a bias of the neurons) or WgtScaleBatchNorm (and a power of two)",
     )
     delay: bool = Field(False, description="trainable axonal delays on hidden layers")
+    outputs_per_class: int = Field(
+        1, ge=1, description="neurons of the output for each class; their spikes are added, losses take their mean"
+    )
     readout: Literal["spikes", "voltage"] = Field(
         "spikes", description="output: a Dense block's spikes, or the voltage of an Affine block"
     )
@@ -167,17 +170,22 @@ def parse_toml(text: str) -> RunConfig:
 def deciding(config: RunConfig) -> RunConfig:
     """Return the configuration without the keys that change no result, or its rounding only.
 
-    These are places of files, threads, logs, devices and parts of a batch. A resumed run may change them.
+    These are places of files, threads, logs, devices and parts of a batch. A resumed run may change them. A checkpoint
+    knows its teacher by the weights, so the folder of the teacher may have moved.
     """
     data = config.data.model_copy(update={"directory": None, "cache": None, "workers": 1})
-    optimiser = config.optimiser.model_copy(update={"accumulate": 1})
+    optimiser = config.optimiser.model_copy(update={"accumulate": 1, "teacher": None})
     hardware = HardwareConfig(precision=config.hardware.precision)
     changes = {"data": data, "optimiser": optimiser, "hardware": hardware, "threads": 0, "log": LogConfig()}
     return config.model_copy(update=changes)
 
 
 def with_directory(config: RunConfig) -> RunConfig:
-    """Return the configuration with the directory of its data written down, if that exists, so that a run finds it."""
+    """Return the configuration with the full paths of its data and its teacher, where they exist."""
+    teacher = config.optimiser.teacher
+    if teacher is not None and Path(teacher).expanduser().is_dir():
+        path = Path(teacher).expanduser().resolve()
+        config = config.model_copy(update={"optimiser": config.optimiser.model_copy(update={"teacher": str(path)})})
     data = config.data
     if data.directory is not None or data.name not in DATA_SETS or not DATA_SETS[data.name].folders:
         return config

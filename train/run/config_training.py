@@ -60,6 +60,11 @@ class OptimiserConfig(Section):
     gain: float = Field(0.7, gt=0, description="cross_entropy: logit per output spike; spike_moid: per spike rate")
     true_rate: Fraction = Field(0.9, description="spike_rate, spike_time: spikes per step wanted of the right class")
     false_rate: Fraction = Field(0.02, description="spike_rate, spike_time: and of the others; spike_moid: the bias")
+    teacher: str | None = Field(
+        None, description="distillation: run folder of a trained network, whose answers are learnt beside the labels"
+    )
+    teacher_weight: float = Field(1.0, ge=0, description="distillation: factor on the divergence from the teacher")
+    teacher_temperature: float = Field(1.0, gt=0, description="distillation: divides the logits of both networks")
     fused: bool = Field(True, description="sdsnn's fused neurons instead of SLAYER's own: the same spikes, faster")
 
 

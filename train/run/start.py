@@ -77,6 +77,6 @@ def go_on(path: str | Path, settings: Sequence[str] = (), own: Own = NOTHING) ->
     folder = RunFolder.open(path)
     resolved = load_config(folder.config_file, settings)
     if deciding(resolved) != deciding(folder.config()):
-        keys = "hardware, log, threads, optimiser.accumulate and where data lies"
+        keys = "hardware, log, threads, optimiser.accumulate and where data lies or the teacher"
         raise ConfigError([f"train --resume: --set may change {keys}"])
     return Start(resolved, folder, group_of(resolved), resume=True, own=own)

@@ -7,6 +7,7 @@ take the very step that one process with twice `accumulate` takes.
 import contextlib
 import math
 from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,40 +25,55 @@ from .processes import ProcessGroup
 Part = tuple[Tensor, Tensor]  # spikes (n, *shape, steps) float32 and targets
 
 
+class Teacher(Protocol):
+    """What a network learns from beside the labels."""
+
+    digest: str
+
+    def loss(self, output: Tensor, spikes: Tensor) -> Tensor:
+        """Return what is added to the loss of a batch that was run on `spikes` (batch, *shape, steps)."""
+        ...
+
+
+class Goal(NamedTuple):
+    """What a run minimises, (output, targets) -> sum over the samples; what its output is read as; and its teacher."""
+
+    loss: Loss
+    task: Task = LABEL
+    teacher: Teacher | None = None
+
+
 class Stepper:
     """Takes optimiser steps.
 
     Args:
         model: the network in training.
         optimiser: of its parameters.
-        loss: (output, labels) -> scalar sum over the samples.
+        goal: what is minimised, and what the output is read as. Its teacher adds to the loss of training.
         developer: of the model.
         group: the processes that share each batch.
         accumulate: parts that each process computes its share in.
         clip: largest norm of the gradient; None for no bound.
-        task: whose right answers are counted.
     """
 
     def __init__(
         self,
         model: torch.nn.Module,
         optimiser: torch.optim.Optimizer,
-        loss: Loss,
+        goal: Goal,
         developer: Developer,
         group: ProcessGroup,
         *,
         accumulate: int = 1,
         clip: float | None = None,
-        task: Task = LABEL,
     ) -> None:
         self.model = model
         self.optimiser = optimiser
-        self.loss = loss
+        self.loss, self.task, self.teacher = goal
         self.developer = developer
         self.group = group
         self.accumulate = accumulate
         self.clip = clip
-        self.task = task
         self.signal = output_signal(model)
         self.n_parts = accumulate * group.world_size
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -80,11 +96,13 @@ class Stepper:
         with self.developer.accumulating() if self.n_parts > 1 else contextlib.nullcontext([]) as grow_scores:
             for (spikes, labels), seed in zip(parts, seeds, strict=True):
                 torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-                labels = labels.to(device)
+                spikes, labels = spikes.to(device), labels.to(device)
                 reset_state(self.model)
                 with self.group.autocast():
-                    output = output_of(self.model(spikes.to(device)))
+                    output = output_of(self.model(spikes))
                 loss = self.loss(output, labels)
+                if self.teacher is not None:
+                    loss = loss + self.teacher.loss(output, spikes)
                 torch.autograd.backward(loss / n_samples)
                 total += float(loss.detach())
                 targets = labels.cpu().numpy()

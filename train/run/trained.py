@@ -19,7 +19,7 @@ from ..slayer.lowering import STEP_S
 from ..slayer.tracing import blocks_of
 from .checkpoint import best_of, check_config, load_checkpoint, restore
 from .config import RunConfig
-from .parts.build import build_network, loss_of, task_of
+from .parts.model import build_network, loss_of, task_of
 from .run_folder import RunFolder
 
 

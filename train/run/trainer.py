@@ -3,23 +3,23 @@
 import hashlib
 import math
 import time
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from sdsnn_core.tasks.task import LABEL, Task
+from sdsnn_core.errors import FileError
+from sdsnn_core.tasks.task import LABEL
 
 from ..data.load import DataSet, Split
 from ..data.prefetch import Prefetcher
 from ..development.developer import Developer
 from ..slayer.evaluate import Evaluation, as_targets, evaluate, to_slayer
-from ..slayer.losses import Loss
 from ..slayer.operations import synaptic_operations
 from .checkpoint import restore
 from .parts.loop import Loop, Scheduler
 from .processes import ProcessGroup
-from .step import Part, Stepper
+from .step import Goal, Part, Stepper
 
 
 class Progress(Protocol):
@@ -44,13 +44,6 @@ class Callback(Protocol):
 
 class NoProgress(Progress):
     """A progress that shows nothing."""
-
-
-class Goal(NamedTuple):
-    """What a run minimises, (output, targets) -> sum over the samples, and what its output is read as."""
-
-    loss: Loss
-    task: Task = LABEL
 
 
 STATES = ("spike_state", "current_state", "voltage_state")  # buffers of SLAYER's blocks
@@ -88,14 +81,13 @@ class Trainer:
         group: ProcessGroup | None = None,
     ) -> None:
         self.model, self.data, self.loop = model, data, loop
-        self.loss, self.task = goal
+        self.loss, self.task, self.teacher = goal
         self.optimiser, self.scheduler = optimiser, scheduler
         self.developer = developer
         self.group = group or ProcessGroup()
         self.stepper = Stepper(
-            model, optimiser, self.loss, developer, self.group,
-            accumulate=loop.accumulate, clip=loop.clip, task=self.task,
-        )  # fmt: skip
+            model, optimiser, goal, developer, self.group, accumulate=loop.accumulate, clip=loop.clip
+        )
         self.accuracy: float | None = None
         self.epochs_done = 0
         self.best: dict[str, Any] = {}
@@ -170,12 +162,7 @@ class Trainer:
 
     def digest(self) -> str:
         """Return a hash of weights, masks and running means; empty in a group of one."""
-        if self.group.world_size == 1:
-            return ""
-        digest = hashlib.sha256()
-        for name, value in _without_state(self.model.state_dict()).items():
-            digest.update(name.encode() + value.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return "" if self.group.world_size == 1 else weights_digest(self.model)
 
     def stops(self) -> bool:
         """Return True once all epochs are done, or `patience` of them without a better one."""
@@ -203,10 +190,13 @@ class Trainer:
             "accuracy": self.accuracy,
             "best": self.best,
             **({"scheduler": own_scheduler} if own_scheduler else {}),
+            **({"teacher": self.teacher.digest} if self.teacher is not None else {}),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to a saved state. Raises FileError if it does not fit the parts of this run."""
+        if state.get("teacher") != (None if self.teacher is None else self.teacher.digest):
+            raise FileError("optimiser.teacher: expected the weights that this run began with, got others")
         for module in self.model.modules():  # a recurrent block keeps the last batch; a checkpoint holds one sample
             for name in STATES:
                 if isinstance(kept := getattr(module, name, None), torch.Tensor):
@@ -225,6 +215,14 @@ def like_accuracy(result: Evaluation) -> float | None:
     if result.task.higher_is_better:
         return result.main
     return result.scores.get("r2")
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """Return a SHA-256 of the weights, masks and running means of a model."""
+    digest = hashlib.sha256()
+    for name, value in _without_state(model.state_dict()).items():
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _without_state(tensors: dict[str, Any]) -> dict[str, Any]:

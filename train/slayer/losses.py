@@ -87,6 +87,20 @@ def build_loss(
     return against_labels if name in ("spike_moid", "spike_time") else criterion
 
 
+def class_means(output: torch.Tensor, outputs_per_class: int) -> torch.Tensor:
+    """Return the means over the neurons of each class: (batch, neurons, steps) as (batch, classes, steps)."""
+    if outputs_per_class == 1:
+        return output
+    return output.reshape(len(output), -1, outputs_per_class, output.shape[-1]).mean(2)
+
+
+def of_classes(loss: Loss, outputs_per_class: int) -> Loss:
+    """Return a loss of an output with several neurons per class, each class read by their mean."""
+    if outputs_per_class == 1:
+        return loss
+    return lambda output, targets: loss(class_means(output, outputs_per_class), targets)
+
+
 def own_loss(function: Callable[..., Any], name: str) -> Loss:
     """Return a user's loss, which gives the mean over the batch as torch's and SLAYER's do, as the sum over it.
 

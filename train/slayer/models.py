@@ -51,11 +51,12 @@ def build_model(config: ModelConfig, input_shape: Shape, n_classes: int) -> torc
 
     Raises ConfigError where a layer does not fit what is in front of it.
     """
+    n_outputs = n_classes * config.outputs_per_class
     if config.factory is not None:
-        return _from_factory(config.factory, input_shape, n_classes)
+        return _from_factory(config.factory, input_shape, n_outputs)
     layers = config.layers or tuple(LayerConfig(kind="dense", out=size) for size in config.hidden)
     # Delays sit on hidden layers only: nothing behind the readout could carry them.
-    readout = LayerConfig(kind="dense", out=n_classes, delay=False)
+    readout = LayerConfig(kind="dense", out=n_outputs, delay=False)
     blocks: list[torch.nn.Module] = []
     sample = torch.zeros(1, *input_shape, 1)  # SLAYER makes shapes and delays on the first forward pass
 
@@ -128,7 +129,7 @@ def cast_before_neurons(model: torch.nn.Module) -> None:
             neuron.register_forward_pre_hook(cast)
 
 
-def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Module:
+def _from_factory(path: str, input_shape: Shape, n_outputs: int) -> torch.nn.Module:
     """Return the network of a user's factory, run once with gradients.
 
     Raises:
@@ -136,7 +137,7 @@ def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Mod
     """
     make = import_object(path, "model.factory")
     try:
-        model = make(input_shape, n_classes)
+        model = make(input_shape, n_outputs)
     except SdsnnError:
         raise
     except Exception as error:  # the user's own code
@@ -166,8 +167,8 @@ def _from_factory(path: str, input_shape: Shape, n_classes: int) -> torch.nn.Mod
     finally:
         model.train(was_training)
         model.zero_grad(set_to_none=True)
-    if tuple(output.shape) != (1, n_classes, 2):
-        problem = f"model.factory: expected output of shape ({n_classes},) from {path}, got {tuple(output.shape[1:-1])}"
+    if tuple(output.shape) != (1, n_outputs, 2):
+        problem = f"model.factory: expected output of shape ({n_outputs},) from {path}, got {tuple(output.shape[1:-1])}"
         raise ConfigError([problem])
     for block in blocks:
         neuron: Any = getattr(block, "neuron", None)

@@ -6,7 +6,8 @@ import numpy as np
 
 from sdsnn_core import reference
 from sdsnn_core.network import NEVER_FIRES, Input, Network, Output, Population, Synapses
-from sdsnn_core.tasks.decoding import NO_CLASS, classes_of_counts, decode
+from sdsnn_core.tasks.classes import NO_CLASS, classes_of_counts
+from sdsnn_core.tasks.decoding import decode
 
 
 def test_classes_against_a_loop_over_samples(rng: np.random.Generator) -> None:

@@ -126,7 +126,7 @@ def test_samples_without_a_spike_of_the_output_are_named(network: Network, spike
 
 
 def test_labels_beyond_the_outputs_are_refused(network: Network, spikes: np.ndarray, tmp_path: Path) -> None:
-    message = "labels: expected 0 to 2, the neurons of the output, got 5"
+    message = "labels: expected 0 to 2, the classes of the output, got 5"
     with pytest.raises(NetworkError, match=message):
         simulate_data(network, spikes, np.full(7, 5))
     with pytest.raises(NetworkError, match=message):

@@ -6,25 +6,25 @@ from typing import Any
 import torch
 
 from sdsnn_core.development.chip_costs import ChipCost
-from sdsnn_core.errors import ConfigError, UnsupportedNode
+from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.network import Network
-from sdsnn_core.tasks.task import LABEL, Task
 
-from ...data.datasets import import_object
-from ...data.load import DataSet, SampleFormat, load_data
+from ...data.load import DataSet, load_data
 from ...development.literal import developer_for
-from ...slayer.losses import Loss, build_loss
 from ...slayer.lowering import lowering_problems
-from ...slayer.models import build_model, cast_before_neurons
+from ...slayer.models import cast_before_neurons
 from ...slayer.tracing import random_example
 from ..config import RunConfig
 from ..processes import ProcessGroup, init_process_group
-from ..trainer import Goal, Trainer
+from ..step import Goal
+from ..trainer import Trainer
 from .chip import chip_target
 from .loop import Cosine, Loop, Scheduler
+from .model import build_network, loss_of, task_of
 from .optimiser import adam
-from .own import NO_PARTS, Parts, build_optimiser, build_scheduler, checked_loss, import_parts
-from .warm_start import Init, load_weights, raised
+from .own import NO_PARTS, Parts, build_optimiser, build_scheduler, import_parts
+from .teacher import read_teacher
+from .warm_start import Init, load_weights
 
 
 def trainer_for(
@@ -54,6 +54,7 @@ def trainer_for(
     parts = import_parts(parts, keys, names)
     data: DataSet = group.local_rank_0_first(lambda: load_data(config.data, config.seed))
     task = task_of(config, data.format, parts)
+    teacher = read_teacher(config, data.format, task, group.device)
     torch.manual_seed(config.seed)
     model = build_network(config, data.format, None if init is None else init.network)
     if init is not None and init.weights is not None:
@@ -75,7 +76,7 @@ def trainer_for(
         model,
         data,
         loop_of(config),
-        goal=Goal(checked_loss(parts) or loss_of(config, task, group.device), task),
+        goal=Goal(loss_of(config, task, group.device, parts), task, teacher),
         optimiser=optimiser,
         developer=developer,
         scheduler=scheduler_of(config, optimiser, parts),
@@ -83,40 +84,11 @@ def trainer_for(
     )
 
 
-def build_network(config: RunConfig, samples: SampleFormat, initial: Network | None = None) -> torch.nn.Module:
-    """Build the network of a configuration for samples of a format, fused if the configuration says so.
-
-    initial: the network that the model begins as, where the configuration names one.
-    """
-    if initial is not None:
-        model = raised(initial, samples)
-    elif config.model.network is not None:
-        raise ConfigError([f"model.network: expected the network of {config.model.network} with --init, got none"])
-    else:
-        model = build_model(config.model, samples.shape, samples.n_classes)
-    if config.optimiser.fused:
-        from ...fused import fuse
-
-        fuse(model)
-    return model
-
-
 def check_lowering(model: torch.nn.Module, data: DataSet, device: torch.device) -> None:
     """Raise UnsupportedNode with all that lowering would refuse of a fresh model."""
     problems = lowering_problems(model, example=random_example(data.shape, device), input_max=data.input_max)
     if problems:
         raise UnsupportedNode(f"{'; '.join(problems)} (--train-only trains it all the same)")
-
-
-def task_of(config: RunConfig, samples: SampleFormat, parts: Parts = NO_PARTS) -> Task:
-    """Return the task of a data set, with the settings of a configuration."""
-    settings = config.task
-    if settings.kind not in (None, samples.task):
-        raise ConfigError([f"task.kind: expected {samples.task}, as the data have, got {settings.kind}"])
-    metric = parts.metric
-    if metric is None and settings.metric is not None:
-        metric = import_object(settings.metric, "task.metric")
-    return Task(samples.task, settings.window, settings.level, settings.tau, metric)
 
 
 def scheduler_of(config: RunConfig, optimiser: torch.optim.Optimizer, parts: Parts) -> Scheduler | None:
@@ -128,23 +100,6 @@ def scheduler_of(config: RunConfig, optimiser: torch.optim.Optimizer, parts: Par
         return None
     return Cosine(
         optimiser, settings.epochs, settings.learning_rate, settings.final_learning_rate, settings.warmup_epochs
-    )
-
-
-def loss_of(config: RunConfig, task: Task = LABEL, device: torch.device | str = "cpu") -> Loss:
-    """Return the loss that a configuration names."""
-    settings = config.optimiser
-    if ":" in settings.loss:
-        own = checked_loss(Parts(loss=import_object(settings.loss, "optimiser.loss")))
-        assert own is not None
-        return own
-    return build_loss(
-        settings.loss,
-        task,
-        gain=settings.gain,
-        true_rate=settings.true_rate,
-        false_rate=settings.false_rate,
-        device=device,
     )
 
 

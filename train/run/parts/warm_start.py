@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sdsnn_core.errors import ConfigError, FileError, one_line
 from sdsnn_core.network import Network
+from sdsnn_core.tasks.decoding import task_of
 
 from ...data.load import SampleFormat
 from ...development.masks import attach_masks
@@ -41,14 +42,16 @@ def read_init(source: Network | Mapping[str, Any] | str | Path, config: RunConfi
     Args:
         source: a Network, a state_dict, a .pt file of one, or a run folder, whose model section then replaces that of
             the configuration.
-        config: of the new run.
+        config: of the new run. A Network that names neurons per class keeps them.
 
     Raises:
         FileError: it cannot be read or holds no weights.
     """
     if isinstance(source, Network):
         name = str(source.provenance.get("file", "network"))
-        return Init(name, network=source), config.model_copy(update={"model": ModelConfig(network=name)})
+        per_class = max(task_of(source).outputs_per_class, config.model.outputs_per_class)
+        model = ModelConfig(network=name, outputs_per_class=per_class)
+        return Init(name, network=source), config.model_copy(update={"model": model})
     if isinstance(source, Mapping):
         return Init("init", weights=_weights("init", source)), config
     path = Path(source)
@@ -122,7 +125,7 @@ def _without_prefix(weights: dict[str, Tensor], expected: set[str]) -> dict[str,
     return weights
 
 
-def raised(network: Network, samples: SampleFormat) -> torch.nn.Module:
+def raised(network: Network, samples: SampleFormat, outputs_per_class: int = 1) -> torch.nn.Module:
     """Return the SLAYER model of a network. Raises ConfigError if it does not fit the samples."""
     from ...slayer.raising import raise_
 
@@ -134,7 +137,9 @@ def raised(network: Network, samples: SampleFormat) -> torch.nn.Module:
     if shape != samples.shape:
         raise ConfigError([f"init: expected input of shape {samples.shape}, as the data have, got {shape}"])
     size = network.size_of(next(iter(network.outputs.values())).source)
-    if size != samples.n_classes:
-        raise ConfigError([f"init: expected {samples.n_classes} outputs, one for each class of the data, got {size}"])
+    if size != samples.n_classes * outputs_per_class:
+        each = "one" if outputs_per_class == 1 else str(outputs_per_class)
+        expected = f"{samples.n_classes * outputs_per_class} outputs, {each} for each class of the data"
+        raise ConfigError([f"init: expected {expected}, got {size}"])
     model: torch.nn.Module = raise_(network)
     return model
