@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,6 +65,26 @@ def test_a_run_that_another_process_trains_is_not_claimed(results: Any, tmp_path
             assert not second
     with results.claimed(tmp_path / "run.lock") as again:
         assert again
+
+
+def test_a_row_waits_for_its_teacher_and_finds_its_folder(
+    results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = {run.row: run for run in results.planned() if run.study == "mnist_conv ways"}
+    trained: list[tuple[Any, Path]] = []
+
+    def measure(run: Any, folder: Path) -> dict[str, Any]:
+        trained.append((run, folder))
+        return line(run, seconds=1.0)
+
+    monkeypatch.setitem(sys.modules, "study.measure", SimpleNamespace(measure=measure))
+    out, pupil = tmp_path / "results.jsonl", runs["distilled"]
+    assert pupil.teacher == runs["dense"]
+    assert not results.run_next(out, tmp_path, ["mnist_conv ways/distilled"])
+    assert results.run_next(out, tmp_path, ["mnist_conv ways/dense"])
+    assert results.run_next(out, tmp_path, ["mnist_conv ways/distilled"])
+    assert [run for run, _ in trained] == [pupil.teacher, pupil]
+    assert trained[0][1] == trained[1][1].with_name(pupil.teacher.folder)
 
 
 def test_tables_hold_means_deviations_and_differences_of_equal_seeds(results: Any, tmp_path: Path) -> None:
