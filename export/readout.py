@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from sdsnn_core.errors import NetworkError
-from sdsnn_core.network import NEVER_FIRES, CubaLif, Network, Node
+from sdsnn_core.network import NEVER_FIRES, CubaLif, Network, Node, RefractoryLif
 from sdsnn_core.reachability import can_fire
 
 Signal = Literal["spikes", "voltage"]
@@ -23,7 +23,9 @@ def with_readout(network: Network, signal: Signal) -> Network:
     for name, output in network.outputs.items():
         nodes[name] = replace(output, signal=signal)
         source = network.populations[output.source]
-        if signal == "voltage" and type(source) is CubaLif and fires[output.source].any():
+        if signal == "voltage" and isinstance(source, CubaLif | RefractoryLif) and fires[output.source].any():
+            if isinstance(source, RefractoryLif):  # what never fires needs no period
+                source = CubaLif(**{key: getattr(source, key) for key in ("shape", "bias_exp", *CubaLif.ranges)})
             kept = np.broadcast_to(source.threshold, source.shape)
             threshold = np.where(fires[output.source].reshape(source.shape), NEVER_FIRES, kept)
             nodes[output.source] = replace(source, threshold=threshold)

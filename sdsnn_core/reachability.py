@@ -105,16 +105,10 @@ def _highest(population: CubaLif | RefractoryLif | AdaptiveLif, drive: Drive) ->
     return settled, np.maximum(most, least) >= STATE_LIMIT
 
 
-@MAY_FIRE.of(CubaLif)
-def _cuba(population: CubaLif, drive: Drive) -> Units:
+@MAY_FIRE.of(CubaLif, RefractoryLif)
+def _cuba(population: CubaLif | RefractoryLif, drive: Drive) -> Units:
     highest, may_wrap = _highest(population, drive)
     highest = np.maximum(highest, population.per_neuron("initial_voltage"))
-    return np.asarray((highest > 64 * population.per_neuron("threshold")) | may_wrap)
-
-
-@MAY_FIRE.of(RefractoryLif)
-def _refractory(population: RefractoryLif, drive: Drive) -> Units:
-    highest, may_wrap = _highest(population, drive)
     return np.asarray((highest > 64 * population.per_neuron("threshold")) | may_wrap)
 
 

@@ -91,7 +91,9 @@ def random_neurons(rng: Rng, shape: Shape, kind: type, *, wild: bool = False) ->
         decays = [draw([0, *decay], 0, DECAY_UNITY) for _ in range(2)]
         bias = draw([-2, 0, 1], -BIAS_MAX, BIAS_MAX) if rng.random() < 0.3 else 0
         periods = draw([1, 2, 5, 12], 1, REFRACTORY_MAX)
-        return RefractoryLif(shape, *decays, draw([0, 1, 40, 80], 0, THRESHOLD_MAX), periods, bias)
+        start = draw([-3000, 0, 700], -(2**23), 2**23 - 1) if rng.random() < 0.3 else 0
+        threshold = draw([0, 1, 40, 80], 0, THRESHOLD_MAX)
+        return RefractoryLif(shape, *decays, threshold, periods, bias, initial_voltage=start)
     if kind is Resonator:
         parts = draw([1, 1200, 2600], 0, DECAY_UNITY - 1), draw([0, 2900, 3600], 0, DECAY_UNITY - 1)
         return Resonator(shape, *parts, draw([0, 1, 40, 80], 0, THRESHOLD_MAX), reset=bool(rng.random() < 0.5))

@@ -26,7 +26,7 @@ class FloatNeurons:
 
     a, b: decays of u and v per step. gain: g. bias: c. threshold, start: counted from the reset voltage. fires: False
     for a leaky integrator, which is read by its voltage. through_current: the bias of its weights has to pass u.
-    at_threshold: they spike at v = threshold too.
+    at_threshold: they spike at v = threshold too. refractory: steps after that of a spike in which v stays as it is.
     """
 
     shape: Shape
@@ -39,6 +39,7 @@ class FloatNeurons:
     fires: bool
     through_current: bool
     at_threshold: bool = False
+    refractory: int = 0
 
 
 def linear_of(node: FloatNode, shape: Shape, where: str) -> tuple[Operator, Floats, Shape]:

@@ -35,6 +35,7 @@ class _State:
     sends: Values
     margin: Values
     acted: int = -1
+    free: int | npt.NDArray[np.int64] = 0  # the first step that no refractory period takes
 
 
 class _Scope:
@@ -111,13 +112,16 @@ class _Run:
         drive = self._arriving(scope, key).reshape(self.n_samples, -1)
         self.acting, state.acted = before, self.t
         state.u = (1 - neurons.a) * state.u + neurons.gain * drive
-        state.v = (1 - neurons.b) * state.v + state.u + neurons.bias
+        integrated = (1 - neurons.b) * state.v + state.u + neurons.bias
+        state.v = np.where(self.t >= state.free, integrated, state.v)
         if not neurons.fires:
             state.sends = state.v
             return
         state.margin = np.abs(state.v - neurons.threshold) / np.maximum(np.abs(neurons.threshold), 1e-12)
         spike = state.v >= neurons.threshold if neurons.at_threshold else state.v > neurons.threshold
+        spike = spike & (self.t >= state.free)
         state.v = np.where(spike, 0.0, state.v)
+        state.free = np.where(spike, self.t + 1 + neurons.refractory, state.free)
         state.sends = spike.astype(np.float64)
 
     def _upstream(self, name: str) -> set[str]:

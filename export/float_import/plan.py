@@ -22,6 +22,7 @@ from .scale import (
     Groups,
     IntegerNeurons,
     Rounded,
+    State,
     after_bias,
     integer_drive,
     integer_neurons,
@@ -144,10 +145,9 @@ class IntegerDynamics:
                 self.operators[arrival.name] = with_weights(arrival.operator, weights)
 
     def rest(self, name: str, n_samples: int) -> Any:
-        """Return current 0, the voltage before the first step, and the drive that comes in that step alone."""
-        start = self.resting[name]
+        """Return the state before the first step, and the drive that comes in that step alone."""
         weights, exponent = self.settling[name]
-        return np.zeros((n_samples, start.size), np.int64), np.tile(start, (n_samples, 1)), weights << exponent
+        return State(*(np.tile(part, (n_samples, 1)) for part in self.resting[name])), weights << exponent
 
     def apply(self, key: str, spikes: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the sums of integer weights."""
@@ -159,10 +159,9 @@ class IntegerDynamics:
 
     def step(self, name: str, state: Any, drive: npt.NDArray[Any]) -> Any:
         """Return one step of the chip's neuron."""
-        u, v, once = state
-        u, v, spike = step(self.neurons[name], u, v, drive + once)
-        spike &= self.fires[name]
-        return (u, np.where(spike, 0, v), 0), spike, v
+        own, once = state
+        own, spike, voltage = step(self.neurons[name], own, drive + once, self.fires[name])
+        return (own, 0), spike, voltage
 
 
 def settling_drive(plan: Plan) -> tuple[Ints, int]:

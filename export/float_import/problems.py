@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdsnn_core.network import THRESHOLD_MAX, CubaLif
+from sdsnn_core.network import THRESHOLD_MAX, CubaLif, RefractoryLif
 
 from .graph import FloatGraph
 from .nodes import LINEAR, NEURONS
@@ -54,7 +54,7 @@ def _upstream_of_outputs(graph: FloatGraph) -> set[str]:
 def _values(graph: FloatGraph, result: Quantised) -> Iterator[str]:
     for report, (name, neurons) in zip(result.reports, graph.neurons.items(), strict=True):
         population = result.network.populations[report.name]
-        assert isinstance(population, CubaLif)
+        assert isinstance(population, CubaLif | RefractoryLif)
         for weights in report.vanished_maps:
             yield f"node {weights!r}: all its weights round to 0 beside the others of {name!r}"
         if neurons.fires and report.vanished and (population.threshold >= THRESHOLD_MAX).all():

@@ -25,6 +25,7 @@ from sdsnn_core.network import (
     Node,
     Output,
     Projection,
+    RefractoryLif,
     Synapses,
 )
 from sdsnn_core.nodes import legal_name
@@ -226,7 +227,7 @@ def _names(graph: FloatGraph) -> dict[str, str]:
     return result
 
 
-def _population(plan: Plan) -> tuple[CubaLif, dict[str, Any]]:
+def _population(plan: Plan) -> tuple[CubaLif | RefractoryLif, dict[str, Any]]:
     neurons, s, made = plan.neurons, plan.per_neuron(), plan.integers()
 
     def shaped(values: npt.NDArray[Any]) -> Ints:
@@ -247,15 +248,17 @@ def _population(plan: Plan) -> tuple[CubaLif, dict[str, Any]]:
     constant, exponent = plan.constant * s, plan.exponent()
     saturated += int((np.abs(constant) > (BIAS_MAX + 0.5) * 2**exponent).sum())
     bias = made.bias >> exponent
-    population = CubaLif(
-        neurons.shape,
-        shaped(made.current_decay),
-        shaped(made.voltage_decay),
-        shaped(threshold),
-        shaped(bias),
-        exponent if bias.any() else 6,
-        shaped(np.clip(made.start, -(2**31) + 1, 2**31 - 1)),
-    )
+    values: dict[str, Any] = {
+        "current_decay": shaped(made.current_decay),
+        "voltage_decay": shaped(made.voltage_decay),
+        "threshold": shaped(threshold),
+        "bias": shaped(bias),
+        "bias_exp": exponent if bias.any() else 6,
+        "initial_voltage": shaped(np.clip(made.start, -(2**31) + 1, 2**31 - 1)),
+    }
+    if neurons.refractory:
+        values["refractory"] = np.asarray(neurons.refractory)
+    population = (RefractoryLif if neurons.refractory else CubaLif)(neurons.shape, **values)
     notes = []
     if plan.start and neurons.fires and (made.start > neurons.threshold * s).any():
         notes.append("a negative bias needs a start above the threshold: the first steps differ")

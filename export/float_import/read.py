@@ -5,7 +5,7 @@ Before anything is rounded, the maps that the file was read as are compared with
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -16,11 +16,12 @@ from sdsnn.train.data.hdf5 import open_hdf5
 from sdsnn.train.data.spike_files import read_spikes
 from sdsnn_core.errors import FileError, NetworkError, SdsnnError, UnsupportedNode
 from sdsnn_core.network import DELAY_MAX, Network
+from sdsnn_core.neurons.models import REFRACTORY_MAX
 
 from ..nir_format.reader import read_nir
 from ..nir_format.writer import import_nir
 from .conventions import EULER, WRITERS
-from .file import FloatFile, read_float_file
+from .file import read_float_file
 from .graph import FloatGraph, read_graph
 from .oracle import refuse_misreading
 from .problems import likely_cause, problems_of
@@ -83,6 +84,7 @@ def import_file(
     calibrate: str | Path | npt.NDArray[Any] | None = None,
     seed: int = 0,
     input_max: int | None = None,
+    refractory: int = 0,
     force: bool = False,
 ) -> Imported:
     """Read a file of another tool as a Network.
@@ -95,6 +97,8 @@ def import_file(
             a file with one (.npy, .npz). Without it rates are compared on random spikes.
         seed: of the random spikes.
         input_max: largest value of an input bin, 1..255; None takes it from the data.
+        refractory: steps after that of a spike in which a neuron's voltage stays at its reset value, 0..62. NIR has no
+            place for it, so the tool's own setting is given here.
         force: go on where the result would not work; the problems are then listed in the result.
 
     Returns:
@@ -112,7 +116,11 @@ def import_file(
         (True, 64)
     """
     path = Path(path)
+    if not 0 <= refractory <= REFRACTORY_MAX:
+        raise NetworkError(f"refractory: expected 0 to {REFRACTORY_MAX} steps, got {refractory}")
     if path.suffix == ".net":
+        if refractory:
+            raise NetworkError(f"{path}: expected a NIR graph for a refractory period, got a .net file, which has none")
         from ..files import read_network
 
         return Imported(read_network(path, input_max=input_max), True, "netx", "", ())
@@ -123,13 +131,14 @@ def import_file(
     if input_max is not None and not 1 <= input_max <= 255:
         raise NetworkError(f"input-max: expected 1 to 255, got {input_max}")
     file = read_float_file(path)
-    if writer is None or WRITERS[writer].reads_as(EULER):
+    if not refractory and (writer is None or WRITERS[writer].reads_as(EULER)):
         try:
             return Imported(read_nir(path, dt=dt), True, "sdsnn's dialect", "", ())
         except (NetworkError, UnsupportedNode, FileError):
             pass  # floats that stand for no integers
     try:
-        return _quantised(file, dt, writer, calibrate, seed, input_max, force)
+        graph = _with_refractory(read_graph(file, dt, writer), refractory)
+        return _quantised(graph, calibrate, seed, input_max, force)
     except FileError:
         raise
     except SdsnnError as error:
@@ -144,16 +153,23 @@ def read_nir_graph(path: Path) -> Any:
         return import_nir().dict2NIRNode({**file["node"].plain(), "type_check": False})
 
 
+def _with_refractory(graph: FloatGraph, steps: int) -> FloatGraph:
+    """Give all neurons with a state that fire a refractory period."""
+    changed = {
+        name: replace(graph.neurons[name], refractory=steps)
+        for name, node in graph.nodes.items()
+        if node.kind in ("LIF", "CubaLIF", "IF")
+    }
+    return replace(graph, neurons={**graph.neurons, **changed})
+
+
 def _quantised(
-    file: FloatFile,
-    dt: float,
-    writer: str | None,
+    graph: FloatGraph,
     calibrate: str | Path | npt.NDArray[Any] | None,
     seed: int,
     input_max: int | None,
     force: bool,
 ) -> Imported:
-    graph = read_graph(file, dt, writer)
     inputs, data = _random(graph, seed, input_max or 1)
     few = ORACLE_STEPS + _late(graph)
     checked = refuse_misreading(graph, {name: x[:ORACLE_SAMPLES, :few] for name, x in inputs.items()})
@@ -163,7 +179,7 @@ def _quantised(
     result = quantise(graph, inputs, calibrate=calibrate is not None, input_max=input_max)
     problems = problems_of(graph, result, inputs)
     if problems and not force:
-        raise NetworkError(f"{'; '.join(problems)}. {likely_cause(graph, dt)} (--force goes on)")
+        raise NetworkError(f"{'; '.join(problems)}. {likely_cause(graph, graph.dt)} (--force goes on)")
     return _imported(graph, result, data, checked, problems)
 
 

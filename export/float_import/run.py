@@ -99,10 +99,10 @@ class FloatDynamics:
     def __init__(self, graph: FloatGraph, writer: Convention | None = None) -> None:
         self.graph, self.writer = graph, writer
 
-    def rest(self, name: str, n_samples: int) -> tuple[Floats, Floats, Floats]:
-        """Return current 0, the voltage that neurons start from, and that they have not spiked."""
-        start = self.graph.neurons[name].start
-        return np.zeros((n_samples, start.size)), np.tile(start, (n_samples, 1)), np.zeros((n_samples, start.size))
+    def rest(self, name: str, n_samples: int) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return current 0, the voltage that neurons start from, and that they have not spiked: now, and lately."""
+        voltage = np.tile(self.graph.neurons[name].start, (n_samples, 1))
+        return np.zeros_like(voltage), voltage, np.zeros_like(voltage), np.zeros_like(voltage)
 
     def apply(self, key: str, spikes: npt.NDArray[Any]) -> Floats:
         """Return the weighted sums of spikes."""
@@ -114,22 +114,23 @@ class FloatDynamics:
 
     def step(self, name: str, state: Any, drive: Floats) -> tuple[Any, npt.NDArray[Any], Floats]:
         """Return one step of the recursion in `conventions.py`."""
-        neurons, (u, v, last) = self.graph.neurons[name], state
+        neurons, (u, held, last, remaining) = self.graph.neurons[name], state
         firing, theta = Firing(neurons.at_threshold), neurons.threshold
         if self.writer is not None:
             firing = self.writer.fires_as(neurons.through_current)
         u = (1 - neurons.a) * u + neurons.gain * drive
-        v = (1 - neurons.b) * v + u + neurons.bias
+        v = np.where(remaining > 0, held, (1 - neurons.b) * held + u + neurons.bias)
         if firing.late:
             v = v - last * theta
         spike = np.zeros(v.shape, bool)
         if neurons.fires:
-            spike = v >= theta if firing.at_threshold else v > theta
+            spike = (v >= theta if firing.at_threshold else v > theta) & (remaining == 0)
         number = spike.astype(np.float64)
         if firing.several:
             number *= np.clip(np.divide(v, theta, out=np.ones_like(v), where=theta > 0).astype(int), 1, 255)
         after = v if firing.late else v - number * theta if firing.subtracts else np.where(spike, 0.0, v)
-        return (u, after, number), number, v
+        remaining = np.where(spike, neurons.refractory, np.maximum(remaining - 1, 0))
+        return (u, after, number, remaining), number, v
 
 
 def late_maps(graph: FloatGraph) -> set[str]:

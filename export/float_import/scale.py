@@ -223,6 +223,15 @@ class IntegerNeurons(NamedTuple):
     threshold: Ints
     bias: Ints
     start: Ints
+    refractory: int = 0
+
+
+class State(NamedTuple):
+    """Current, voltage, and the steps that remain of a refractory period."""
+
+    u: Ints
+    v: Ints
+    remaining: Ints
 
 
 def integer_neurons(neurons: FloatNeurons, constant: Floats, s: Floats, exponent: int) -> IntegerNeurons:
@@ -234,7 +243,8 @@ def integer_neurons(neurons: FloatNeurons, constant: Floats, s: Floats, exponent
     threshold = np.rint(wanted)
     if neurons.at_threshold:
         threshold -= on_grid(decays[0], decays[1], bias, start) & (np.abs(wanted - threshold) < 1e-6)
-    return IntegerNeurons(decays[0], decays[1], np.clip(threshold, 0, THRESHOLD_MAX).astype(np.int64), bias, start)
+    whole = np.clip(threshold, 0, THRESHOLD_MAX).astype(np.int64)
+    return IntegerNeurons(decays[0], decays[1], whole, bias, start, neurons.refractory)
 
 
 def on_grid(current_decay: Ints, voltage_decay: Ints, bias: Ints, start: Ints) -> npt.NDArray[np.bool_]:
@@ -244,30 +254,32 @@ def on_grid(current_decay: Ints, voltage_decay: Ints, bias: Ints, start: Ints) -
     return np.asarray(exact & (bias % 64 == 0) & (start % 64 == 0))
 
 
-def step(neurons: IntegerNeurons, u: Ints, v: Ints, drive: Ints) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
-    """Return current, voltage before reset, and where it is above the threshold, after one step of the chip."""
+def step(
+    neurons: IntegerNeurons, state: State, drive: Ints, fires: bool = True
+) -> tuple[State, npt.NDArray[np.bool_], Ints]:
+    """Return the state after one step of the chip, the spikes, and the voltage before reset."""
+    u, v, remaining = state
     u = wrap_current(decay(u, neurons.current_decay) + 64 * drive)
-    v = saturate(decay(v, neurons.voltage_decay) + u + neurons.bias)
-    return u, v, v > 64 * neurons.threshold
+    v = np.where(remaining > 0, 0, saturate(decay(v, neurons.voltage_decay) + u + neurons.bias))
+    spike = fires & (v > 64 * neurons.threshold)
+    remaining = np.where(spike, neurons.refractory, np.maximum(remaining - 1, 0))
+    return State(u, np.where(spike, 0, v), remaining), spike, v
 
 
-def after_bias(neurons: IntegerNeurons, steps: int) -> Ints:
-    """Return the voltages (size,) after `steps` steps from the start in which a bias alone acts."""
-    v, u = neurons.start, np.zeros_like(neurons.start)
+def after_bias(neurons: IntegerNeurons, steps: int) -> State:
+    """Return the state, each part (size,), after `steps` steps from the start in which a bias alone acts."""
+    none = np.zeros_like(neurons.start)
+    state = State(none, neurons.start, none)
     for _ in range(steps):
-        u, v, spike = step(neurons, u, v, u)
-        v = np.where(spike, 0, v)
-    return v
+        state, _, _ = step(neurons, state, none)
+    return state
 
 
 def integer_spikes(neurons: IntegerNeurons, drive: Ints, first: int) -> npt.NDArray[np.uint8]:
     """Return the spikes of integer neurons from step `first` on, (samples, steps, size)."""
-    n_samples, n_steps, size = drive.shape
+    n_samples, n_steps, _ = drive.shape
     spikes = np.zeros(drive.shape, np.uint8)
-    u = np.zeros((n_samples, size), np.int64)
-    v = np.tile(after_bias(neurons, first), (n_samples, 1))
+    state = State(*(np.tile(part, (n_samples, 1)) for part in after_bias(neurons, first)))
     for t in range(first, n_steps):
-        u, v, spike = step(neurons, u, v, drive[:, t])
-        v = np.where(spike, 0, v)
-        spikes[:, t] = spike
+        state, spikes[:, t], _ = step(neurons, state, drive[:, t])
     return spikes

@@ -149,7 +149,7 @@ def _one(population: Population) -> int:
 
 @NEURONS.of(CubaLif)
 def _cuba(population: CubaLif) -> Any:
-    return process("LIF")(**_leaky(population), v=population.per_neuron("initial_voltage").astype(np.int32))
+    return process("LIF")(**_leaky(population))
 
 
 @NEURONS.of(RefractoryLif)
@@ -160,6 +160,7 @@ def _refractory(population: RefractoryLif) -> Any:
 def _leaky(population: CubaLif | RefractoryLif) -> dict[str, Any]:
     return {
         "shape": (population.size,),
+        "v": population.per_neuron("initial_voltage").astype(np.int32),
         "du": population.per_neuron("current_decay") - 1,
         "dv": population.per_neuron("voltage_decay"),
         "vth": population.per_neuron("threshold"),

@@ -28,6 +28,7 @@ from sdsnn_core.network import (
     Network,
     Population,
     Projection,
+    RefractoryLif,
     Synapses,
 )
 from sdsnn_core.neurons.resets import depths
@@ -178,7 +179,7 @@ def add_parameters(
     parameters["restarts"] = resets
     parameters["n_steps"] = n_steps
     parameters["record"] = {kind: str(path) for kind, path in record.items()}
-    if isinstance(population, CubaLif):
+    if isinstance(population, CubaLif | RefractoryLif):
         start = population.per_neuron("initial_voltage").astype(np.int32)
         parameters["start"] = start.reshape(tuple(neurons.v.shape)[::-1]).T
 

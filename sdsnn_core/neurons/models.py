@@ -167,6 +167,7 @@ class RefractoryLif(Population):
         refractory: 1..62, steps after that of a spike: Lava's `refractory_period`, Loihi 1's `refractDelay` less 1.
         bias: -4095..4095 in units of 2**bias_exp state units, added to the voltage in every step.
         bias_exp: 0..7.
+        initial_voltage: State units before the first step, any int32.
 
     Raises:
         NetworkError: A value outside its range, or of a shape that does not fit.
@@ -183,6 +184,7 @@ class RefractoryLif(Population):
     refractory: IntArray
     bias: IntArray = field(default_factory=_zero)
     bias_exp: int = 6
+    initial_voltage: IntArray = field(default_factory=_zero)
 
     state = ("current", "voltage", "steps of refractory period")
     kind = "RefractoryLif"
@@ -192,6 +194,7 @@ class RefractoryLif(Population):
         "threshold": (0, THRESHOLD_MAX),
         "refractory": (1, REFRACTORY_MAX),
         "bias": (-BIAS_MAX, BIAS_MAX),
+        "initial_voltage": (-(2**31) + 1, 2**31 - 1),
     }
     exponents: ClassVar[dict[str, int]] = {"bias_exp": BIAS_EXP_MAX}
 

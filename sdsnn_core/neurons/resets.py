@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import NetworkError
 from ..network import Network
-from .models import CubaLif, Population
+from .models import CubaLif, Population, RefractoryLif
 
 
 def depths(network: Network) -> dict[str, int]:
@@ -37,6 +37,6 @@ def resets_at(step: int, depth: int, every: int, offset: int) -> bool:
 
 def zeroed(population: Population) -> Population:
     """Return the population with all its states at 0 before the first step, as a reset leaves them."""
-    return (
-        replace(population, initial_voltage=np.zeros((), np.int32)) if isinstance(population, CubaLif) else population
-    )
+    if isinstance(population, CubaLif | RefractoryLif):
+        return replace(population, initial_voltage=np.zeros((), np.int32))
+    return population

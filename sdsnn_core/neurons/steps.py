@@ -81,6 +81,8 @@ class _Leaky:
         self.bias = population.per_neuron("bias") << population.bias_exp
         self.current = np.zeros((n_samples, population.size), np.int64)
         self.voltage = np.zeros((n_samples, population.size), np.int64)
+        if not isinstance(population, AdaptiveLif):
+            self.voltage += population.per_neuron("initial_voltage")
 
     def integrate(self, arriving: Ints) -> None:
         """Advance current and voltage."""
@@ -92,10 +94,6 @@ class _Leaky:
 
 @STEPS.of(CubaLif)
 class _CubaLif(_Leaky):
-    def __init__(self, population: CubaLif, n_samples: int) -> None:
-        super().__init__(population, n_samples)
-        self.voltage = np.tile(population.per_neuron("initial_voltage"), (n_samples, 1))
-
     def step(self, arriving: Ints, imaginary: Ints) -> npt.NDArray[np.bool_]:
         self.integrate(arriving)
         spike = self.voltage > self.threshold

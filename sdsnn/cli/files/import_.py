@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +29,9 @@ def import_(
         int | None,
         typer.Option(min=1, max=255, help="Largest value of an input bin, for counts; default from the data."),
     ] = None,
+    refractory: Annotated[
+        int, typer.Option(min=0, max=62, help="Steps of refractory period after a spike, for which NIR has no place.")
+    ] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .nir or .net file; default FILE.sdsnn.nir.")
     ] = None,
@@ -54,7 +57,8 @@ def import_(
     from sdsnn.export.float_import.read import import_file
     from sdsnn.export.readout import with_readout, with_readout_threshold
 
-    imported = import_file(file, dt, writer=writer, calibrate=calibrate, seed=seed, input_max=input_max, force=force)
+    choices: dict[str, Any] = {"seed": seed, "input_max": input_max, "refractory": refractory, "force": force}
+    imported = import_file(file, dt, writer=writer, calibrate=calibrate, **choices)
     if readout is not None:
         imported = replace(imported, network=with_readout(imported.network, readout))
     if readout_threshold is not None:
