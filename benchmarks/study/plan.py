@@ -202,12 +202,12 @@ STUDIES: dict[str, Study] = {
         "mnist_conv",
         {
             "model.layers": '[{kind="conv",out=12,kernel=5,stride=2,padding=2},{kind="conv",out=24,kernel=3,stride=2,'
-            'padding=1},{kind="dense",out=64}]',
+            'padding=1},{kind="dense",out=512}]',
             "optimiser.epochs": "4",
             **PLAIN_IMAGES,
             "threads": "1",
         },
-        fitted("loihi1", 0.8, stop_cores="2"),
+        fitted("loihi2", 0.8, stop_cores="1"),
     ),
     "chip digits": Study(
         "digits",
