@@ -93,20 +93,21 @@ CONSTRAINED: dict[str, Keys] = {
 
 
 ALONE = "magnitude alone"
+SPINES = "units, then magnitude"
 SMALL_CHIP = "benchmarks/study/small_chip.toml"  # from the root of the repository
 
 
-def fitted(chip: str, target: float, **limits: str) -> dict[str, Keys]:
-    """Return two rows of the stage that ends within limits of a chip: chosen by cost, and by abs(w) alone.
+def fitted(chip: str, target: float, *, units: bool = False, **limits: str) -> dict[str, Keys]:
+    """Return rows of the stage that ends within limits of a chip: chosen by cost, and by abs(w) alone.
 
-    target: share at which the search for the number of synapses begins.
+    target: share at which the search for the number of synapses begins. units: a third row, in which spine ranges
+    constrain and units are pruned before the stage, and it chooses by abs(w) alone.
     """
     title = ", ".join(f"{name.removeprefix('stop_')} {value}" for name, value in limits.items())
     keys = stage(target, chip=f'"{chip}"', **limits)
-    return {
-        f"{title}: per cost": keys,
-        f"{title}: {ALONE}": {**keys, "synapse_cost": '"none"'},
-    }
+    blind = {**keys, "synapse_cost": '"none"'}
+    rows: dict[str, Keys] = {f"{title}: per cost": keys, f"{title}: {ALONE}": blind}
+    return rows | ({f"{title}: {SPINES}": {**blind, "constraint": "true", "pruning": "true"}} if units else {})
 
 
 REPAIRED: dict[str, Keys] = {
@@ -196,7 +197,18 @@ STUDIES: dict[str, Study] = {
     "chip mnist_fc": Study(
         "mnist_mlp",
         {"model.hidden": "[800]", "optimiser.epochs": "5", **PLAIN_IMAGES, "threads": "1"},
-        {**fitted("loihi2", 0.92, stop_cores="1"), **fitted("loihi2", 0.97, stop_busiest="2000")},
+        {
+            **fitted("loihi2", 0.92, units=True, stop_cores="1"),
+            **fitted("loihi2", 0.97, units=True, stop_busiest="2000"),
+        },
+    ),
+    "chip nmnist": Study(
+        "nmnist_mlp",
+        {"optimiser.epochs": "30", "threads": "1"},
+        {
+            **fitted("loihi2", 0.85, units=True, stop_cores="2"),
+            **fitted("loihi2", 0.95, units=True, stop_busiest="2000"),
+        },
     ),
     "chip mnist_conv": Study(
         "mnist_conv",
@@ -207,7 +219,7 @@ STUDIES: dict[str, Study] = {
             **PLAIN_IMAGES,
             "threads": "1",
         },
-        fitted("loihi2", 0.8, stop_cores="1"),
+        fitted("loihi2", 0.8, units=True, stop_cores="1"),
     ),
     "chip digits": Study(
         "digits",
@@ -243,6 +255,21 @@ STUDIES: dict[str, Study] = {
             "units, units regenerate": {**UNITS, **REPAIR, "pruning_gain": "3.0", "protect_first": "false"},
             "units, literal": LITERAL,
         },
+    ),
+    "mnist_conv structure": Study(
+        "mnist_conv",
+        {
+            "data.name": "study.mnist_part:mnist_part",
+            "data.shift": "0",
+            **PLAIN_IMAGES,
+            "model.layers": '[{kind="conv",out=12,kernel=5,stride=2,padding=2},{kind="conv",out=24,kernel=3,stride=2,'
+            'padding=1},{kind="dense",out=64}]',
+            "optimiser.epochs": "12",
+            "optimiser.batch_size": "64",
+            "protect_first": "false",
+            "threads": "1",
+        },
+        {"dense": DENSE, **REPAIRED, **CONSTRAINED},
     ),
     "mnist_conv ways": Study(
         "mnist_conv",
