@@ -14,9 +14,11 @@ import torch
 from . import buffers
 from .kernels.neuron import Constants, Keeps, States, chunk_backward, chunk_forward
 from .kernels.threads import run_rows
-from .sums.currents import Sums
+from .sums.currents import PoolSums, Sums
 
 Tensor = torch.Tensor
+# Gives the gradient of the steps begin..end, (steps, neurons). Ranges come one after another, from the last step back.
+Source = Callable[[int, int], Tensor]
 CHUNK_BYTES = 2**22  # of currents at a time: they fit a core's share of the last cache, with their inputs
 
 
@@ -56,26 +58,19 @@ class Chunked:
         return (spikes, voltage) if self.sums.were_exact() else None
 
     def backward(
-        self, gradient: Tensor, x: Tensor, weight: Tensor, voltage: Tensor, needed: tuple[bool, bool]
+        self, spikes: Source, x: Tensor, weight: Tensor, voltage: Tensor, needed: tuple[bool, bool]
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the gradients of x and weight, where needed, from that of the spikes (steps, neurons)."""
+        """Return the gradients of x and weight, where needed, from that of the spikes and the voltages."""
         steps, neurons = voltage.shape
-        keeps = Keeps(*((1 - decay / 4096).numpy() for decay in self.decays))
-        carries = States(np.zeros(neurons, np.float32), np.zeros(neurons, np.float32))
+        currents = self.currents_back(spikes, voltage)
         size = min(max(1, CHUNK_BYTES // (4 * neurons)), steps)
-        scratch = gradient.new_empty(size, neurons)
         to_x = buffers.empty(x.shape) if needed[0] else None
         to_weight: Tensor | None = None
         for end in range(steps, 0, -size):
             begin = max(end - size, 0)
-            out = scratch[: end - begin]
-            run_rows(
-                chunk_backward, neurons, out.numel(), gradient[begin + self.shifted : end + self.shifted].numpy(),
-                voltage[begin:end].numpy(), keeps, carries, self.constants, out.numpy(),
-            )  # fmt: skip
             images = x[begin:end].flatten(0, 1)
             part = self.sums.backward(
-                images, weight, out.view(images.shape[0], *self.shape),
+                images, weight, currents(begin, end).view(images.shape[0], *self.shape),
                 None if to_x is None else to_x[begin:end].view(images.shape), needed[1], begin * x.shape[1],
             )  # fmt: skip
             if part is not None:
@@ -83,6 +78,23 @@ class Chunked:
         if to_x is not None:
             to_x[steps:] = 0
         return to_x, to_weight
+
+    def currents_back(self, spikes: Source, voltage: Tensor) -> Source:
+        """Return the gradient of the currents, from that of the spikes and the voltages (steps, neurons)."""
+        neurons = voltage.shape[1]
+        keeps = Keeps(*((1 - decay / 4096).numpy() for decay in self.decays))
+        carries = States(np.zeros(neurons, np.float32), np.zeros(neurons, np.float32))
+
+        def back(begin: int, end: int) -> Tensor:
+            out = buffers.empty((end - begin, neurons))
+            gradient = spikes(begin + self.shifted, end + self.shifted).numpy()
+            run_rows(
+                chunk_backward, neurons, out.numel(), gradient, voltage[begin:end].numpy(), keeps, carries,
+                self.constants, out.numpy(),
+            )  # fmt: skip
+            return out
+
+        return back
 
 
 def integer_keeps(decays: Any) -> Keeps | None:
@@ -92,23 +104,74 @@ def integer_keeps(decays: Any) -> Keeps | None:
     return Keeps(*(keep.astype(np.int32) for keep in keeps)) if in_range else None
 
 
+def _steps_of(gradient: Tensor) -> Source:
+    """Return the source of a gradient that lies in memory."""
+    rows = buffers.packed(gradient)
+    return lambda begin, end: rows[begin:end]
+
+
 class _Pass(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, chunked: Chunked, results: tuple[Tensor, Tensor]) -> Tensor:
         """Return the spikes of the results of `chunked`."""
-        ctx.chunked = chunked
+        ctx.chunked, ctx.address = chunked, results[0].data_ptr()
         ctx.save_for_backward(x, weight, results[1])
         return results[0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x and weight."""
-        x, weight, voltage = ctx.saved_tensors
         needed = ctx.needs_input_grad[:2]
-        return *ctx.chunked.backward(buffers.packed(gradients[0]), x, weight, voltage, needed), None, None
+        return *ctx.chunked.backward(_steps_of(gradients[0]), *ctx.saved_tensors, needed), None, None
+
+
+class _PooledPass(torch.autograd.Function):
+    """A block and the pooling block behind it: the gradient of the spikes between exists only a chunk at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, voltage: Tensor, passes: tuple[Chunked, Chunked],
+        results: tuple[Tensor, Tensor],
+    ) -> Tensor:  # fmt: skip
+        """Return the spikes of the pooling block; x, weight and voltage are the first block's."""
+        ctx.passes = passes
+        ctx.save_for_backward(x, weight, voltage, results[1])
+        return results[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the first block's x and weight."""
+        x, weight, voltage, pooled_voltage = ctx.saved_tensors
+        first, pooling = ctx.passes
+        currents = pooling.currents_back(_steps_of(gradients[0]), pooled_voltage)
+
+        def spikes(begin: int, end: int) -> Tensor:
+            out = buffers.empty((end - begin, voltage.shape[1]))
+            inside = max(min(end, pooled_voltage.shape[0]), begin)  # shifted, the spikes of the last step go nowhere
+            out[inside - begin :] = 0
+            if inside > begin:
+                images = out[: inside - begin].view(-1, *first.shape)
+                gradient = currents(begin, inside).view(len(images), *pooling.shape)
+                pooling.sums.backward(images, pooling.sums.weight, gradient, images, to_weight=False)
+            return out
+
+        return *first.backward(spikes, x, weight, voltage, ctx.needs_input_grad[:2]), None, None, None
 
 
 _apply: Callable[..., Tensor] = _Pass.apply  # torch does not type `apply`
+_apply_pooled: Callable[..., Tensor] = _PooledPass.apply
+_VIEWS = ("PermuteBackward0", "ViewBackward0", "UnsafeViewBackward0")
+
+
+def pass_before(x: Tensor) -> Any:
+    """Return the pass whose spikes a tensor is, as autograd keeps it; None if nobody may skip the tensor's gradient."""
+    if x._backward_hooks or x.retains_grad:
+        return None
+    node: Any = x.grad_fn
+    while node is not None and node.name() in _VIEWS:
+        node = node.next_functions[0][0]
+    ours = isinstance(node, _Pass._backward_cls)
+    return node if ours and node.address == x.data_ptr() else None
 
 
 def run_chunked(x: Tensor, weight: Tensor, chunked: Chunked) -> Tensor | None:
@@ -120,5 +183,9 @@ def run_chunked(x: Tensor, weight: Tensor, chunked: Chunked) -> Tensor | None:
     results = chunked.forward(x.detach(), weight.detach(), learn)
     if results is None:
         return None
-    spikes = _apply(x, weight, chunked, results) if learn else results[0]
+    spikes, before = results[0], chunked.sums.before if isinstance(chunked.sums, PoolSums) else None
+    if learn and before is not None:
+        spikes = _apply_pooled(*before.saved_tensors, (before.chunked, chunked), results)
+    elif learn:
+        spikes = _apply(x, weight, chunked, results)
     return spikes.view(-1, *chunked.shape)

@@ -16,11 +16,14 @@ from sdsnn_core.lava.compat import import_slayer
 
 from ..slayer import autocast
 from ..slayer.hooks import MaskingHook
+from .chunked import pass_before
 from .layout import time_last, time_major
+from .sums import reach
 from .sums.currents import ConvSums, GivenCurrents, MatrixSums, PoolSums, Sums, add
-from .sums.events import bound_and_events
+from .sums.events import Inputs, look_at
 from .sums.exactness import input_bound, sums_are_exact
 from .sums.sparse import SparseSums
+from .sums.whole import WholeWeights
 
 Tensor = torch.Tensor
 _layer: Any = import_slayer().synapse.layer
@@ -50,6 +53,11 @@ class Plan:
         """Return (steps * batch, ..., units) as (batch, units, ..., steps)."""
         inner = (1, 1, rows.shape[-1]) if self.image else rows.shape[1:]
         return time_last(rows.view(*self.memory.shape[:2], *inner))
+
+
+def _whole(inputs: Inputs, weight: Tensor) -> WholeWeights | None:
+    """Return the weight as integers where they multiply the inputs: many spikes."""
+    return WholeWeights.of(weight) if inputs.spikes and inputs.events is None else None
 
 
 class _Planned:
@@ -94,10 +102,13 @@ class Conv(_Planned, _layer.Conv):  # type: ignore[misc]
         if input.dim() != 5 or weight.shape[4] != 1 or self.stride[2] != 1 or self.padding[2] != 0:
             return None
         memory = time_major(input)
-        if not sums_are_exact(weight, input_bound(memory)):
+        plain = self.groups == 1 and self.dilation[:2] == (1, 1)
+        inputs = look_at(memory.flatten(0, 1).flatten(1), reach.SPARSE if plain else -1)
+        whole = _whole(inputs, weight.squeeze(-1))
+        if whole is None and not sums_are_exact(weight, inputs.bound):
             return None
-        sums = ConvSums(self.stride[:2], self.padding[:2], self.dilation[:2], self.groups)
-        return Plan(memory, weight.squeeze(-1), sums)
+        geometry = self.stride[:2], self.padding[:2], self.dilation[:2]
+        return Plan(memory, weight.squeeze(-1), ConvSums(*geometry, self.groups, inputs.events, whole))
 
     def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
         return conv3d(input, weight, None, self.stride, self.padding, self.dilation, self.groups)
@@ -119,12 +130,13 @@ class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
             listed = weight.reshape(-1).index_select(0, pattern.places)
             exact = sums_are_exact(listed, input_bound(memory), pattern.offsets)
             return Plan(memory, listed, SparseSums(pattern), image) if exact else None
-        bound, events = bound_and_events(memory.flatten(0, 1).flatten(1))
-        if not sums_are_exact(weight, bound):
-            return None
+        inputs = look_at(memory.flatten(0, 1).flatten(1))
         # a unit's weights in the order of its inputs in memory: channels innermost
         matrix = (weight.squeeze(-1).permute(0, 2, 3, 1) if image else weight).flatten(1)
-        return Plan(memory, matrix, MatrixSums(events), image)
+        whole = _whole(inputs, matrix)
+        if whole is None and not sums_are_exact(weight, inputs.bound):
+            return None
+        return Plan(memory, matrix, MatrixSums(inputs.events, whole), image)
 
     def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
         if input.dim() != 3:
@@ -144,7 +156,7 @@ class Pool(_Planned, _layer.Pool):  # type: ignore[misc]
         tiled = all((n + n % k) % k == 0 for n, k in zip(input.shape[2:4], weight.shape[2:4], strict=True))
         if not tiled or not bool((weight == weight.view(-1)[0]).all()):
             return None
-        return Plan(time_major(input), weight, PoolSums((weight.shape[2], weight.shape[3]), weight))
+        return Plan(time_major(input), weight, PoolSums((weight.shape[2], weight.shape[3]), weight, pass_before(input)))
 
     def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
         sums: Tensor = _layer.Pool.forward(self, input)

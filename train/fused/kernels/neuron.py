@@ -118,13 +118,13 @@ def step_forward(x: Any, keeps: Any, states: Any, constants: Any, volts: Any, sp
         high = np.int32(np.int32(old >> _TWELVE) * keep)
         low = np.int32(np.int32(np.int32(old & _LOW) * keep) + np.int32(np.int32(old >> _SIGN) & _LOW))
         new = np.int32(np.int32(high + np.int32(low >> _TWELVE)) + np.int32(drive))
-        outside |= np.int32(np.int32(new + _LIMIT) >> _LIMIT_BITS)
+        outside = np.int32(outside | np.int32(np.int32(new + _LIMIT) >> _LIMIT_BITS))
         current[lane] = new
         old, keep = voltage[lane], keep_b[lane]
         high = np.int32(np.int32(old >> _TWELVE) * keep)
         low = np.int32(np.int32(np.int32(old & _LOW) * keep) + np.int32(np.int32(old >> _SIGN) & _LOW))
         new = np.int32(np.int32(high + np.int32(low >> _TWELVE)) + new)
-        outside |= np.int32(np.int32(new + _LIMIT) >> _LIMIT_BITS)
+        outside = np.int32(outside | np.int32(np.int32(new + _LIMIT) >> _LIMIT_BITS))
         volts[lane] = np.float32(new) * unit
         spikes[lane] = _F1 if new >= fire_at else _F0
         voltage[lane] = _I0 if new >= reset_at else new

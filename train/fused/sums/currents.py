@@ -15,6 +15,8 @@ from .. import buffers
 from .events import Events, gradient_of, sums_of
 from .exactness import sums_are_exact
 from .pooling import pool, pool_back, pooled
+from .reach import Axis, Reach
+from .whole import WholeWeights
 
 Tensor = torch.Tensor
 _SMALL = 2**20  # multiplications; below, packing the operands of oneDNN costs more than it saves
@@ -73,12 +75,14 @@ class GivenCurrents(Sums):
 
 @dataclass
 class ConvSums(Sums):
-    """A convolution; weight (units, channels / groups, height, width)."""
+    """A convolution; weight (units, channels / groups, height, width). events, whole: as in MatrixSums."""
 
     stride: tuple[int, int]
     padding: tuple[int, int]
     dilation: tuple[int, int]
     groups: int
+    events: Events | None = None
+    whole: WholeWeights | None = None
 
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
         """See Sums."""
@@ -88,27 +92,51 @@ class ConvSums(Sums):
 
     def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """See Sums."""
-        sums = conv2d(x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding, self.dilation, self.groups)
+        if self.events is not None:
+            out = buffers.empty((x.shape[0], *self.shape(x, weight)))
+            self._reach(x, weight).sums(self.events, at, x.shape[0], weight, out)
+            return out
+        images, geometry = x.permute(0, 3, 1, 2), (self.stride, self.padding, self.dilation)
+        if self.whole is not None:
+            sums = self.whole.convolution(images, geometry, self.groups)
+        else:
+            sums = conv2d(images, weight, None, *geometry, self.groups)
         return sums.permute(0, 2, 3, 1).contiguous()
 
     def backward(
         self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
     ) -> Tensor | None:
         """See Sums."""
-        gradients = torch.ops.aten.convolution_backward(
-            gradient.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding,
-            self.dilation, False, [0, 0], self.groups, [to_x is not None, to_weight, False],
-        )  # fmt: skip
-        if to_x is not None:
-            to_x.copy_(gradients[0].permute(0, 2, 3, 1))
-        return gradients[1] if to_weight else None
+        to_weights: Tensor | None = None
+        if to_weight and self.events is not None:
+            to_weights = self._reach(x, weight).gradient(self.events, at, gradient, weight.shape)
+        wanted = [to_x is not None, to_weight and self.events is None, False]
+        if any(wanted):
+            to_inputs, whole, _ = torch.ops.aten.convolution_backward(
+                gradient.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding,
+                self.dilation, False, [0, 0], self.groups, wanted,
+            )  # fmt: skip
+            to_weights = whole if wanted[1] else to_weights
+            if to_x is not None:
+                to_x.copy_(to_inputs.permute(0, 2, 3, 1))
+        return to_weights
+
+    def _reach(self, x: Tensor, weight: Tensor) -> Reach:
+        """Return what the inputs of an image reach."""
+        sizes = x.shape[-3:-1], self.shape(x, weight), weight.shape[2:], self.stride, self.padding
+        rows, columns = (Axis(*(size[k] for size in sizes)) for k in range(2))
+        return Reach(rows, columns, weight.shape[1], weight.shape[0])
 
 
 @dataclass
 class MatrixSums(Sums):
-    """All to all; weight (units, inputs in x's order). events: of all images, if they are sparse spikes."""
+    """All to all; weight (units, inputs in x's order).
+
+    events: of all images, if they are sparse spikes. whole: the weight, if x is other spikes and 8 bits are enough.
+    """
 
     events: Events | None = None
+    whole: WholeWeights | None = None
 
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
         """See Sums."""
@@ -118,6 +146,8 @@ class MatrixSums(Sums):
         """See Sums."""
         if self.events is not None:
             return sums_of(self.events, at, x.shape[0], buffers.packed(weight.t()))
+        if self.whole is not None:
+            return self.whole.product(x.flatten(1))
         return product(x.flatten(1), buffers.packed(weight))
 
     def backward(
@@ -137,6 +167,7 @@ class PoolSums(Sums):
 
     kernel: tuple[int, int]
     weight: Tensor
+    before: Any = None  # the pass whose spikes are pooled, if it may go back together with this one
     bound: int = 0
 
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:

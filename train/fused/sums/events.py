@@ -1,7 +1,7 @@
 """Currents of sparse spikes: where few inputs spike, adding the rows of their weights beats a matrix product."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -99,21 +99,29 @@ def add_gradients(first: int, last: int, offsets: Any, indices: Any, gradient: A
                 target[unit] += source[unit]
 
 
-def bound_and_events(x: Tensor) -> tuple[int, Events | None]:
-    """Return a bound on |x|, as exact.input_bound does, and the events of x if it has few. x (rows, inputs) float32."""
+class Inputs(NamedTuple):
+    """What is known of a block's inputs."""
+
+    bound: int  # on their size, as exactness.input_bound gives it
+    events: Events | None  # if they are spikes, and few
+    spikes: bool  # whether all are 0 or 1
+
+
+def look_at(x: Tensor, few: float = SPARSE) -> Inputs:
+    """Look at inputs (rows, inputs) float32; `few`: list the events up to this share of inputs that spike."""
     rows, inputs = x.shape
     bits = x.detach().view(torch.int32).numpy()
     counts = np.zeros(rows, np.int64)
     run_rows(count_events, rows, bits.size, bits, counts)
     if counts.min(initial=0) < 0:
-        return input_bound(x), None
+        return Inputs(input_bound(x), None, spikes=False)
     offsets = np.zeros(rows + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
-    if offsets[-1] > SPARSE * rows * inputs:
-        return 1, None
+    if offsets[-1] > few * rows * inputs:
+        return Inputs(1, None, spikes=True)
     indices = np.empty(int(offsets[-1]), np.int32)
     run_rows(list_events, rows, bits.size, bits, offsets, indices)
-    return 1, Events(offsets, indices)
+    return Inputs(1, Events(offsets, indices), spikes=True)
 
 
 def sums_of(events: Events, at: int, rows: int, weights: Tensor) -> Tensor:
