@@ -7,16 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .plan import ALONE, STUDIES
+from .plan import ALONE, SPINES, STUDIES
 
 Line = dict[str, Any]
 FIGURE = Path(__file__).parents[2] / "docs" / "frontier.png"
 CHIP_FIGURE = FIGURE.with_name("chip_frontier.png")
-LIMITS = {  # of the study "chip digits": title, and what was measured on the test split
+LIMITS = {  # of the studies "chip NAME": title, and what was measured on the test split
     "cores": ("cores", lambda r: r["cores"]),
     "busiest": ("events of the busiest core per step", lambda r: r["step"]["busiest"]),
     "energy": ("events and traffic, nJ per step", lambda r: 1e9 * r["step"]["joules"]),
 }
+CHIP_PANELS = {
+    "chip digits": "digits",
+    "chip mnist_fc": "MNIST, one hidden layer",
+    "chip mnist_conv": "MNIST, convolutions",
+    "chip nmnist": "N-MNIST, 1,000 recordings",
+}
+CHOSEN = {"per cost": "per cost on the chip", ALONE: "magnitude stage", SPINES: "SD-SNN's units, then the stage"}
 PANELS = {"digits": "digits", "ev_objects": "Ev-Objects (touch)", "mnist_fc": "MNIST, one hidden layer"}
 FAMILIES = {
     "dense": ("dense", "o"),
@@ -68,29 +75,34 @@ def _point(lines: Sequence[Line], study: str, row: str) -> tuple[float, float, f
 
 
 def draw_chip(lines: Sequence[Line], path: Path = CHIP_FIGURE) -> None:
-    """Draw accuracy against what each limit of a chip limits, chosen by cost and by magnitude alone."""
+    """Draw accuracy against what each limit of a chip limits: filled where it was set, hollow where another was."""
     from matplotlib.figure import Figure
 
-    own = [r for r in lines if r.get("study") == "chip digits"]
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
-    for axis, (limit, (title, value)) in zip(figure.subplots(1, len(LIMITS), sharey=True), LIMITS.items(), strict=True):
-        for place, chosen in enumerate(("per cost", ALONE)):
-            rows = {r["row"] for r in own if r["row"].startswith(limit) and r["row"].endswith(chosen)}
-            groups = [[r for r in own if r["row"] == row] for row in rows]
-            points = sorted(
-                (statistics.mean(value(r) for r in group), *_mean_and_deviation([100 * r["test"] for r in group]))
-                for group in groups
-            )
-            if points:
-                x, y, error = zip(*points, strict=True)
-                axis.errorbar(
-                    x, y, error, fmt="os"[place] + "-", color=f"C{place}", ms=5, lw=1, capsize=2, label=chosen
-                )
-        axis.set_xlabel(title, fontsize=8)
-        axis.grid(lw=0.3, alpha=0.6)
-        axis.tick_params(labelsize=8)
-        axis.legend(fontsize="x-small", loc="lower right")
-    figure.axes[0].set_ylabel("test accuracy, %")
+    studies = [name for name in CHIP_PANELS if any(r.get("study") == name for r in lines)]
+    figure = Figure(figsize=(11, 2.8 * len(studies)), layout="constrained")
+    grid = figure.subplots(len(studies), len(LIMITS), squeeze=False, sharey="row")
+    for axes, study in zip(grid, studies, strict=True):
+        own = [r for r in lines if r.get("study") == study]
+        for axis, (limit, (title, value)) in zip(axes, LIMITS.items(), strict=True):
+            for place, chosen in enumerate(("per cost", ALONE, SPINES)):
+                rows = [row for row in STUDIES[study].rows if row.endswith(f": {chosen}")]
+                label = CHOSEN[chosen]
+                for row in sorted(rows, key=lambda row: not row.startswith(limit)):
+                    group = [r for r in own if r["row"] == row]
+                    if not group:
+                        continue
+                    x = statistics.mean(value(r) for r in group)
+                    y, error = _mean_and_deviation([100 * r["test"] for r in group])
+                    fill = f"C{place}" if row.startswith(limit) else "none"
+                    axis.errorbar(
+                        x, y, error, fmt="os^"[place], color=f"C{place}", mfc=fill, ms=5, lw=1, capsize=2, label=label
+                    )
+                    label = None
+            axis.set_xlabel(title, fontsize=8)
+            axis.grid(lw=0.3, alpha=0.6)
+            axis.tick_params(labelsize=8)
+        axes[0].set_ylabel(f"{CHIP_PANELS[study]}\ntest accuracy, %", fontsize=8)
+        axes[0].legend(fontsize="x-small", loc="lower right")
     figure.savefig(path, dpi=110)
 
 
