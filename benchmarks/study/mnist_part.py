@@ -1,4 +1,4 @@
-"""Ten thousand of MNIST's training digits, so that many epochs fit: `data.name = "study.mnist_part:mnist_part"`."""
+"""Six thousand of MNIST's training digits, so that many epochs fit: `data.name = "study.mnist_part:mnist_part"`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdsnn.train.data.images import mnist
 from sdsnn.train.data.load import DataSet, Split
 from sdsnn.train.data.settings import DataConfig
 
-TRAINING, VALIDATION = 10_000, 2_000
+TRAINING, VALIDATION = 6_000, 1_500
 
 
 def mnist_part(config: DataConfig, seed: int, download: bool) -> DataSet:

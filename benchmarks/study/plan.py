@@ -269,7 +269,7 @@ STUDIES: dict[str, Study] = {
             "protect_first": "false",
             "threads": "1",
         },
-        {"dense": DENSE, **REPAIRED, **CONSTRAINED},
+        {"dense": DENSE, **REPAIRED, **{row: CONSTRAINED[row] for row in CONSTRAINED if row.startswith("units")}},
     ),
     "mnist_conv ways": Study(
         "mnist_conv",

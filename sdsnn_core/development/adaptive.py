@@ -1,8 +1,9 @@
 """Adaptive compression: the share of synapses to remove follows validation, without a target.
 
 One decision in T epochs, since accuracy is a mean over T epochs. While it is within the tolerance of its best, synapses
-are removed, more each time. When it is not, the last removal is taken back and the rate is halved. While it still
-rises, the structure waits: damage would not show. Rates are shares of the synapses that survive.
+are removed, more each time. When it is not, the latest removal is taken back, then the one before it, and the rate is
+halved. While it still rises, the structure waits: damage would not show. The last T epochs of the stage remove
+nothing, so that the last removal is judged too. Rates are shares of the synapses that survive.
 """
 
 from typing import Final, Literal, NamedTuple
@@ -18,33 +19,36 @@ class Pace(NamedTuple):
 
     Attributes:
         rate: share of the present synapses that the next removal takes.
-        removed: share that the latest removal took; 0 once it is taken back.
+        sizes: synapses before each removal that was not taken back.
         epochs: epochs since the latest change.
     """
 
     rate: float
-    removed: float = 0.0
+    sizes: tuple[int, ...] = ()
     epochs: int = 0
 
 
 def next_step(
-    pace: Pace, present: int, total: int, fastest: float, *, window: int, verdict: Verdict
+    pace: Pace, present: int, fastest: float, *, window: int, verdict: Verdict, remaining: int
 ) -> tuple[Pace, int]:
     """Return the state after an epoch, and how many synapses to keep.
 
     Args:
         pace: state before.
         present: synapses of the network.
-        total: synapses of the dense network.
         fastest: largest rate.
         window: T, epochs between two changes.
         verdict: of validation.
+        remaining: epochs of the stage after this one.
     """
     epochs = pace.epochs + 1
-    if epochs < window or verdict == "wait":
-        return pace._replace(epochs=epochs), present
-    if verdict == "give back" and not pace.removed:
-        return pace._replace(epochs=epochs), present
+    later = pace._replace(epochs=epochs), present
+    if verdict == "wait" or (epochs < window and remaining):
+        return later
     if verdict == "give back":
-        return Pace(max(SLOWEST, pace.rate * SLOWER)), min(total, round(present / (1 - pace.removed)))
-    return Pace(min(fastest, pace.rate * FASTER), pace.rate), round(present * (1 - pace.rate))
+        if not pace.sizes:
+            return later
+        return Pace(max(SLOWEST, pace.rate * SLOWER), pace.sizes[:-1]), max(present, pace.sizes[-1])
+    if remaining < window:
+        return later
+    return Pace(min(fastest, pace.rate * FASTER), (*pace.sizes, present)), round(present * (1 - pace.rate))

@@ -33,6 +33,7 @@ class Sparsifier:
     Attributes:
         steps: steps towards the target so far.
         start: masked share before the first step.
+        remaining: epochs of the stage after the present one.
         late: the next step mends a network that left the limits of its chip after the stage.
         fit: finds the number of synapses that a chip permits, instead of `synapse_target`; None without a chip.
     """
@@ -49,6 +50,7 @@ class Sparsifier:
         self.pace = Pace(config.fastest_removal / 2)
         self.fit: ChipTarget | None = None
         self.late = False
+        self.remaining = 0
         self._costs: dict[MaskedSynapse, Tensor] = {}  # of each synapse on the chip, 1 on average
 
     @property
@@ -59,6 +61,7 @@ class Sparsifier:
     def due(self, epoch: int) -> bool:
         """Return True within the stage, and after it where a chip's limits are left: zero weights may count again."""
         self.late = False
+        self.remaining = max(0, self.schedule.synapse_last - epoch)
         if self.fit is not None and epoch > self.schedule.synapse_last:
             self.fit.update()
             self.late = not self.fit.met()
@@ -97,7 +100,9 @@ class Sparsifier:
             present = sum(int(mask.sum()) for mask in masks)
             verdict: Verdict = "give back" if held else "wait" if rising else "remove"
             window, fastest = self.schedule.persistence, config.fastest_removal
-            self.pace, keep = next_step(self.pace, present, total, fastest, window=window, verdict=verdict)
+            self.pace, keep = next_step(
+                self.pace, present, fastest, window=window, verdict=verdict, remaining=self.remaining
+            )
         else:
             target = (
                 config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, phase, held, scores)
@@ -245,6 +250,7 @@ class Sparsifier:
         self.steps = int(state["steps"])
         self.start = float(state["start"])
         if "pace" in state:
-            self.pace = Pace(*state["pace"])
+            rate, sizes, epochs = state["pace"]
+            self.pace = Pace(rate, tuple(sizes) if isinstance(sizes, Sequence) else (), epochs)  # once a share
         if "chip" in state and self.fit is not None:
             self.fit.load_state_dict(state["chip"])

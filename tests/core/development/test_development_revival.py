@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sdsnn_core.development import criteria, revival
-from sdsnn_core.development.adaptive import SLOWEST, Pace, next_step
+from sdsnn_core.development.adaptive import SLOWEST, Pace, Verdict, next_step
 from sdsnn_core.development.criteria import UnitActivity
 from sdsnn_core.development.ranges import constant_ranges, fresh
 from sdsnn_core.development.trend import Trend
@@ -78,16 +78,17 @@ def test_a_trend_is_a_mean_over_the_window() -> None:
 
 def test_an_adaptive_budget_falls_faster_until_it_is_held_and_then_takes_the_last_removal_back() -> None:
     pace, present, sizes = Pace(0.1), 1000, []
-    for verdict in ("remove", "remove", "give back", "give back", "wait", "remove"):
-        pace, present = next_step(pace, present, 1000, 0.12, window=1, verdict=verdict)  # type: ignore[arg-type]
+    verdicts: list[Verdict] = ["remove", "remove", "give back", "wait", "give back", "give back", "remove"]
+    for verdict in verdicts:
+        pace, present = next_step(pace, present, 0.12, window=1, verdict=verdict, remaining=9)
         sizes.append(present)
     assert sizes[:2] == [900, round(900 * 0.88)]
-    assert sizes[2] == 900  # what the last step took is back
-    assert sizes[3:5] == [900, 900]  # and no more than that
-    assert sizes[5] == round(900 * (1 - 0.12 / 2))  # the rate was halved once
+    assert sizes[2:4] == [900, 900]  # what the last step took is back
+    assert sizes[4:6] == [1000, 1000]  # then what the one before it took, and no more than that
+    assert sizes[6] == round(1000 * (1 - 0.12 / 4))  # the rate was halved twice
     for turn in range(21):
         verdict = "give back" if turn % 2 == 0 else "remove"
-        pace, present = next_step(pace, present, 1000, 0.012, window=1, verdict=verdict)  # type: ignore[arg-type]
+        pace, present = next_step(pace, present, 0.012, window=1, verdict=verdict, remaining=9)
     assert pace.rate == SLOWEST
     assert present <= 1000
 
@@ -95,9 +96,21 @@ def test_an_adaptive_budget_falls_faster_until_it_is_held_and_then_takes_the_las
 def test_an_adaptive_budget_changes_once_in_a_window() -> None:
     pace, present, sizes = Pace(0.5), 1000, []
     for _ in range(9):
-        pace, present = next_step(pace, present, 1000, 0.5, window=3, verdict="remove")
+        pace, present = next_step(pace, present, 0.5, window=3, verdict="remove", remaining=99)
         sizes.append(present)
     assert sizes == [1000, 1000, 500, 500, 500, 250, 250, 250, 125]
+
+
+@pytest.mark.parametrize("after", ["remove", "give back"])
+def test_the_last_removal_of_a_stage_is_judged(after: Verdict) -> None:
+    pace, present, sizes = Pace(0.5), 1000, []
+    for remaining in range(7, -1, -1):  # T = 3
+        pace, present = next_step(
+            pace, present, 0.5, window=3, verdict="remove" if remaining > 2 else after, remaining=remaining
+        )
+        sizes.append(present)
+    assert sizes[:5] == [1000, 1000, 500, 500, 500]
+    assert sizes[5:] == ([500, 500, 500] if after == "remove" else [1000, 1000, 1000])
 
 
 def test_accuracy_rises_while_it_beats_its_record_of_a_window_ago() -> None:
