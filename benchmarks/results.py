@@ -44,8 +44,7 @@ def remaining(path: Path, patterns: Sequence[str]) -> list[Run]:
 
 def matches(run: Run, pattern: str) -> bool:
     """Return True if a pattern names the run: a study, "study/row" or "study/row/seed", with wildcards."""
-    name = f"{run.study}/{run.row}/{run.seed}"
-    return fnmatch(name, pattern) or fnmatch(name, f"{pattern}/*")
+    return fnmatch(run.title, pattern) or fnmatch(run.title, f"{pattern}/*")
 
 
 @contextmanager
@@ -66,7 +65,7 @@ def run_next(out: Path, keep: Path, patterns: Sequence[str]) -> bool:
     from study.measure import measure
 
     for run in remaining(out, patterns):
-        if run.teacher is not None and run.teacher in remaining(out, []):
+        if not {earlier for _, earlier in run.earlier}.isdisjoint(remaining(out, [])):
             continue  # another process may train it
         with claimed(keep / f"{run.folder}.lock") as mine:
             if not mine or run not in remaining(out, patterns):
@@ -96,7 +95,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.list is not None:
         for run in remaining(args.out, args.list):
-            print(f"{run.study}/{run.row}/{run.seed}")
+            print(run.title)
     if args.run is not None:
         others = [arg for arg in sys.argv[1:] if not arg.startswith("--jobs")] if args.jobs > 1 else []
         started = [subprocess.Popen([sys.executable, __file__, *others, "--jobs=1"]) for _ in range(args.jobs - 1)]

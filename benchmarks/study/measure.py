@@ -24,15 +24,18 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
     from sdsnn.train.run.checkpoint import load_newest
     from sdsnn.train.run.config import load_config, with_directory
     from sdsnn.train.run.parts.own import Own
+    from sdsnn.train.run.parts.warm_start import read_init
     from sdsnn.train.run.run_folder import RunFolder
     from sdsnn.train.run.train import train
     from sdsnn.train.slayer.lowering import lower
     from sdsnn_core.compaction import compact
 
-    teacher = [] if run.teacher is None else [f"optimiser.teacher={folder.with_name(run.teacher.folder)}"]
+    earlier = {use: folder.with_name(other.folder) for use, other in run.earlier}
+    teacher = [f"optimiser.teacher={earlier['teacher']}"] if "teacher" in earlier else []
     config = with_directory(load_config(run.recipe, [*run.overrides, *teacher]))
-    own = Own(chip_cost=chip_cost)
+    init, config = read_init(earlier["init"], config) if "init" in earlier else (None, config)
     begun = RunFolder(folder).checkpoint_file.exists()
+    own = Own(chip_cost=chip_cost, init=None if begun else init)
     result = train(config, RunFolder.open(folder) if begun else RunFolder.create(folder, config), resume=begun, own=own)
     trainer, history = result.trainer, result.folder.history()
     trainer.load_state(load_newest(result.folder.checkpoint_file))
@@ -50,7 +53,7 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
         "seed": run.seed,
         "recipe": run.recipe,
         "overrides": list(run.overrides),
-        **({} if run.teacher is None else {"teacher": run.teacher.row}),
+        **{use: other.title if use == "init" else other.row for use, other in run.earlier},
         "rule": "last epoch",
         "epochs": len(history),
         "metric": next(iter(test.scores)),

@@ -9,21 +9,29 @@ from typing import NamedTuple
 Keys = Mapping[str, str]
 """Keys of the configuration and their values; of [development] where no section is named."""
 
+USES = ("teacher", "init")
+"""Keys of rows that name an earlier run."""
+
 
 class Run(NamedTuple):
-    """One training. teacher: the run from which it distils, which must have ended before."""
+    """One training. earlier: (use, run) of runs that must have ended before: a teacher, or init, where it begins."""
 
     study: str
     row: str
     seed: int
     recipe: str
     overrides: tuple[str, ...]
-    teacher: Run | None = None
+    earlier: tuple[tuple[str, Run], ...] = ()
 
     @property
     def key(self) -> tuple[str, str, int, tuple[str, ...]]:
         """What makes a finished run this one."""
         return self.study, self.row, self.seed, self.overrides
+
+    @property
+    def title(self) -> str:
+        """Its name in a list, in a pattern and as an earlier run."""
+        return f"{self.study}/{self.row}/{self.seed}"
 
     @property
     def folder(self) -> str:
@@ -37,8 +45,8 @@ class Study(NamedTuple):
     Attributes:
         recipe: name of a shipped recipe.
         keys: what all rows change.
-        rows: title -> keys. The key `teacher` is the title of an earlier row, from whose network of the same seed a row
-            distils.
+        rows: title -> keys. The keys `teacher` and `init` name an earlier run, from which a row distils or with whose
+            weights it begins: a row of this study, with the same seed, or "study/row/seed".
         seeds: of every row.
         folds: of a cross-validation; each seed then tests the fold of its number.
     """
@@ -130,6 +138,7 @@ GREY: Keys = {"data.coding": "direct", "data.levels": "15"}
 GREY_LAYERS = {"threshold": 15.0}  # the drive of grey levels is as many times that of spikes
 SOFT: Keys = {"optimiser.teacher_temperature": "4.0"}  # logits of 12 steps differ by up to 18
 WAYS: Keys = {**GREY, "model.layers": conv_layers(pools=True, **GREY_LAYERS), "model.outputs_per_class": "10"}
+SACCADES = "mnist saccades/dense/0"
 PLAIN_IMAGES: Keys = {"data.elastic": "0.0", "data.rotate": "0.0", "data.zoom": "0.0"}
 
 STUDIES: dict[str, Study] = {
@@ -178,6 +187,27 @@ STUDIES: dict[str, Study] = {
         "nmnist_mlp",
         {"optimiser.epochs": "30", "threads": "1"},
         {"dense": DENSE, "magnitude stage, 90 %": stage(0.9)},
+        range(11),
+        folds=11,
+    ),
+    "mnist saccades": Study(
+        "nmnist_mlp",
+        {
+            "data.name": "mnist_saccades",
+            "data.images": "[1000,13000]",  # recordings of the first 1,000 are in the test splits of N-MNIST's folds
+            "optimiser.epochs": "2",
+            "threads": "1",
+        },
+        {"dense": DENSE},
+        seeds=(0,),
+    ),
+    "nmnist saccades": Study(
+        "nmnist_mlp",
+        {"optimiser.epochs": "30", "threads": "1"},
+        {
+            "saccades first, dense": {**DENSE, "init": SACCADES},
+            "saccades first, magnitude stage, 90 %": {**stage(0.9), "init": SACCADES},
+        },
         range(11),
         folds=11,
     ),
@@ -296,17 +326,24 @@ STUDIES: dict[str, Study] = {
 
 def planned() -> Iterator[Run]:
     """Yield every run, all seeds of a study before the next study."""
+    runs: dict[str, Run] = {}
     for name, study in STUDIES.items():
         for seed in study.seeds:
             fold = {"data.folds": str(study.folds), "data.fold": str(seed)} if study.folds else {}
-            runs: dict[str, Run] = {}
             for row, keys in study.rows.items():
                 items = {**study.keys, **keys, **fold, "seed": str(seed)}
-                teacher = items.pop("teacher", None)
+                names = {use: items.pop(use) for use in USES if use in items}
+                earlier = {use: title if "/" in title else f"{name}/{title}/{seed}" for use, title in names.items()}
                 changes = [
                     f"{k if '.' in k or k in ('threads', 'seed') else f'development.{k}'}={v}" for k, v in items.items()
                 ]
-                runs[row] = Run(
-                    name, row, seed, study.recipe, tuple(changes), None if teacher is None else runs[teacher]
+                run = Run(
+                    name,
+                    row,
+                    seed,
+                    study.recipe,
+                    tuple(changes),
+                    tuple((use, runs[key]) for use, key in earlier.items()),
                 )
-                yield runs[row]
+                runs[run.title] = run
+                yield run

@@ -79,12 +79,24 @@ def test_a_row_waits_for_its_teacher_and_finds_its_folder(
 
     monkeypatch.setitem(sys.modules, "study.measure", SimpleNamespace(measure=measure))
     out, pupil = tmp_path / "results.jsonl", runs["distilled"]
-    assert pupil.teacher == runs["dense"]
+    assert pupil.earlier == (("teacher", runs["dense"]),)
     assert not results.run_next(out, tmp_path, ["mnist_conv ways/distilled"])
     assert results.run_next(out, tmp_path, ["mnist_conv ways/dense"])
     assert results.run_next(out, tmp_path, ["mnist_conv ways/distilled"])
-    assert [run for run, _ in trained] == [pupil.teacher, pupil]
-    assert trained[0][1] == trained[1][1].with_name(pupil.teacher.folder)
+    assert [run for run, _ in trained] == [runs["dense"], pupil]
+    assert trained[0][1] == trained[1][1].with_name(runs["dense"].folder)
+
+
+def test_all_folds_begin_from_one_run_of_another_study_on_other_digits(results: Any) -> None:
+    runs = list(results.planned())
+    folds = [run for run in runs if run.study == "nmnist saccades"]
+    (begin,) = {run for fold in folds for _, run in fold.earlier}
+    assert {use for fold in folds for use, _ in fold.earlier} == {"init"}
+    assert sorted({fold.seed for fold in folds}) == list(range(11))
+    assert runs.index(begin) < min(map(runs.index, folds))
+    config = load_config(begin.recipe, begin.overrides)
+    assert config.data.images is not None
+    assert config.data.images[0] >= 1000  # the small N-MNIST holds recordings of the digits before
 
 
 def test_tables_hold_means_deviations_and_differences_of_equal_seeds(results: Any, tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ DATA_SETS = {
         "mnist.npz (x_train, y_train, x_test, y_test) or the four IDX files of MNIST; --download takes it from openml "
         "(mnist_784)",
     ),
+    "mnist_saccades": Entry(
+        "sensors.saccades:mnist_saccades", "MNIST in front of a simulated event camera, 34 x 34 x 2",
+        ("mnist", "MNIST"), "the files of data.name = mnist; --download takes them from openml (mnist_784)",
+    ),
     "fashion_mnist": Entry(
         "images:fashion_mnist", "60,000 + 10,000 garments, 28 x 28", ("fashion_mnist", "FashionMNIST"),
         "fashion_mnist.npz (x_train, y_train, x_test, y_test) or the four IDX files of Fashion-MNIST; --download takes "

@@ -3,7 +3,7 @@
 import gzip
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from sdsnn_core.network import Shape
 
 from .augment import Moves, vary
 from .datasets import locate, missing
-from .encoding import encoder
+from .encoding import Encode, encoder
 from .load import Bins, DataSet, Indices, LazySpikes, Split, split_of
 from .recordings import load_arrays
 from .settings import DataConfig
@@ -26,24 +26,48 @@ _KEYS = ("x_train", "y_train", "x_test", "y_test")
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
+class Code(NamedTuple):
+    """How images become spikes.
+
+    Attributes:
+        encode: (images (n, *pixels)) -> bins (n, steps, *shape).
+        shape: of a bin.
+        input_max: largest value of a bin.
+        step_s: seconds that a bin covers; None where steps have no length of their own.
+    """
+
+    encode: Encode
+    shape: Shape
+    input_max: int = 1
+    step_s: float | None = None
+
+
+def code_of(config: DataConfig, shape: Shape, full: float) -> Code:
+    """Return the code `data.coding` for images of a shape with grey levels 0..full."""
+    if config.coding == "delta":
+        raise ConfigError(["data.coding: expected rate, latency or direct for images, got delta"])
+    encode, input_max = encoder(config.coding, config.n_steps, full, config.levels)
+    return Code(encode, shape, input_max)
+
+
 def image_set(
     config: DataConfig,
     images: Images,
     labels: Labels,
     full: float,
     parts: tuple[Indices, Indices, Indices],
+    *,
     picture: Shape | None = None,
+    code: Code | None = None,
 ) -> DataSet:
-    """Return images (n, *shape) of grey levels 0..full as a data set that encodes what a batch asks for.
+    """Return images (n, *pixels) of grey levels 0..full as a data set that encodes what a batch asks for.
 
-    picture: shape whose last two axes are rows and columns, for shifts, where `shape` has none.
+    picture: shape whose last two axes are rows and columns, for shifts, where images have none. code: instead of
+    `data.coding`.
     """
-    if config.coding == "delta":
-        raise ConfigError(["data.coding: expected rate, latency or direct for images, got delta"])
-    encode, input_max = encoder(config.coding, config.n_steps, full, config.levels)
+    encode, shape, input_max, step_s = code or code_of(config, images.shape[1:], full)
     moves = Moves.of(config)
-    shape = images.shape[1:]
-    picture = picture or shape
+    picture = picture or images.shape[1:]
 
     def make(chosen: Indices) -> Bins:
         return encode(images[chosen])
@@ -65,7 +89,7 @@ def image_set(
     )
     n_classes = int(labels.max()) + 1
     augment = varied if config.noise or any(moves) else None
-    return DataSet(config.name, shape, n_classes, train, validation, test, augment, input_max)
+    return DataSet(config.name, shape, n_classes, train, validation, test, augment, input_max, step_s)
 
 
 def digits(config: DataConfig, seed: int, download: bool) -> DataSet:
@@ -95,6 +119,17 @@ def cifar10(config: DataConfig, seed: int, download: bool) -> DataSet:
 
 def _openml(config: DataConfig, seed: int, download: bool, openml_name: str, pixel_shape: tuple[int, ...]) -> DataSet:
     """Return a set with a test split of its own, from its directory; validation is taken from the training images."""
+    images, labels, counts = labelled_images(config, download, openml_name, pixel_shape)
+    return image_set(config, images, labels, 255, split_of(config, labels, counts, seed))
+
+
+def labelled_images(
+    config: DataConfig, download: bool, openml_name: str, pixel_shape: tuple[int, ...]
+) -> tuple[Images, Labels, list[int]]:
+    """Return the images (n, channels, height, width) uint8 of a directory, their labels, and counts of train and test.
+
+    The training images are those of the range `data.images`.
+    """
     directory = locate(config)
     archive = directory / f"{config.name}.npz"
     if archive.is_file():
@@ -107,9 +142,13 @@ def _openml(config: DataConfig, seed: int, download: bool, openml_name: str, pix
     else:
         raise missing(config, directory, "has neither" if directory.is_dir() else "does not exist")
     checked = [_check(directory, arrays[at], arrays[at + 1], pixel_shape) for at in (0, 2)]
+    first, end = config.images or (0, len(checked[0][1]))
+    if end > len(checked[0][1]):
+        raise ConfigError([f"data.images: expected at most the {len(checked[0][1])} training images, got {end}"])
+    checked[0] = checked[0][0][first:end], checked[0][1][first:end]
     images = np.concatenate([pair[0] for pair in checked])
     labels = np.concatenate([pair[1] for pair in checked])
-    return image_set(config, images, labels, 255, split_of(config, labels, [len(pair[1]) for pair in checked], seed))
+    return images, labels, [len(pair[1]) for pair in checked]
 
 
 def _check(directory: Path, images: Images, labels: Images, pixel_shape: tuple[int, ...]) -> tuple[Images, Labels]:

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 from ..section import Section
 
 NAMES: Final = (
-    "digits", "mnist", "fashion_mnist", "cifar10", "nmnist", "dvs_gesture", "shd", "ssc", "cifar10_dvs",
-    "ev_objects", "ev_containers", "braille", "fsdd", "ecg_qtdb", "uea", "folder",
+    "digits", "mnist", "mnist_saccades", "fashion_mnist", "cifar10", "nmnist", "dvs_gesture", "shd", "ssc",
+    "cifar10_dvs", "ev_objects", "ev_containers", "braille", "fsdd", "ecg_qtdb", "uea", "folder",
 )  # fmt: skip
 
 
@@ -32,6 +32,12 @@ class DataConfig(Section):
     )
     delta: float = Field(0.1, gt=0, le=1, description="delta coding: change that gives a spike, as share of the range")
     levels: int = Field(15, ge=1, le=255, description="direct coding: largest graded spike")
+    images: tuple[int, int] | None = Field(
+        None, description="training images that are used, of a set of images with a test split: from, up to"
+    )
+    contrast: float = Field(
+        0.125, ge=0.05, le=10, description="mnist_saccades: change of the logarithm of light that gives an event"
+    )
     noise: float = Field(0.0, ge=0, description="training only: standard deviation of pixel noise, in grey levels")
     shift: int = Field(0, ge=0, le=64, description="training only: largest random move of the picture, in pixels")
     rotate: float = Field(0.0, ge=0, le=180, description="training only: largest random turn, in degrees")
@@ -55,6 +61,12 @@ class DataConfig(Section):
     fold: int = Field(0, ge=0, description="cross-validation: the part that is the test split, 0 to folds - 1")
     cache: str | None = Field(None, description="where binned events are kept; None: $SDSNN_CACHE or ~/.cache/sdsnn")
     workers: int = Field(1, ge=0, le=64, description="threads that prepare batches ahead; 0 prepares them in line")
+
+    @model_validator(mode="after")
+    def _check_images(self) -> DataConfig:
+        if self.images is not None and not 0 <= self.images[0] < self.images[1]:
+            raise ValueError(f"expected images from 0 on up to a larger number, got {self.images[0]}, {self.images[1]}")
+        return self
 
     @model_validator(mode="after")
     def _check_folds(self) -> DataConfig:
