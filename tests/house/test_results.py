@@ -99,6 +99,25 @@ def test_all_folds_begin_from_one_run_of_another_study_on_other_digits(results: 
     assert config.data.images[0] >= 1000  # the small N-MNIST holds recordings of the digits before
 
 
+@pytest.mark.slow
+def test_a_row_begins_with_the_chosen_weights_of_the_earlier_run(results: Any, tmp_path: Path) -> None:
+    from study.measure import measure
+
+    small = ("threads=1", "model.hidden=[8]", "data.n_steps=4", "optimiser.batch_size=512", "optimiser.epochs=1")
+    first = results.Run("a", "dense", 0, "digits", (*small, "optimiser.learning_rate=0.01", "seed=0"))
+    second = results.Run("b", "later", 0, "digits", (*small, "seed=0"), (("init", first),))
+    chosen = measure(first, tmp_path / first.folder)
+    later = measure(second, tmp_path / second.folder)
+    assert later["init"] == "a/dense/0"
+    initial = json.loads((tmp_path / second.folder / "init.json").read_text())
+    assert initial["source"] == str(tmp_path / first.folder)
+    assert initial["validation"] == chosen["best_validation"]
+    again = measure(second, tmp_path / second.folder)
+    assert [again[key] for key in ("test", "synapses", "curve")] == [
+        later[key] for key in ("test", "synapses", "curve")
+    ]
+
+
 def test_tables_hold_means_deviations_and_differences_of_equal_seeds(results: Any, tmp_path: Path) -> None:
     from study import tables
 
