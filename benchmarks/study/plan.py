@@ -115,7 +115,8 @@ def fitted(chip: str, target: float, *, units: bool = False, **limits: str) -> d
     keys = stage(target, chip=f'"{chip}"', **limits)
     blind = {**keys, "synapse_cost": '"none"'}
     rows: dict[str, Keys] = {f"{title}: per cost": keys, f"{title}: {ALONE}": blind}
-    return rows | ({f"{title}: {SPINES}": {**blind, "constraint": "true", "pruning": "true"}} if units else {})
+    pruned = {**blind, "constraint": "true", "pruning": "true", "protect_first": "false"}
+    return rows | ({f"{title}: {SPINES}": pruned} if units else {})
 
 
 REPAIRED: dict[str, Keys] = {
@@ -229,7 +230,7 @@ STUDIES: dict[str, Study] = {
         {"model.hidden": "[800]", "optimiser.epochs": "5", **PLAIN_IMAGES, "threads": "1"},
         {
             **fitted("loihi2", 0.92, units=True, stop_cores="1"),
-            **fitted("loihi2", 0.97, units=True, stop_busiest="2000"),
+            **fitted("loihi2", 0.97, stop_busiest="2000"),
         },
     ),
     "chip nmnist": Study(
