@@ -4,6 +4,8 @@ For tensors with time outermost in memory: the currents of some steps, then thos
 their states on; back in the same way. The currents of all steps never exist at once.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +15,12 @@ import torch
 
 from . import buffers
 from .kernels.neuron import Constants, Keeps, States, chunk_backward, chunk_forward
+from .kernels.pooling import Layer, back_through_pool
 from .kernels.threads import run_rows
 from .sums.currents import PoolSums, Sums
 
 Tensor = torch.Tensor
-# Gives the gradient of the steps begin..end, (steps, neurons). Ranges come one after another, from the last step back.
+# Gives the gradient of the currents of steps begin..end, until it is called again; from the last chunk to the first.
 Source = Callable[[int, int], Tensor]
 CHUNK_BYTES = 2**22  # of currents at a time: they fit a core's share of the last cache, with their inputs
 
@@ -41,37 +44,38 @@ class Chunked:
             return None
         self.shape = self.sums.shape(x, weight)
         neurons = x.shape[1] * math.prod(self.shape)
-        states = States(np.zeros(neurons, np.int32), np.zeros(neurons, np.int32))
+        states = States(buffers.zeros(neurons, np.int32), buffers.zeros(neurons, np.int32))
         spikes = buffers.empty((x.shape[0], neurons))
         spikes[: self.shifted] = 0
         voltage = buffers.empty((steps, neurons)) if learn else x.new_empty(0, 0)
-        size = max(1, CHUNK_BYTES // (4 * neurons))
+        size, images, batch = _steps_at_once(steps, neurons), x.flatten(0, 1), x.shape[1]
+        volts, fired = voltage.numpy(), spikes[self.shifted :].numpy()
         for begin in range(0, steps, size):
             end = min(begin + size, steps)
-            z = self.sums.forward(x[begin:end].flatten(0, 1), weight, begin * x.shape[1]).view(-1, neurons)
+            z = self.sums.forward(images[begin * batch : end * batch], weight, begin * batch)
             outside = run_rows(
-                chunk_forward, neurons, z.numel(), z.numpy(), keeps, states, self.constants,
-                voltage[begin:end].numpy(), spikes[begin + self.shifted : end + self.shifted].numpy(),
+                chunk_forward, neurons, z.numel(), z.view(-1, neurons).numpy(), keeps, states, self.constants,
+                volts[begin:end], fired[begin:end],
             )  # fmt: skip
             if any(outside):
                 return None
         return (spikes, voltage) if self.sums.were_exact() else None
 
     def backward(
-        self, spikes: Source, x: Tensor, weight: Tensor, voltage: Tensor, needed: tuple[bool, bool]
+        self, currents: Source, x: Tensor, weight: Tensor, steps: int, needed: tuple[bool, bool]
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the gradients of x and weight, where needed, from that of the spikes and the voltages."""
-        steps, neurons = voltage.shape
-        currents = self.currents_back(spikes, voltage)
-        size = min(max(1, CHUNK_BYTES // (4 * neurons)), steps)
-        to_x = buffers.empty(x.shape) if needed[0] else None
+        """Return the gradients of x and weight, where needed, from that of the currents of so many steps."""
+        batch = x.shape[1]
+        size = _steps_at_once(steps, batch * math.prod(self.shape))
+        images, to_x = x.flatten(0, 1), buffers.empty(x.shape) if needed[0] else None
+        to_images = None if to_x is None else to_x.flatten(0, 1)
         to_weight: Tensor | None = None
         for end in range(steps, 0, -size):
             begin = max(end - size, 0)
-            images = x[begin:end].flatten(0, 1)
+            some = slice(begin * batch, end * batch)
             part = self.sums.backward(
-                images, weight, currents(begin, end).view(images.shape[0], *self.shape),
-                None if to_x is None else to_x[begin:end].view(images.shape), needed[1], begin * x.shape[1],
+                images[some], weight, currents(begin, end).view(-1, *self.shape),
+                None if to_images is None else to_images[some], needed[1], some.start,
             )  # fmt: skip
             if part is not None:
                 to_weight = part if to_weight is None else to_weight.add_(part)
@@ -79,22 +83,64 @@ class Chunked:
             to_x[steps:] = 0
         return to_x, to_weight
 
-    def currents_back(self, spikes: Source, voltage: Tensor) -> Source:
+    def currents_back(self, spikes: Tensor, voltage: Tensor) -> Source:
         """Return the gradient of the currents, from that of the spikes and the voltages (steps, neurons)."""
-        neurons = voltage.shape[1]
-        keeps = Keeps(*((1 - decay / 4096).numpy() for decay in self.decays))
-        carries = States(np.zeros(neurons, np.float32), np.zeros(neurons, np.float32))
+        neurons, keeps, carries = voltage.shape[1], self._keeps(), _carries(voltage.shape[1])
+        rows, volts = spikes[self.shifted :].numpy(), voltage.numpy()
+        scratch = buffers.empty((_steps_at_once(*voltage.shape), neurons))
 
         def back(begin: int, end: int) -> Tensor:
-            out = buffers.empty((end - begin, neurons))
-            gradient = spikes(begin + self.shifted, end + self.shifted).numpy()
+            out = scratch[: end - begin]
             run_rows(
-                chunk_backward, neurons, out.numel(), gradient, voltage[begin:end].numpy(), keeps, carries,
+                chunk_backward, neurons, out.numel(), rows[begin:end], volts[begin:end], keeps, carries,
                 self.constants, out.numpy(),
             )  # fmt: skip
             return out
 
         return back
+
+    def currents_back_through(self, pooling: Chunked, spikes: Tensor, voltages: tuple[Tensor, Tensor]) -> Source:
+        """Return the gradient of this block's currents, from that of the spikes of the pooling block behind it.
+
+        voltages: this block's and the pooling block's.
+        """
+        assert isinstance(pooling.sums, PoolSums)
+        kernel, weight, channels = pooling.sums.kernel, np.float32(pooling.sums.weight.view(-1)[0]), self.shape[-1]
+        batch = voltages[0].shape[1] // math.prod(self.shape)
+        sizes = [(-1, batch, shape[0], shape[1] * channels) for shape in (self.shape, pooling.shape)]
+        rows = spikes[pooling.shifted :].numpy().reshape(sizes[1])
+        volts, pooled_volts = (voltage.numpy().reshape(size) for voltage, size in zip(voltages, sizes, strict=True))
+        carries, pooled_carries = (
+            States(*(carry.reshape(size[1:]) for carry in _carries(math.prod(size[1:])))) for size in sizes
+        )
+        keeps, pooled_keeps = self._keeps(), pooling._keeps()
+
+        scratch = buffers.empty((_steps_at_once(*voltages[0].shape), *volts.shape[1:]))
+
+        def back(begin: int, end: int) -> Tensor:
+            out = scratch[: end - begin]
+            some = slice(begin + self.shifted, end + self.shifted)  # shifted, the spikes of the last step go nowhere
+            run_rows(
+                back_through_pool, batch, out.numel(), rows[some],
+                Layer(pooled_volts[some], pooled_keeps, pooled_carries, pooling.constants),
+                Layer(volts[begin:end], keeps, carries, self.constants), kernel, channels, weight, out.numpy(),
+                share=1,
+            )  # fmt: skip
+            return out
+
+        return back
+
+    def _keeps(self) -> Keeps:
+        return Keeps(*((1 - decay / 4096).numpy() for decay in self.decays))
+
+
+def _steps_at_once(steps: int, neurons: int) -> int:
+    """Return how many of all steps a chunk has."""
+    return min(max(1, CHUNK_BYTES // (4 * neurons)), steps)
+
+
+def _carries(neurons: int) -> States:
+    return States(buffers.zeros(neurons, np.float32), buffers.zeros(neurons, np.float32))
 
 
 def integer_keeps(decays: Any) -> Keeps | None:
@@ -102,12 +148,6 @@ def integer_keeps(decays: Any) -> Keeps | None:
     keeps = [4096 - decay.detach().to(torch.int64).numpy() for decay in decays]
     in_range = all(((keep >= 0) & (keep <= 4096)).all() for keep in keeps)
     return Keeps(*(keep.astype(np.int32) for keep in keeps)) if in_range else None
-
-
-def _steps_of(gradient: Tensor) -> Source:
-    """Return the source of a gradient that lies in memory."""
-    rows = buffers.packed(gradient)
-    return lambda begin, end: rows[begin:end]
 
 
 class _Pass(torch.autograd.Function):
@@ -121,8 +161,9 @@ class _Pass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x and weight."""
-        needed = ctx.needs_input_grad[:2]
-        return *ctx.chunked.backward(_steps_of(gradients[0]), *ctx.saved_tensors, needed), None, None
+        x, weight, voltage = ctx.saved_tensors
+        currents = ctx.chunked.currents_back(buffers.packed(gradients[0]), voltage)
+        return *ctx.chunked.backward(currents, x, weight, len(voltage), ctx.needs_input_grad[:2]), None, None
 
 
 class _PooledPass(torch.autograd.Function):
@@ -141,21 +182,10 @@ class _PooledPass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the first block's x and weight."""
-        x, weight, voltage, pooled_voltage = ctx.saved_tensors
+        x, weight, *voltages = ctx.saved_tensors
         first, pooling = ctx.passes
-        currents = pooling.currents_back(_steps_of(gradients[0]), pooled_voltage)
-
-        def spikes(begin: int, end: int) -> Tensor:
-            out = buffers.empty((end - begin, voltage.shape[1]))
-            inside = max(min(end, pooled_voltage.shape[0]), begin)  # shifted, the spikes of the last step go nowhere
-            out[inside - begin :] = 0
-            if inside > begin:
-                images = out[: inside - begin].view(-1, *first.shape)
-                gradient = currents(begin, inside).view(len(images), *pooling.shape)
-                pooling.sums.backward(images, pooling.sums.weight, gradient, images, to_weight=False)
-            return out
-
-        return *first.backward(spikes, x, weight, voltage, ctx.needs_input_grad[:2]), None, None, None
+        currents = first.currents_back_through(pooling, buffers.packed(gradients[0]), voltages)
+        return *first.backward(currents, x, weight, len(voltages[0]), ctx.needs_input_grad[:2]), None, None, None
 
 
 _apply: Callable[..., Tensor] = _Pass.apply  # torch does not type `apply`
@@ -170,8 +200,8 @@ def pass_before(x: Tensor) -> Any:
     node: Any = x.grad_fn
     while node is not None and node.name() in _VIEWS:
         node = node.next_functions[0][0]
-    ours = isinstance(node, _Pass._backward_cls)
-    return node if ours and node.address == x.data_ptr() else None
+    ours: bool = isinstance(node, _Pass._backward_cls)
+    return node if ours and len(node.chunked.shape) == 3 and node.address == x.data_ptr() else None
 
 
 def run_chunked(x: Tensor, weight: Tensor, chunked: Chunked) -> Tensor | None:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 
 from . import buffers
+from .kernels.threads import run_rows
+from .kernels.transpose import steps_outermost, transpose_images
 
 Tensor = torch.Tensor
 
@@ -20,6 +22,10 @@ def time_major(tensor: Tensor) -> Tensor:
     if moved.is_contiguous() or not ours or (tensor.requires_grad and torch.is_grad_enabled()):
         return moved.contiguous()
     out = buffers.empty(moved.shape)
+    if tensor.dim() == 5 and tensor.is_contiguous():
+        source = tensor.detach().flatten(2, 3).numpy()
+        run_rows(steps_outermost, len(source), tensor.numel(), source, out.flatten(2, 3).numpy(), share=1)
+        return out
     if tensor.dim() == 3 and tensor.is_contiguous():  # torch transposes matrices faster than it permutes
         out.view(moved.shape[0], -1).copy_(tensor.detach().view(-1, moved.shape[0]).t())
         return out
@@ -31,6 +37,11 @@ def time_last(memory: Tensor) -> Tensor:
     return memory.permute(1, memory.dim() - 1, *range(2, memory.dim() - 1), 0)
 
 
+def _transpose(x: Tensor, out: Tensor) -> None:
+    """out = x with its last two axes exchanged; (steps, samples, ...), contiguous."""
+    run_rows(transpose_images, x[..., 0, 0].numel(), x.numel(), x.flatten(0, 1).numpy(), out.flatten(0, 1).numpy())
+
+
 class _Flatten(torch.autograd.Function):
     """(batch, channels, height, width, steps) as (batch, neurons, steps), with time outermost in memory."""
 
@@ -38,13 +49,19 @@ class _Flatten(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         """Return the neurons in the order of channels, height and width."""
         ctx.shape = x.shape
-        moved = buffers.packed(x.permute(4, 0, 1, 2, 3))
-        return time_last(moved.view(*moved.shape[:2], -1))
+        memory = time_major(x.detach())
+        out = buffers.empty((*memory.shape[:2], memory[0, 0].numel()))
+        _transpose(memory.flatten(2, 3), out.view(*memory.shape[:2], memory.shape[4], -1))
+        return time_last(out)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         """Return the gradient of x."""
-        return gradients[0].reshape(ctx.shape)
+        samples, channels, height, width, steps = ctx.shape
+        memory = time_major(gradients[0].detach())
+        out = buffers.empty((steps, samples, height, width, channels))
+        _transpose(memory.view(steps, samples, channels, -1), out.flatten(2, 3))
+        return time_last(out)
 
 
 class _Shift(torch.autograd.Function):

@@ -107,8 +107,11 @@ class Conv(_Planned, _layer.Conv):  # type: ignore[misc]
         whole = _whole(inputs, weight.squeeze(-1))
         if whole is None and not sums_are_exact(weight, inputs.bound):
             return None
-        geometry = self.stride[:2], self.padding[:2], self.dilation[:2]
-        return Plan(memory, weight.squeeze(-1), ConvSums(*geometry, self.groups, inputs.events, whole))
+        flat = weight.squeeze(-1)
+        sums = ConvSums(self.stride[:2], self.padding[:2], self.dilation[:2], self.groups, whole)
+        if inputs.events is not None:
+            return Plan(memory, flat, reach.ReachSums(sums, inputs.events, memory.shape, flat))
+        return Plan(memory, flat, sums)
 
     def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
         return conv3d(input, weight, None, self.stride, self.padding, self.dilation, self.groups)

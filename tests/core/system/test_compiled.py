@@ -66,8 +66,8 @@ def test_damaged_files_are_written_again(tmp_path: Path) -> None:
 
 KERNELS = [
     "sdsnn.train.fused.kernels.neuron", "sdsnn.train.fused.kernels.loop", "sdsnn.train.fused.sums.sparse",
-    "sdsnn.train.fused.sums.events", "sdsnn.train.fused.sums.exactness", "sdsnn.train.fused.sums.pooling",
-    "sdsnn.train.fused.sums.reach",
+    "sdsnn.train.fused.sums.events", "sdsnn.train.fused.sums.exactness", "sdsnn.train.fused.kernels.pooling",
+    "sdsnn.train.fused.kernels.reach", "sdsnn.train.fused.kernels.transpose", "sdsnn.train.fused.kernels.vectors",
     "sdsnn.train.development.quantiser", "sdsnn.train.data.augment", "sdsnn.deploy.engine.running",
 ]  # fmt: skip
 

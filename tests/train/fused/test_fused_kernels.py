@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from sdsnn.train.fused.kernels.neuron import Constants, Keeps, States, chunk_backward, chunk_forward
+from sdsnn.train.fused.kernels.pooling import pool_backward, pool_forward
 from sdsnn.train.fused.sums.currents import MatrixSums, add, product
 from sdsnn.train.fused.sums.events import add_gradients, add_rows, count_events, list_events
 from sdsnn.train.fused.sums.exactness import input_bound, sums_are_exact
-from sdsnn.train.fused.sums.pooling import pool_backward, pool_forward
 
 
 @pytest.mark.parametrize(

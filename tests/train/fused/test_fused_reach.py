@@ -10,17 +10,18 @@ import torch
 from torch.nn.functional import conv2d
 
 from sdsnn.train.fused import fuse
+from sdsnn.train.fused.kernels.reach import gather_gradients, spread_spikes
 from sdsnn.train.fused.sums import reach
 from sdsnn.train.fused.sums.currents import ConvSums
 from sdsnn.train.fused.sums.events import look_at
-from sdsnn.train.fused.sums.reach import Axis, Reach, gather_gradients, spread_spikes
+from sdsnn.train.fused.sums.reach import Axis, Reach, ReachSums
 from sdsnn.train.fused.sums.whole import WholeWeights, usable
 from sdsnn_core.lava.compat import import_slayer
 
 cuba: Any = import_slayer().block.cuba
 
 
-def draw(rng: np.random.Generator) -> tuple[ConvSums, torch.Tensor, torch.Tensor]:
+def draw(rng: np.random.Generator) -> tuple[ReachSums, torch.Tensor, torch.Tensor]:
     """Draw a convolution of spikes (images, height, width, channels) with weights that are whole numbers."""
     kernel = tuple(int(n) for n in rng.integers(1, 6, 2))
     padding = tuple(int(rng.integers(0, k + 1)) for k in kernel)
@@ -31,7 +32,7 @@ def draw(rng: np.random.Generator) -> tuple[ConvSums, torch.Tensor, torch.Tensor
     weight = torch.from_numpy(rng.integers(-128, 128, (units, channels, *kernel))).float()
     events = look_at(x.flatten(1), 1.0).events
     assert events is not None
-    return ConvSums(stride, padding, (1, 1), 1, events), x, weight
+    return ReachSums(ConvSums(stride, padding, (1, 1), 1), events, x.shape, weight), x, weight
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -40,7 +41,9 @@ def test_equals_convolution(seed: int) -> None:
     rng = np.random.default_rng(seed)
     sums, x, weight = draw(rng)
     expected_x, expected_weight = x.double().requires_grad_(), weight.double().requires_grad_()
-    out = conv2d(expected_x.permute(0, 3, 1, 2), expected_weight, None, sums.stride, sums.padding).permute(0, 2, 3, 1)
+    out = conv2d(expected_x.permute(0, 3, 1, 2), expected_weight, None, sums.conv.stride, sums.conv.padding).permute(
+        0, 2, 3, 1
+    )
     gradient = torch.from_numpy(rng.normal(size=out.shape)).float()
     out.backward(gradient.double())
     before, found = torch.get_num_threads(), []
@@ -78,7 +81,7 @@ def test_some_images_at_a_time() -> None:
 @pytest.mark.parametrize("wrong", ["last", "reach", "lines", "weights", "parts", "entries"])
 def test_kernels_check_their_arrays(wrong: str) -> None:
     """Arrays that do not fit together are an error, never an access beyond them."""
-    table, lines = Reach(Axis(5, 5, 3, 1, 1), Axis(4, 4, 3, 1, 1), 2, 6).tables()
+    table, lines = Reach(Axis(5, 5, 3, 1, 1), Axis(4, 4, 3, 1, 1), 2, 6).tables
     offsets, indices = np.array([0, 1, 2]), np.array([0, 39], np.int32)
     images, weights, parts, last = np.zeros((2, 120), np.float32), np.zeros(108, np.float32), 1, 2
     if wrong == "last":

@@ -165,7 +165,7 @@ def _check(first: int, last: int, shape: Any, keeps: Any, states: Any, a: Any, b
 
 
 @compiled
-def _spread(values: Any, first: int, out: Any) -> Any:
+def spread(values: Any, first: int, out: Any) -> Any:
     """Return `out` with each neuron's value of those that neurons share in turns; `first`: the neuron of out[0]."""
     if values.size == 1:
         out[:] = values[0]
@@ -186,11 +186,12 @@ def chunk_forward(
     """
     _check(first, last, z.shape, keeps, states, voltage.shape if voltage.size else z.shape, spikes.shape)
     ka, kb, scratch = np.zeros(BLOCK, np.int32), np.zeros(BLOCK, np.int32), np.zeros(BLOCK, np.float32)
-    outside = _I0
+    outside, own_keeps = _I0, Keeps(ka, kb)
     for begin in range(first, last, BLOCK):
         end = min(begin + BLOCK, last)
         n = end - begin
-        own_keeps = Keeps(_spread(keeps.current, begin, ka[:n]), _spread(keeps.voltage, begin, kb[:n]))
+        if begin == first or BLOCK % keeps.current.size or BLOCK % keeps.voltage.size:  # else they are the same again
+            own_keeps = Keeps(spread(keeps.current, begin, ka), spread(keeps.voltage, begin, kb))
         own_states = States(states.current[begin:end], states.voltage[begin:end])
         for t in range(z.shape[0]):
             volts = voltage[t, begin:end] if voltage.size else scratch[:n]
@@ -208,10 +209,11 @@ def chunk_backward(
     """
     _check(first, last, gradient.shape, keeps, carries, voltage.shape, out.shape)
     ka, kb = np.zeros(BLOCK, np.float32), np.zeros(BLOCK, np.float32)
+    own_keeps = Keeps(ka, kb)
     for begin in range(first, last, BLOCK):
         end = min(begin + BLOCK, last)
-        n = end - begin
-        own_keeps = Keeps(_spread(keeps.current, begin, ka[:n]), _spread(keeps.voltage, begin, kb[:n]))
+        if begin == first or BLOCK % keeps.current.size or BLOCK % keeps.voltage.size:  # else they are the same again
+            own_keeps = Keeps(spread(keeps.current, begin, ka), spread(keeps.voltage, begin, kb))
         own = States(carries.current[begin:end], carries.voltage[begin:end])
         for t in range(gradient.shape[0] - 1, -1, -1):
             step_back(gradient[t, begin:end], voltage[t, begin:end], own_keeps, own, constants, out[t, begin:end])

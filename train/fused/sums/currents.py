@@ -5,7 +5,7 @@ Tensors are (images, ..., channels) float32, contiguous; an image is one step of
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +15,6 @@ from .. import buffers
 from .events import Events, gradient_of, sums_of
 from .exactness import sums_are_exact
 from .pooling import pool, pool_back, pooled
-from .reach import Axis, Reach
 from .whole import WholeWeights
 
 Tensor = torch.Tensor
@@ -73,16 +72,15 @@ class GivenCurrents(Sums):
         return None
 
 
-@dataclass
+@dataclass(unsafe_hash=True)
 class ConvSums(Sums):
-    """A convolution; weight (units, channels / groups, height, width). events, whole: as in MatrixSums."""
+    """A convolution; weight (units, channels / groups, height, width). whole: as in MatrixSums."""
 
     stride: tuple[int, int]
     padding: tuple[int, int]
     dilation: tuple[int, int]
     groups: int
-    events: Events | None = None
-    whole: WholeWeights | None = None
+    whole: WholeWeights | None = field(default=None, compare=False)
 
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
         """See Sums."""
@@ -92,10 +90,6 @@ class ConvSums(Sums):
 
     def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """See Sums."""
-        if self.events is not None:
-            out = buffers.empty((x.shape[0], *self.shape(x, weight)))
-            self._reach(x, weight).sums(self.events, at, x.shape[0], weight, out)
-            return out
         images, geometry = x.permute(0, 3, 1, 2), (self.stride, self.padding, self.dilation)
         if self.whole is not None:
             sums = self.whole.convolution(images, geometry, self.groups)
@@ -107,25 +101,13 @@ class ConvSums(Sums):
         self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
     ) -> Tensor | None:
         """See Sums."""
-        to_weights: Tensor | None = None
-        if to_weight and self.events is not None:
-            to_weights = self._reach(x, weight).gradient(self.events, at, gradient, weight.shape)
-        wanted = [to_x is not None, to_weight and self.events is None, False]
-        if any(wanted):
-            to_inputs, whole, _ = torch.ops.aten.convolution_backward(
-                gradient.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding,
-                self.dilation, False, [0, 0], self.groups, wanted,
-            )  # fmt: skip
-            to_weights = whole if wanted[1] else to_weights
-            if to_x is not None:
-                to_x.copy_(to_inputs.permute(0, 2, 3, 1))
-        return to_weights
-
-    def _reach(self, x: Tensor, weight: Tensor) -> Reach:
-        """Return what the inputs of an image reach."""
-        sizes = x.shape[-3:-1], self.shape(x, weight), weight.shape[2:], self.stride, self.padding
-        rows, columns = (Axis(*(size[k] for size in sizes)) for k in range(2))
-        return Reach(rows, columns, weight.shape[1], weight.shape[0])
+        gradients = torch.ops.aten.convolution_backward(
+            gradient.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding,
+            self.dilation, False, [0, 0], self.groups, [to_x is not None, to_weight, False],
+        )  # fmt: skip
+        if to_x is not None:
+            to_x.copy_(gradients[0].permute(0, 2, 3, 1))
+        return gradients[1] if to_weight else None
 
 
 @dataclass

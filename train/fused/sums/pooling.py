@@ -4,93 +4,16 @@ Images are (images, height, width * channels) float32, C-contiguous.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
-from sdsnn_core.system.compiled import compiled
-
 from .. import buffers
+from ..kernels.pooling import pool_backward, pool_forward
 from ..kernels.threads import run_rows
 from .exactness import input_bound
 
 Tensor = torch.Tensor
-_I0 = np.int32(0)
-_ONE_BITS = np.int32(0x3F800000)
-
-
-@compiled
-def check(first: int, last: int, large: Any, small: Any, kernel: Any, channels: int) -> None:
-    """Raise ValueError unless the arrays fit together: no access goes astray."""
-    height, width = kernel
-    images = 0 <= first <= last <= large.shape[0] == small.shape[0]
-    tiled = (small.shape[1] - 1) * height < large.shape[1] <= small.shape[1] * height
-    if not (images and tiled and min(channels, height, width) > 0 and large.shape[2] <= small.shape[2] * width):
-        raise ValueError("fused kernel: arrays do not fit together")
-    if large.shape[2] % channels or small.shape[2] % channels:
-        raise ValueError("fused kernel: rows are not pixels of so many channels")
-
-
-@compiled
-def add_line(source: Any, bits: Any, row: Any) -> Any:
-    """row += source; return 0 if all values are 0 or 1. bits: source's memory as int32."""
-    other = _I0
-    for i in range(source.size):
-        other |= np.int32((bits[i] != _I0) & (bits[i] != _ONE_BITS))
-        row[i] += source[i]
-    return other
-
-
-@compiled
-def pool_forward(first: int, last: int, x: Any, kernel: Any, channels: int, weight: Any, out: Any, others: Any) -> None:
-    """Pool images first..last of x (images, height, width * channels) into out; kernel: (height, width).
-
-    others (images) int32: 0 where an image's values are all 0 or 1.
-    """
-    check(first, last, x, out, kernel, channels)
-    if others.size != x.shape[0]:
-        raise ValueError("fused kernel: sizes do not have one value per image")
-    bits = x.view(np.int32)
-    height, width = kernel
-    row = np.zeros(out.shape[2] * width, np.float32)
-    n = x.shape[2]
-    for image in range(first, last):
-        other = _I0
-        for y in range(out.shape[1]):
-            row[:] = np.float32(0)
-            for line in range(y * height, min((y + 1) * height, x.shape[1])):
-                other |= add_line(x[image, line], bits[image, line], row[:n])
-            target = out[image, y]
-            target[:] = np.float32(0)
-            for k in range(width):
-                for pixel in range(target.size // channels):
-                    source = (pixel * width + k) * channels
-                    sums = target[pixel * channels : (pixel + 1) * channels]
-                    for c in range(channels):
-                        sums[c] += row[source + c]
-            for i in range(target.size):
-                target[i] *= weight
-        others[image] = other
-
-
-@compiled
-def pool_backward(first: int, last: int, gradient: Any, kernel: Any, channels: int, weight: Any, out: Any) -> None:
-    """Write the gradient of images first..last into out (images, height, width * channels), from the pooled ones'."""
-    check(first, last, out, gradient, kernel, channels)
-    height, width = kernel
-    step = width * channels
-    row = np.zeros(gradient.shape[2] * width, np.float32)
-    n = out.shape[2]
-    for image in range(first, last):
-        for y in range(gradient.shape[1]):
-            source = gradient[image, y]
-            for pixel in range(source.size // channels):
-                for k in range(width):
-                    for c in range(channels):
-                        row[pixel * step + k * channels + c] = weight * source[pixel * channels + c]
-            for line in range(y * height, min((y + 1) * height, out.shape[1])):
-                out[image, line] = row[:n]
 
 
 def pooled(shape: Sequence[int], kernel: tuple[int, int]) -> tuple[int, int, int]:

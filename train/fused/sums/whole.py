@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ class WholeWeights:
 
     values: Tensor  # int8
     unit: float
+    packed: dict[Any, Any] = field(default_factory=dict, compare=False)  # for a convolution's images and geometry
 
     @classmethod
     def of(cls, weight: Tensor) -> WholeWeights | None:
@@ -41,16 +42,17 @@ class WholeWeights:
 
     def product(self, x: Tensor) -> Tensor:
         """Return the sums (rows, units) of spikes (rows, inputs)."""
-        packed = _operators().qlinear_prepack(self.values, None)
-        sums: Tensor = _operators().qlinear_pointwise(
-            x.to(torch.uint8), 1.0, 0, packed, *self._scales(), None, 1.0, 0, torch.float32, "none", [], ""
-        )
-        return sums
+        sums: Tensor = torch._int_mm(x.to(torch.int8), self.values.t().contiguous())
+        return sums.float().mul_(self.unit)
 
     def convolution(self, x: Tensor, geometry: tuple[Any, Any, Any], groups: int) -> Tensor:
         """Return the sums of spikes (images, channels, ...); geometry: stride, padding, dilation."""
         settings = [*(list(each) for each in geometry), groups]
-        packed = _operators().qconv_prepack(self.values, self._scales()[0], 1.0, 0, *settings, list(x.shape))
+        key = (x.shape, *geometry, groups)
+        packed = self.packed.get(key)
+        if packed is None:
+            packed = _operators().qconv_prepack(self.values, self._scales()[0], 1.0, 0, *settings, list(x.shape))
+            self.packed[key] = packed
         sums: Tensor = _operators().qconv2d_pointwise(
             x.to(torch.uint8), 1.0, 0, packed, *self._scales(), None, *settings, 1.0, 0, torch.float32, "none", [], ""
         )
@@ -77,6 +79,11 @@ def usable() -> bool:
         sums = weights.product(torch.tensor([[1.0, 0, 1], [1, 1, 1]]))
         image = WholeWeights(weights.values.view(2, 3, 1, 1), 0.5)
         sums_of_image = image.convolution(torch.tensor([1.0, 0, 1]).view(1, 3, 1, 1), ((1, 1), (0, 0), (1, 1)), 1)
-    except (AttributeError, RuntimeError, TypeError):  # other versions of torch have other arguments
+    except (
+        AttributeError,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+    ):  # other versions of torch have other arguments
         return False
     return sums.tolist() == [[65.0, -0.5], [1.0, 0.0]] and sums_of_image.flatten().tolist() == [65.0, -0.5]
