@@ -178,6 +178,17 @@ def test_the_set_has_mnists_splits_as_bins_of_the_camera(rng: np.random.Generato
     assert (again[0] != again[2]).any()
 
 
+@pytest.mark.parametrize("joined", [2, 3, 34])
+def test_downsampling_joins_pixels(joined: int, rng: np.random.Generator, tmp_path: Path) -> None:
+    write_mnist(tmp_path, rng)
+    whole = load_data(config(tmp_path), seed=0).test.spikes[:4]
+    data = load_data(config(tmp_path, downsample=joined), seed=0)
+    expected = np.zeros((4, 45, *data.shape), np.uint8)
+    for *place, y, x in np.argwhere(whole):
+        expected[(*place, y // joined, x // joined)] = 1
+    np.testing.assert_array_equal(data.test.spikes[:4], expected)
+
+
 def test_a_large_set_is_made_batch_by_batch(rng: np.random.Generator, tmp_path: Path) -> None:
     write_mnist(tmp_path, rng, n=700)
     data = load_data(config(tmp_path), seed=0)

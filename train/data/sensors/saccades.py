@@ -135,14 +135,17 @@ def _emit(
 
 
 def mnist_saccades(config: DataConfig, seed: int, download: bool) -> DataSet:
-    """Return MNIST as recordings of `camera_events`, made batch by batch: shape (2, 34, 34), (polarity, y, x)."""
+    """Return MNIST as recordings of `camera_events`, made batch by batch, shape (2, 34, 34) over downsample."""
     directory = str(locate(config))
     files = config.model_copy(update={"name": "mnist", "directory": directory})
     images, labels, counts = labelled_images(files, download, "mnist_784", (28, 28))
 
+    joined = np.arange(0, SENSOR, config.downsample)
+
     def encode(pictures: npt.NDArray[Any]) -> Bins:
         events = camera_events(pictures[:, 0] / 255, config.n_steps, config.step_us, config.contrast)
-        return np.minimum(events, 1)
+        bins = np.maximum.reduceat(np.maximum.reduceat(events, joined, axis=-1), joined, axis=-2)
+        return np.minimum(bins, 1)
 
-    code = Code(encode, (2, SENSOR, SENSOR), step_s=config.step_us * 1e-6)
+    code = Code(encode, (2, len(joined), len(joined)), step_s=config.step_us * 1e-6)
     return image_set(config, images, labels, 255, split_of(config, labels, counts, seed), code=code)
