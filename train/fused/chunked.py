@@ -201,7 +201,12 @@ def pass_before(x: Tensor) -> Any:
     while node is not None and node.name() in _VIEWS:
         node = node.next_functions[0][0]
     ours: bool = isinstance(node, _Pass._backward_cls)
-    return node if ours and len(node.chunked.shape) == 3 and node.address == x.data_ptr() else None
+    if not ours or len(node.chunked.shape) != 3 or node.address != x.data_ptr():
+        return None
+    try:
+        return node if node.saved_tensors else None
+    except RuntimeError:  # a backward pass freed them already
+        return None
 
 
 def run_chunked(x: Tensor, weight: Tensor, chunked: Chunked) -> Tensor | None:

@@ -152,6 +152,19 @@ def test_pooling_goes_back_with_the_block_before(watched: str, rate: float) -> N
         assert float((mine - theirs).abs().max()) <= 1e-5 * float(theirs.abs().max())
 
 
+def test_pooling_after_the_way_back() -> None:
+    """Spikes whose own graph a backward pass freed still go through a pooling block; only a second way back fails."""
+    model, x = conv_and_pool(), spikes()
+    expected = model(x)
+    fuse(model)
+    between = model[0](x)
+    between.sum().backward()
+    out = model[1](between)
+    assert torch.equal(out, expected)
+    with pytest.raises(RuntimeError, match="second time"):
+        out.sum().backward()
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_sums_of_whole_numbers(seed: int) -> None:
     """Weights of 8 bits at any power of two, as a matrix and as a convolution: the sums are exact."""
