@@ -53,17 +53,16 @@ def spread_spikes(
 def gather_gradients(
     first: int, last: int, offsets: Any, indices: Any, reach: Any, strides: Any, gradient: Any, out: Any
 ) -> None:
-    """out[part] = gradient of the weights over the images of a part, for parts first..last.
+    """out[part] += gradient of the weights over the images of a part, for parts first..last.
 
-    gradient (images, units); the other arguments are as in spread_spikes. out (parts, weights).
+    gradient (images, units); the other arguments are as in spread_spikes. out (parts, weights); more parts stay.
     """
     images = gradient.shape[0]
-    if not (0 <= first <= last <= out.shape[0]) or out.shape[0] != -(-images // PART):
+    if not (0 <= first <= last <= out.shape[0]) or out.shape[0] < -(-images // PART):
         raise ValueError("fused kernel: arrays do not fit together")
     _check(0, images, offsets, reach, strides, (gradient.shape[1], out.shape[1]))
     for part in range(first, last):
         target = out[part]
-        target[:] = np.float32(0)
         for image in range(part * PART, min((part + 1) * PART, images)):
             source = gradient[image]
             for event in range(offsets[image], offsets[image + 1]):

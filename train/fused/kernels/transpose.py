@@ -5,6 +5,7 @@ from typing import Any
 from sdsnn_core.system.compiled import compiled
 
 _BLOCK = 16  # float32 in a cache line
+_COLUMNS = 128  # as many lines are written in turns
 
 
 @compiled
@@ -14,11 +15,12 @@ def transpose_images(first: int, last: int, x: Any, out: Any) -> None:
     if not (0 <= first <= last <= images) or out.shape != (images, columns, rows):
         raise ValueError("fused kernel: arrays do not fit together")
     for image in range(first, last):
-        for begin in range(0, columns, _BLOCK):
-            end = min(begin + _BLOCK, columns)
+        source, target = x[image].reshape(rows * columns), out[image].reshape(rows * columns)
+        for begin in range(0, columns, _COLUMNS):
+            end = min(begin + _COLUMNS, columns)
             for row in range(rows):
                 for column in range(begin, end):
-                    out[image, column, row] = x[image, row, column]
+                    target[column * rows + row] = source[row * columns + column]
 
 
 @compiled

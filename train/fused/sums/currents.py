@@ -45,7 +45,11 @@ class Sums:
     def backward(
         self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
     ) -> Tensor | None:
-        """Write the gradient of x into `to_x`, if any, and return that of the weight, if `to_weight`."""
+        """Write the gradient of x into `to_x`, if any, and return that of the weight, if `to_weight`.
+
+        Chunks go back from the last one to the first, `at` 0. Their gradients of the weight are added; a kind may
+        return the sum with the first chunk, and None before.
+        """
 
     def were_exact(self) -> bool:
         """Return whether the currents so far were exact in float32; most kinds are checked before they run."""

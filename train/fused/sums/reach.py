@@ -98,6 +98,7 @@ class ReachSums(Sums):
     def __init__(self, conv: ConvSums, events: Events, images: torch.Size, weight: Tensor) -> None:
         self.conv, self.events = conv, events
         self.reach = _reach(conv, (images[-3], images[-2]), tuple(weight.shape))
+        self.parts: Tensor | None = None  # the gradient so far, of parts of a chunk
         self.weights = weight.detach().reshape(-1)[self.reach.orders[0]].numpy()
 
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
@@ -124,10 +125,16 @@ class ReachSums(Sums):
         if not to_weight:
             return None
         images, offsets = x.shape[0], self.events.offsets[at : at + x.shape[0] + 1]
-        parts = gradient.new_empty(-(-images // PART), weight.numel())
+        parts, needed = self.parts, -(-images // PART)
+        if parts is None or len(parts) < needed:  # chunks come from the last to the first; the last may be smaller
+            more = weight.new_zeros(needed, weight.numel())
+            parts = self.parts = more if parts is None else torch.cat([parts, more[len(parts) :]])
         work = int(offsets[-1] - offsets[0]) * self.reach.units + parts.numel() // 16
         run_rows(
-            gather_gradients, len(parts), work, offsets, self.events.indices, *self.reach.tables,
+            gather_gradients, needed, work, offsets, self.events.indices, *self.reach.tables,
             gradient.reshape(images, -1).numpy(), parts.numpy(), share=1,
         )  # fmt: skip
+        if at > 0:  # more chunks follow
+            return None
+        self.parts = None
         return parts.sum(0)[self.reach.orders[1]].view(weight.shape)
