@@ -218,7 +218,9 @@ def run_chunked(x: Tensor, weight: Tensor, chunked: Chunked) -> Tensor | None:
     results = chunked.forward(x.detach(), weight.detach(), learn)
     if results is None:
         return None
-    spikes, before = results[0], chunked.sums.before if isinstance(chunked.sums, PoolSums) else None
+    spikes, before = results[0], None
+    if isinstance(chunked.sums, PoolSums):  # the pass is let go, or its voltages would outlive the way back
+        before, chunked.sums.before = chunked.sums.before, None
     if learn and before is not None:
         spikes = _apply_pooled(*before.saved_tensors, (before.chunked, chunked), results)
     elif learn:

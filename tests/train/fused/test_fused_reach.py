@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -166,6 +168,26 @@ def test_pooling_after_the_way_back() -> None:
     assert torch.equal(out, expected)
     with pytest.raises(RuntimeError, match="second time"):
         out.sum().backward()
+
+
+def test_the_way_back_frees_the_voltages() -> None:
+    """After a backward pass a graph that somebody still holds keeps no tensor of the two blocks alive."""
+    model, x = conv_and_pool(), spikes()
+    model(x)
+    fuse(model)
+    between = model[0](x)
+    node = between.grad_fn
+    while node.name() != "_PassBackward":
+        node = node.next_functions[0][0]
+    voltage = weakref.ref(node.saved_tensors[2])
+    node_itself = weakref.ref(node)
+    loss = model[1](between).sum()
+    del between, node
+    loss.backward()
+    gc.collect()
+    assert voltage() is None
+    assert node_itself() is None
+    assert loss.grad_fn is not None
 
 
 @pytest.mark.parametrize("seed", range(20))
