@@ -165,7 +165,8 @@ class ChipTarget:
 def _greatest(excess: Callable[[int], float], least: int, present: int, start: int, tolerance: float) -> int | None:
     """Return the greatest number in least..present with excess of at most 1, to within `tolerance`; None if none has.
 
-    excess: what is used divided by what may be used; about a power of the number. It is measured first at `start`.
+    excess: what is used divided by what may be used; about a power of the number, or nearly constant where neurons
+        decide. It is measured first at `start`.
     """
     low, high = None, present + 1  # `low` meets the limit, `high` does not
     at, known = max(least, min(start, present)), list[tuple[int, float]]()
@@ -174,8 +175,6 @@ def _greatest(excess: Callable[[int], float], least: int, present: int, start: i
         known.append((at, over))
         if over <= 1:
             low = at
-            if over >= 1 - tolerance and over < 1:
-                return low
         else:
             high = at
         if low is None and high <= least:
