@@ -300,7 +300,12 @@ STUDIES: dict[str, Study] = {
             "protect_first": "false",
             "threads": "1",
         },
-        {"dense": DENSE, **REPAIRED, **{row: CONSTRAINED[row] for row in CONSTRAINED if row.startswith("units")}},
+        {
+            "dense": DENSE,
+            **REPAIRED,
+            "units, at least 76 % kept": {**OVERPRUNED, "min_kept": "0.76"},
+            **{row: CONSTRAINED[row] for row in CONSTRAINED if row.startswith("units")},
+        },
     ),
     "mnist_conv ways": Study(
         "mnist_conv",
