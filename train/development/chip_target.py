@@ -39,8 +39,7 @@ class ChipTarget:
     Attributes:
         latest: the cost of the model at the end of the latest epoch; None where that was not measured.
         keep: the number of synapses found last; None before the first search, or where no number is small enough.
-        limit: what the latest model that was too large exceeded most (of a search, the smallest one); None before that.
-        prices: what the synapses cost under that limit, by the latest measurement; None before the first.
+        prices: what the synapses cost, by the latest measurement; None before the first.
     """
 
     def __init__(
@@ -55,7 +54,6 @@ class ChipTarget:
         self.layers, self.names = layers, names
         self.latest: ChipCost | None = None
         self.keep: int | None = None
-        self.limit: str | None = None
         self.prices: Prices | None = None
         self._warned = False
         self._next = 0.0  # phase of the stage from which on the next search takes place
@@ -69,14 +67,17 @@ class ChipTarget:
         self.latest = None
         if self.keep is None or present <= FAR * self.keep:
             self.latest = self.measure(self.model)
-            if not self.met():
-                self.limit = stop_criteria.binding_on_chip(self.config, self.latest)
             self._price(self.latest)
 
     def _price(self, cost: ChipCost) -> None:
-        """Note what synapses cost under the limit that binds: another one may be nearer, yet have room."""
+        """Note what synapses cost under the limit that binds.
+
+        Neurons have room where the criteria are met, however near: there memory is what more synapses would need.
+        """
         if cost.marginal is not None and self.layers:
-            limit = self.limit or stop_criteria.binding_on_chip(self.config, cost)
+            limit = stop_criteria.binding_on_chip(self.config, cost)
+            if limit == "neurons" and not stop_criteria.unmet_on_chip(self.config, cost):
+                limit = "synapse_bits"
             bits = cost.bits if limit == "synapse_bits" else 0
             self.prices = prices_of(self.layers, self.names, cost.marginal(limit), bits)
 
@@ -104,15 +105,8 @@ class ChipTarget:
 
         start = self._start() or present
         self.keep = _greatest(excess, least, present, start, TOLERANCE if phase >= 1 else COARSE)
-        if self.limit is None and self.config.synapse_cost == "chip":  # which limit would more synapses exceed?
-            most = max(number for number, _, _ in tried)
-            while most < present and all(over <= 1 for _, over, _ in tried):
-                most = min(present, round(MORE * most) + 1)
-                excess(most)
         fewest = min(tried, key=lambda one: one[0])[2]
         _, over, cost = next((one for one in tried if one[0] == self.keep), (0, math.inf, fewest))
-        if beyond := [one for one in tried if one[1] > 1]:
-            self.limit = stop_criteria.binding_on_chip(self.config, min(beyond, key=lambda one: one[0])[2])
         self._price(cost)
         if self.keep is None:
             self._warn(least, fewest)
@@ -150,13 +144,12 @@ class ChipTarget:
             layers = [None if cost is None else list(cost) for cost in self.prices.layers]
             prices = {"layers": layers, "inputs": self.prices.inputs, "bits": self.prices.bits}
         latest = None if self.latest is None else self.latest.as_dict()
-        return {"keep": self.keep, "next": self._next, "latest": latest, "limit": self.limit, "prices": prices}
+        return {"keep": self.keep, "next": self._next, "latest": latest, "prices": prices}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a saved state."""
         self.keep, self._next = state["keep"], state["next"]
         self.latest = None if state["latest"] is None else ChipCost(**state["latest"])
-        self.limit = state.get("limit")
         if (prices := state.get("prices")) is not None:
             layers = tuple(None if cost is None else LayerCost(*cost) for cost in prices["layers"])
             self.prices = Prices(layers, prices["inputs"], prices["bits"])

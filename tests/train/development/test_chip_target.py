@@ -133,36 +133,6 @@ def test_the_search_finds_the_greatest_number_and_changes_nothing(limit: int, kn
     assert len(tried) <= 18
 
 
-def test_the_limit_that_more_synapses_exceed_decides_and_not_a_nearer_one_with_room() -> None:
-    model = torch.nn.Linear(32, 24)
-    config = DevelopmentConfig(synapse_stage=True, chip="x", stop_cores=1)
-    kept = 768
-
-    def measure(_: torch.nn.Module) -> ChipCost:
-        need = {"neurons": 0.97, "synapse_bits": kept / 431}
-        binds = max(need, key=lambda limit: need[limit])
-        return ChipCost(1 + (need[binds] > 1), binds=binds, need=need[binds])
-
-    def apply(keep: int) -> None:
-        nonlocal kept
-        kept = keep
-
-    target = ChipTarget(model, config, measure)
-    target.keep = 100  # where the need of neurons alone is within the tolerance of the limit
-    keep = target.search(apply, 1, 768, phase=0.5)
-    assert keep is not None
-    assert 431 / 1.1 <= keep <= 431
-    assert target.limit == "synapse_bits"
-    kept = 300
-    assert measure(model).binds == "neurons"
-    target.update(300)
-    assert target.met()
-    assert target.limit == "synapse_bits"
-    again = ChipTarget(model, config, measure)
-    again.load_state_dict(target.state_dict())
-    assert again.limit == "synapse_bits"
-
-
 def test_a_limit_out_of_reach_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     model = torch.nn.Linear(4, 4)
     config = DevelopmentConfig(synapse_stage=True, chip="x", stop_cores=2)
