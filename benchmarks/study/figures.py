@@ -77,6 +77,7 @@ def _point(lines: Sequence[Line], study: str, row: str) -> tuple[float, float, f
 def draw_chip(lines: Sequence[Line], path: Path = CHIP_FIGURE) -> None:
     """Draw accuracy against what each limit of a chip limits: filled where it was set, hollow where another was."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     studies = [name for name in CHIP_PANELS if any(r.get("study") == name for r in lines)]
     figure = Figure(figsize=(11, 2.8 * len(studies)), layout="constrained")
@@ -98,6 +99,7 @@ def draw_chip(lines: Sequence[Line], path: Path = CHIP_FIGURE) -> None:
                         x, y, error, fmt="os^"[place], color=f"C{place}", mfc=fill, ms=5, lw=1, capsize=2, label=label
                     )
                     label = None
+            axis.xaxis.set_major_locator(MaxNLocator(6, integer=limit == "cores"))
             axis.set_xlabel(title, fontsize=8)
             axis.grid(lw=0.3, alpha=0.6)
             axis.tick_params(labelsize=8)
