@@ -189,12 +189,9 @@ class RefractoryLif(Population):
     state = ("current", "voltage", "steps of refractory period")
     kind = "RefractoryLif"
     ranges: ClassVar[Ranges] = {
-        "current_decay": _DECAY,
-        "voltage_decay": _DECAY,
+        **CubaLif.ranges,
         "threshold": (0, THRESHOLD_MAX),
         "refractory": (1, REFRACTORY_MAX),
-        "bias": (-BIAS_MAX, BIAS_MAX),
-        "initial_voltage": (-(2**31) + 1, 2**31 - 1),
     }
     exponents: ClassVar[dict[str, int]] = {"bias_exp": BIAS_EXP_MAX}
 

@@ -81,7 +81,7 @@ class _Leaky:
         self.bias = population.per_neuron("bias") << population.bias_exp
         self.current = np.zeros((n_samples, population.size), np.int64)
         self.voltage = np.zeros((n_samples, population.size), np.int64)
-        if not isinstance(population, AdaptiveLif):
+        if "initial_voltage" in population.ranges:
             self.voltage += population.per_neuron("initial_voltage")
 
     def integrate(self, arriving: Ints) -> None:
