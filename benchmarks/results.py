@@ -1,7 +1,7 @@
 """Train the networks of docs/results.md, and write its tables and figures.
 
     SDSNN_DATA=... python benchmarks/results.py --list
-    SDSNN_DATA=... python benchmarks/results.py --run digits evtouch --jobs 2
+    SDSNN_DATA=... python benchmarks/results.py --run digits evtouch --jobs 2 [--device cuda]
     python benchmarks/results.py --table --figures
 
 `study/plan.py` lists the runs: a study (data set and recipe), a row (what it changes) and a seed. A finished run is one
@@ -60,7 +60,7 @@ def claimed(path: Path) -> Iterator[bool]:
             yield True
 
 
-def run_next(out: Path, keep: Path, patterns: Sequence[str]) -> bool:
+def run_next(out: Path, keep: Path, patterns: Sequence[str], device: str = "cpu") -> bool:
     """Train the first remaining run that no other process trains; False if there is none."""
     from study.measure import measure
 
@@ -70,7 +70,7 @@ def run_next(out: Path, keep: Path, patterns: Sequence[str]) -> bool:
         with claimed(keep / f"{run.folder}.lock") as mine:
             if not mine or run not in remaining(out, patterns):
                 continue
-            line = measure(run, keep / run.folder)
+            line = measure(run, keep / run.folder, device)
             with out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(f"{run.study}, {run.row}, seed {run.seed}: {line['test']:.2%}, {line['connection_sparsity']:.1%} "
@@ -88,6 +88,7 @@ def main() -> None:
     )
     parser.add_argument("--most", type=int, metavar="N", help="end after N runs")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that train, one run each at a time")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what trains")
     parser.add_argument("--out", type=Path, default=OUT, help="where results are (default: %(default)s)")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "sdsnn-results", metavar="DIR")
     parser.add_argument("--table", action="store_true", help="write the tables into docs/")
@@ -100,7 +101,7 @@ def main() -> None:
         others = [arg for arg in sys.argv[1:] if not arg.startswith("--jobs")] if args.jobs > 1 else []
         started = [subprocess.Popen([sys.executable, __file__, *others, "--jobs=1"]) for _ in range(args.jobs - 1)]
         left = args.most
-        while left != 0 and run_next(args.out, args.keep, args.run):
+        while left != 0 and run_next(args.out, args.keep, args.run, args.device):
             left = None if left is None else left - 1
         if sum(process.wait() for process in started):
             sys.exit(1)

@@ -15,11 +15,14 @@ PRICED = 64  # test samples whose activity is priced
 COMPARED = 16  # test samples in which SLAYER, the masked and the compacted network are compared bin by bin
 
 
-def measure(run: Run, folder: Path) -> dict[str, Any]:
+def measure(run: Run, folder: Path, device: str = "cpu") -> dict[str, Any]:
     """Train a run in `folder`, or go on with it there, and measure the network of its last epoch.
 
     The last epoch is the rule of every row: no split chooses among the epochs. The test split is read once.
+    device: what trains and evaluates; it belongs to the result's machine, not to what makes a run this one.
     """
+    import torch
+
     from sdsnn.deploy.placement.objective.cost import chip_cost
     from sdsnn.train.run.checkpoint import load_newest
     from sdsnn.train.run.config import load_config, with_directory
@@ -32,13 +35,14 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
 
     earlier = {use: folder.with_name(other.folder) for use, other in run.earlier}
     teacher = [f"optimiser.teacher={earlier['teacher']}"] if "teacher" in earlier else []
-    config = with_directory(load_config(run.recipe, [*run.overrides, *teacher]))
+    config = with_directory(load_config(run.recipe, [*run.overrides, *teacher, f"hardware.accelerator={device}"]))
     init, config = read_init(earlier["init"], config) if "init" in earlier else (None, config)
     begun = RunFolder(folder).checkpoint_file.exists()
     own = Own(chip_cost=chip_cost, init=None if begun else init)
     result = train(config, RunFolder.open(folder) if begun else RunFolder.create(folder, config), resume=begun, own=own)
     trainer, history = result.trainer, result.folder.history()
     trainer.load_state(load_newest(result.folder.checkpoint_file))
+    trainer.model.to(trainer.group.device)
     test = trainer.evaluate(trainer.data.test)
     masked = lower(trainer.model.to("cpu"), trainer.data.shape, input_max=trainer.data.input_max)
     compaction = compact(masked)
@@ -46,6 +50,7 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
     hidden = [i for i, after in enumerate(developer.graph.successors) if after]
     synapses = [sum(s.mask.numel() for s in layer.synapses) for layer in developer.layers]
     kept = [compaction.units[name] for name in compaction.units if name not in _readouts(masked)]
+    gpu = f", {torch.cuda.get_device_name(0)}" if device == "cuda" else ""
     main, answers = test.main, test.answers or len(test.labels)
     return {
         "study": run.study,
@@ -79,7 +84,7 @@ def measure(run: Run, folder: Path) -> dict[str, Any]:
         "layers": [{key: layer[key] for key in ("units", "alive_units", "synapses", "absent")} for layer in layers],
         "seconds": sum(line["seconds"] for line in history),
         "date": date.today().isoformat(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{gpu}",
     }
 
 

@@ -230,7 +230,8 @@ STUDIES: dict[str, Study] = {
         {"model.hidden": "[800]", "optimiser.epochs": "5", **PLAIN_IMAGES, "threads": "1"},
         {
             **fitted("loihi2", 0.92, units=True, stop_cores="1"),
-            **fitted("loihi2", 0.97, stop_busiest="2000"),
+            **fitted("loihi2", 0.97, units=True, stop_busiest="2000"),
+            **fitted("loihi2", 0.95, units=True, stop_energy="1.2e-7"),
         },
     ),
     "chip nmnist": Study(
@@ -239,6 +240,7 @@ STUDIES: dict[str, Study] = {
         {
             **fitted("loihi2", 0.85, units=True, stop_cores="2"),
             **fitted("loihi2", 0.95, units=True, stop_busiest="2000"),
+            **fitted("loihi2", 0.9, units=True, stop_energy="1e-7"),
         },
     ),
     "chip mnist_conv": Study(
@@ -250,7 +252,22 @@ STUDIES: dict[str, Study] = {
             **PLAIN_IMAGES,
             "threads": "1",
         },
-        fitted("loihi2", 0.8, units=True, stop_cores="1"),
+        {
+            **fitted("loihi2", 0.8, units=True, stop_cores="1"),
+            **fitted("loihi2", 0.9, units=True, stop_busiest="8000"),
+            **fitted("loihi2", 0.9, units=True, stop_energy="2.5e-7"),
+        },
+    ),
+    "chip mnist_conv neurons": Study(
+        "mnist_conv",
+        {
+            "model.layers": '[{kind="conv",out=12,kernel=5,stride=2,padding=2},{kind="conv",out=24,kernel=3,stride=2,'
+            'padding=1},{kind="dense",out=64}]',
+            "optimiser.epochs": "4",
+            **PLAIN_IMAGES,
+            "threads": "1",
+        },
+        fitted("loihi1", 0.8, stop_cores="2"),
     ),
     "chip digits": Study(
         "digits",
@@ -319,6 +336,18 @@ STUDIES: dict[str, Study] = {
             "pools": {"model.layers": conv_layers(pools=True)},
             "pools, direct, 10 per class, dense": {**DENSE, **WAYS},
             "all four": {**WAYS, "teacher": "pools, direct, 10 per class, dense", **SOFT},
+        },
+        seeds=(0,),
+    ),
+    "mnist_conv longer": Study(
+        "mnist_conv",
+        {"threads": "1"},
+        {
+            "direct": {**GREY, "model.layers": conv_layers(**GREY_LAYERS)},
+            "10 neurons per class": {"model.outputs_per_class": "10"},
+            "pools": {"model.layers": conv_layers(pools=True)},
+            "pools, direct, 10 per class": WAYS,
+            "pools, direct, 10 per class, 40 epochs": {**WAYS, "optimiser.epochs": "40"},
         },
         seeds=(0,),
     ),

@@ -73,7 +73,8 @@ def test_a_row_waits_for_its_teacher_and_finds_its_folder(
     runs = {run.row: run for run in results.planned() if run.study == "mnist_conv ways"}
     trained: list[tuple[Any, Path]] = []
 
-    def measure(run: Any, folder: Path) -> dict[str, Any]:
+    def measure(run: Any, folder: Path, device: str) -> dict[str, Any]:
+        assert device == "cpu"
         trained.append((run, folder))
         return line(run, seconds=1.0)
 

@@ -40,6 +40,7 @@ class ChipTarget:
         latest: the cost of the model at the end of the latest epoch; None where that was not measured.
         keep: the number of synapses found last; None before the first search, or where no number is small enough.
         prices: what the synapses cost, by the latest measurement; None before the first.
+        by_units: neurons decide how much fits, so only whole units help; by the last search that saw a limit.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class ChipTarget:
         self.latest: ChipCost | None = None
         self.keep: int | None = None
         self.prices: Prices | None = None
+        self.by_units = False
         self._warned = False
         self._next = 0.0  # phase of the stage from which on the next search takes place
 
@@ -70,14 +72,10 @@ class ChipTarget:
             self._price(self.latest)
 
     def _price(self, cost: ChipCost) -> None:
-        """Note what synapses cost under the limit that binds.
-
-        Neurons have room where the criteria are met, however near: there memory is what more synapses would need.
-        """
+        """Note what synapses cost under the limit that binds; memory where it is neurons, which go whole or not."""
         if cost.marginal is not None and self.layers:
             limit = stop_criteria.binding_on_chip(self.config, cost)
-            if limit == "neurons" and not stop_criteria.unmet_on_chip(self.config, cost):
-                limit = "synapse_bits"
+            limit = "synapse_bits" if limit == "neurons" else limit
             bits = cost.bits if limit == "synapse_bits" else 0
             self.prices = prices_of(self.layers, self.names, cost.marginal(limit), bits)
 
@@ -104,8 +102,12 @@ class ChipTarget:
             return tried[-1][1]
 
         start = self._start() or present
-        self.keep = _greatest(excess, least, present, start, TOLERANCE if phase >= 1 else COARSE)
+        fine = phase >= 1 or self.by_units  # a unit of few synapses may have many neurons
+        self.keep = _greatest(excess, least, present, start, TOLERANCE if fine else COARSE)
         fewest = min(tried, key=lambda one: one[0])[2]
+        if too_much := [one for one in tried if one[1] > 1]:
+            nearest = min(too_much, key=lambda one: one[0])[2]
+            self.by_units = stop_criteria.binding_on_chip(self.config, nearest) == "neurons"
         _, over, cost = next((one for one in tried if one[0] == self.keep), (0, math.inf, fewest))
         self._price(cost)
         if self.keep is None:
@@ -144,11 +146,13 @@ class ChipTarget:
             layers = [None if cost is None else list(cost) for cost in self.prices.layers]
             prices = {"layers": layers, "inputs": self.prices.inputs, "bits": self.prices.bits}
         latest = None if self.latest is None else self.latest.as_dict()
-        return {"keep": self.keep, "next": self._next, "latest": latest, "prices": prices}
+        return {
+            "keep": self.keep, "next": self._next, "latest": latest, "prices": prices, "by_units": self.by_units
+        }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a saved state."""
-        self.keep, self._next = state["keep"], state["next"]
+        self.keep, self._next, self.by_units = state["keep"], state["next"], state.get("by_units", False)
         self.latest = None if state["latest"] is None else ChipCost(**state["latest"])
         if (prices := state.get("prices")) is not None:
             layers = tuple(None if cost is None else LayerCost(*cost) for cost in prices["layers"])

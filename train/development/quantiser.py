@@ -93,7 +93,7 @@ def _slayer_quantiser() -> Any:
 
 def fits(weight: Tensor, mask: Tensor, sums: Tensor) -> bool:
     """Return True for tensors that `quantise_masked` takes."""
-    if autocast.on_cpu() or weight.dtype != torch.float32 or weight.device.type != "cpu":
+    if autocast.is_on("cpu") or weight.dtype != torch.float32 or weight.device.type != "cpu":
         return False
     return weight.is_contiguous() and mask.is_contiguous() and sums.is_contiguous()
 

@@ -20,6 +20,8 @@ from .masks import MaskedLayer, MaskedSynapse
 from .reachability import protected_paths, trim
 
 MOST_COST = 4.0  # factor by which the cost of its synapses may change the budget of a layer
+READOUT = 1e6  # score of the units of a readout, whose neurons are never removed; those of the others are about 1
+ORDER = 1e-4  # share of a synapse in the score of its unit: a unit loses its weakest first
 
 
 @final
@@ -58,6 +60,11 @@ class Sparsifier:
         """The latest cost on a chip; None where no chip is set, or before the first measurement."""
         return None if self.fit is None else self.fit.latest
 
+    @property
+    def by_units(self) -> bool:
+        """Whether whole units are removed: the neurons of a chip's cores are what is short."""
+        return self.fit is not None and self.fit.by_units and self.config.synapse_cost == "chip"
+
     def due(self, epoch: int) -> bool:
         """Return True within the stage, and after it where a chip's limits are left: zero weights may count again."""
         self.late = False
@@ -90,7 +97,6 @@ class Sparsifier:
             self.start = 1 - sum(int(mask.sum()) for mask in masks) / total
         self.steps += int(not held)
         phase = self.steps / (self.schedule.synapse_last - self.schedule.synapse_first + 1)
-        turnover = turnover_at(phase, config.synapse_turnover)
         scores = self._drop_scores(synapses)
         if self.fit is not None and self.fit.prices is None and config.synapse_cost == "chip" and not held:
             self._target_of(self.fit, synapses, phase, held, scores)  # which limit binds shows where it is just met
@@ -108,6 +114,7 @@ class Sparsifier:
                 config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, phase, held, scores)
             )
             keep = round((1 - sparsity_at(phase, self.start, target, config.synapse_exponent)) * total)
+        turnover = 0.0 if self.by_units else turnover_at(phase, config.synapse_turnover)
         new = self._exchange(synapses, keep, turnover, scores)
         grown = []
         for layer in self.layers:
@@ -170,7 +177,7 @@ class Sparsifier:
 
     def _budgets(self, synapses: Sequence[MaskedSynapse], keep: int) -> list[tuple[list[MaskedSynapse], int]]:
         """Return groups of weight tensors that share a budget, and their budgets."""
-        if self.config.synapse_scope == "global":
+        if self.config.synapse_scope == "global" or self.by_units:
             return [(list(synapses), keep)]
         sizes = [synapse.mask.numel() for synapse in synapses]
         budgets = [round(keep * size / sum(sizes)) for size in sizes]
@@ -191,7 +198,7 @@ class Sparsifier:
                 score = score / mean_square.sqrt().clamp(min=1e-12)
             scores[synapse] = score
         if self.fit is not None and self.fit.prices is not None and self.config.synapse_cost == "chip":
-            scores = self._priced(self.fit.prices, scores)
+            scores = self._of_units(self.fit.prices, scores) if self.by_units else self._priced(self.fit.prices, scores)
         if self.config.protect_last:
             firsts = [layer.synapses[0] for layer in self.layers]
             paths = protected_paths(self.layers, self.graph, [scores[synapse] for synapse in firsts])
@@ -214,6 +221,28 @@ class Sparsifier:
         mean = total / max(sum(int(synapse.mask.sum()) for synapse in priced), 1)
         self._costs = {synapse: cost / mean for synapse, (_, cost) in priced.items()}
         return {synapse: score / self._costs[synapse] for synapse, (score, _) in priced.items()}
+
+    def _of_units(self, prices: Prices, scores: Mapping[MaskedSynapse, Tensor]) -> dict[MaskedSynapse, Tensor]:
+        """Return the scores of the units at which synapses end, so that units lose all synapses one after another.
+
+        A unit's score is the norm of its synapses' scores relative to the mean of its layer, times root(n) / m: n are
+        the neurons of the layer, m those of the units that are no weaker. So layers keep neurons in proportion to
+        root(n), halfway between the same share and the same number in each.
+        """
+        of_units = {}
+        for index, layer in enumerate(self.layers):
+            squares = [(scores[s] * s.mask).flatten(1).square().sum(1) for s in layer.synapses]
+            norms = torch.stack(squares).sum(0).sqrt()
+            alive = layer.unit_gate.sum().clamp(min=1)
+            cost = prices.layers[index]
+            neurons = 1 if cost is None else cost.source.shape[1]  # of a unit
+            ranks = 1 + norms.argsort(descending=True).argsort()
+            own = norms / (norms.sum() / alive).clamp(min=1e-12) * (alive / neurons).sqrt() / ranks
+            own = torch.full_like(own, READOUT) if index in self.graph.outputs else own
+            for synapse in layer.synapses:
+                part = scores[synapse] / scores[synapse].max().clamp(min=1e-12)
+                of_units[synapse] = own.reshape(-1, *(1,) * (part.dim() - 1)) * (1 + ORDER * part)
+        return of_units
 
     def _mean_cost(self, synapse: MaskedSynapse) -> float:
         """Return the mean cost of the present synapses of a tensor, within limits that leave each layer some."""

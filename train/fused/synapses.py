@@ -18,7 +18,7 @@ from ..slayer import autocast
 from ..slayer.hooks import MaskingHook
 from .chunked import pass_before
 from .layout import time_last, time_major
-from .sums import reach
+from .sums import on_gpu, reach
 from .sums.currents import ConvSums, GivenCurrents, MatrixSums, PoolSums, Sums, add
 from .sums.events import Inputs, look_at
 from .sums.exactness import input_bound, sums_are_exact
@@ -60,6 +60,11 @@ def _whole(inputs: Inputs, weight: Tensor) -> WholeWeights | None:
     return WholeWeights.of(weight) if inputs.spikes and inputs.events is None else None
 
 
+def _matrix(weight: Tensor, image: bool) -> Tensor:
+    """Return a unit's weights in the order of its inputs in memory: channels innermost."""
+    return (weight.squeeze(-1).permute(0, 2, 3, 1) if image else weight).flatten(1)
+
+
 class _Planned:
     """The parts that the three kinds have in common."""
 
@@ -69,6 +74,8 @@ class _Planned:
     def forward(self, input: Tensor) -> Tensor:
         """Return the currents of every step: (batch, units, ..., steps) float32."""
         weight = self.quantised()
+        if input.is_cuda:
+            return self._on_gpu(input, weight) if self._suits(input, weight) else self._slayer(input, weight)
         plan = self.plan(input, weight)
         if plan is not None:
             rows = add(plan.memory.flatten(0, 1), plan.weight, plan.sums)
@@ -83,11 +90,24 @@ class _Planned:
 
     def plan(self, input: Tensor, weight: Tensor) -> Plan | None:
         """Return how to compute the currents, or None where only SLAYER's own code gives the same."""
-        if autocast.on_cpu() or any(t.device.type != "cpu" for t in (input, weight)):
-            return None
-        return self._plan(input, weight) if input.dtype == weight.dtype == torch.float32 and input.numel() else None
+        on_cpu = input.device.type == weight.device.type == "cpu"
+        return self._plan(input, weight) if on_cpu and self._suits(input, weight) else None
+
+    def _suits(self, input: Tensor, weight: Tensor) -> bool:
+        """Return whether our own code has this kind of input and synapse."""
+        usual = input.dtype == weight.dtype == torch.float32 and input.numel() and input.device == weight.device
+        return bool(usual) and not autocast.is_on(input.device.type) and self._fits(input, weight)
+
+    def _fits(self, input: Tensor, weight: Tensor) -> bool:
+        """Return whether our own code has this geometry."""
+        raise NotImplementedError
 
     def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
+        """Return how to compute the currents on a CPU; None where sums are not exact."""
+        raise NotImplementedError
+
+    def _on_gpu(self, input: Tensor, weight: Tensor) -> Tensor:
+        """Return the currents on a GPU."""
         raise NotImplementedError
 
     def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
@@ -98,9 +118,16 @@ class _Planned:
 class Conv(_Planned, _layer.Conv):  # type: ignore[misc]
     """SLAYER's convolution: same arguments, attributes, parameters and results."""
 
+    def _fits(self, input: Tensor, weight: Tensor) -> bool:
+        return input.dim() == 5 and weight.shape[4] == 1 and self.stride[2] == 1 and self.padding[2] == 0
+
+    def _on_gpu(self, input: Tensor, weight: Tensor) -> Tensor:
+        memory = time_major(input)
+        geometry = self.stride[:2], self.padding[:2], self.dilation[:2], self.groups
+        rows = on_gpu.convolve(memory.flatten(0, 1), weight.squeeze(-1), geometry)
+        return time_last(rows.view(*memory.shape[:2], *rows.shape[1:]))
+
     def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
-        if input.dim() != 5 or weight.shape[4] != 1 or self.stride[2] != 1 or self.padding[2] != 0:
-            return None
         memory = time_major(input)
         plain = self.groups == 1 and self.dilation[:2] == (1, 1)
         inputs = look_at(memory.flatten(0, 1).flatten(1), reach.SPARSE if plain else -1)
@@ -120,12 +147,18 @@ class Conv(_Planned, _layer.Conv):  # type: ignore[misc]
 class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
     """SLAYER's dense synapses: same arguments, attributes, parameters and results."""
 
+    def _fits(self, input: Tensor, weight: Tensor) -> bool:
+        image = input.dim() == 5 and input.shape[1:4] == weight.shape[1:4]
+        return (image or input.dim() == 3) and weight[0].numel() == input.shape[1:-1].numel()
+
+    def _on_gpu(self, input: Tensor, weight: Tensor) -> Tensor:
+        memory = time_major(input)
+        rows = on_gpu.multiply(memory.flatten(0, 1), _matrix(weight, image=input.dim() == 5))
+        inner = (1, 1) if input.dim() == 5 else ()
+        return time_last(rows.view(*memory.shape[:2], *inner, -1))
+
     def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
         image = input.dim() == 5
-        if input.dim() not in (3, 5) or (image and input.shape[1:4] != weight.shape[1:4]):
-            return None
-        if weight[0].numel() != input.shape[1:-1].numel():
-            return None
         memory = time_major(input)
         hook = self.pre_hook_fx
         pattern = hook.pattern(image) if isinstance(hook, MaskingHook) else None
@@ -134,8 +167,7 @@ class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
             exact = sums_are_exact(listed, input_bound(memory), pattern.offsets)
             return Plan(memory, listed, SparseSums(pattern), image) if exact else None
         inputs = look_at(memory.flatten(0, 1).flatten(1))
-        # a unit's weights in the order of its inputs in memory: channels innermost
-        matrix = (weight.squeeze(-1).permute(0, 2, 3, 1) if image else weight).flatten(1)
+        matrix = _matrix(weight, image)
         whole = _whole(inputs, matrix)
         if whole is None and not sums_are_exact(weight, inputs.bound):
             return None
@@ -151,13 +183,20 @@ class Dense(_Planned, _layer.Dense):  # type: ignore[misc]
 class Pool(_Planned, _layer.Pool):  # type: ignore[misc]
     """SLAYER's pooling: same arguments, attributes, parameters and results. Squares that overlap take SLAYER's code."""
 
-    def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
+    def _fits(self, input: Tensor, weight: Tensor) -> bool:
         plain = self.stride == self.kernel_size and not any(self.padding) and all(d == 1 for d in self.dilation)
         if not plain or weight.requires_grad or weight.shape[4] != 1 or input.dim() != 5:
-            return None
+            return False
         # SLAYER adds size % kernel zeros, which makes a multiple of the kernel only in some cases
-        tiled = all((n + n % k) % k == 0 for n, k in zip(input.shape[2:4], weight.shape[2:4], strict=True))
-        if not tiled or not bool((weight == weight.view(-1)[0]).all()):
+        return all((n + n % k) % k == 0 for n, k in zip(input.shape[2:4], weight.shape[2:4], strict=True))
+
+    def _on_gpu(self, input: Tensor, weight: Tensor) -> Tensor:
+        memory = time_major(input)
+        rows = on_gpu.pool(memory.flatten(0, 1), weight.view(weight.shape[2:4]))
+        return time_last(rows.view(*memory.shape[:2], *rows.shape[1:]))
+
+    def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
+        if not bool((weight == weight.view(-1)[0]).all()):
             return None
         return Plan(time_major(input), weight, PoolSums((weight.shape[2], weight.shape[3]), weight, pass_before(input)))
 

@@ -1,4 +1,4 @@
-"""State of autocast on the CPU, for torch 2.3 and later."""
+"""State of autocast, for torch 2.3 and later."""
 
 import functools
 
@@ -14,6 +14,8 @@ def _takes_a_device() -> bool:
     return True
 
 
-def on_cpu() -> bool:
-    """Return whether autocast is on for the CPU."""
-    return torch.is_autocast_enabled("cpu") if _takes_a_device() else torch.is_autocast_cpu_enabled()
+def is_on(device: str) -> bool:
+    """Return whether autocast is on for "cpu" or "cuda"."""
+    if _takes_a_device():
+        return torch.is_autocast_enabled(device)
+    return torch.is_autocast_cpu_enabled() if device == "cpu" else torch.is_autocast_enabled()

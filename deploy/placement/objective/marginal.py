@@ -24,8 +24,8 @@ def marginal(network: Network, placement: Placement, drive: Drive | None, limit:
         network: the placed network.
         placement: its cores, with their work where `drive` is given.
         drive: the spikes that the work was measured with.
-        limit: a resource of a core, or "busiest" (events of the busiest core), "energy" (picojoules in a step) or
-            "time" (nanoseconds of the busiest core); the last three need `drive`.
+        limit: a resource of a core, except its neurons, which are removed whole; or "busiest" (events of the busiest
+            core), "energy" (picojoules in a step) or "time" (nanoseconds of the busiest core), which need `drive`.
 
     A synapse of a busy source costs more events, but does more as well. So rates are taken by layer, and halfway (by
     the geometric mean) to the mean rate of all layers.
@@ -63,9 +63,8 @@ def marginal(network: Network, placement: Placement, drive: Drive | None, limit:
             costs[name] = NodeCost(np.zeros(0, np.int64), _NONE, _NONE, source, axon)
             continue
         core = placement.core_of[name].astype(np.int64)
-        unit = np.ones(size) if limit == "neurons" else update[core] + rate * made
         near = share[core] / share[core].mean()  # layers differ by `source`
-        costs[name] = NodeCost(core, near, unit, source, axon)
+        costs[name] = NodeCost(core, near, update[core] + rate * made, source, axon)
     return costs
 
 

@@ -36,7 +36,7 @@ def network_of(model: torch.nn.Module) -> Network:
     return compact(lower(model, (14,))).network
 
 
-def fitted(**criteria: Any) -> Run:
+def fitted(chip: Chip = CHIP, **criteria: Any) -> Run:
     run = Run("dense", **ON, **STAGE, **criteria)
     assert run.developer is not None
     spikes = (np.random.default_rng(0).random((2, 8, 14)) < 0.4).astype(np.uint8)
@@ -44,7 +44,7 @@ def fitted(**criteria: Any) -> Run:
 
     def measure(model: torch.nn.Module) -> ChipCost:
         compaction = compact(lower(model, (14,)))
-        cost = chip_cost(compaction.network, CHIP, needed)
+        cost = chip_cost(compaction.network, chip, needed)
         marginal = cost.marginal
         assert marginal is not None
         return replace(cost, marginal=lambda limit: masked_costs(compaction, marginal(limit)))
@@ -70,6 +70,29 @@ def test_the_stage_ends_within_the_limits_of_the_chip() -> None:
     assert cost is not None
     assert placement.n_cores == cost.cores == 2
     assert not stop_criteria.unmet(developer.config, developer.metrics())
+
+
+def test_where_neurons_bind_whole_units_go() -> None:
+    """Single synapses would have to go until units have none: of 20 + 12 hidden units, 16 or 17 may stay."""
+    chip = small_chip(neurons=10, synapse_bits=2**20)
+    sizes = {}
+    for cost in ("chip", "none"):
+        run = fitted(chip, stop_cores=2, synapse_cost=cost)
+        developer = run.developer
+        assert developer is not None
+        developer.next_epoch = developer.schedule.synapse_first
+        for _ in range(3):
+            developer.epoch_end(run.optimiser)
+        network = network_of(run.model)
+        assert place(network, chip).n_cores == 2
+        assert developer.layers[-1].unit_gate.all()
+        sizes[cost] = sum(p.n_weights for p in network.projections.values())
+        if cost == "chip":
+            for before, layer in zip([None, *developer.layers[:-1]], developer.layers, strict=True):
+                inputs = torch.ones(14, dtype=torch.bool) if before is None else before.unit_gate
+                present = layer.mask.flatten(1)[layer.unit_gate][:, inputs]
+                assert float(present.float().mean()) > 0.8
+    assert sizes["chip"] > 1.5 * sizes["none"]
 
 
 @pytest.mark.slow
@@ -198,7 +221,7 @@ def test_a_list_or_a_neuron_that_saves_only_as_a_whole_has_one_score() -> None:
         assert np.corrcoef(means, [sums[number][0] for number in order])[0, 1] > 0.98
 
 
-@pytest.mark.parametrize("limit", ["busiest", "energy", "time", "neurons", "input_axons", "synapse_bits"])
+@pytest.mark.parametrize("limit", ["busiest", "energy", "time", "input_axons", "synapse_bits"])
 def test_what_a_neuron_costs_against_a_count_by_hand(limit: str) -> None:
     network = layers(9, 20, 12, weight=80, sparse=0.6, seed=3)
     spikes = (np.random.default_rng(0).random((2, 8, 9)) < 0.4).astype(np.uint8)
@@ -226,9 +249,9 @@ def test_what_a_neuron_costs_against_a_count_by_hand(limit: str) -> None:
         assert any((nodes[name].share[placement.core_of[name] == busiest] > 1).any() for name in ("l0", "l1"))
     for name in ("l0", "l1"):
         assert np.array_equal(nodes[name].core, placement.core_of[name])
-        if limit in ("neurons", "input_axons", "synapse_bits"):
+        if limit in ("input_axons", "synapse_bits"):
             assert not nodes[name].source.any()
-            assert nodes[name].unit.tolist() == [float(limit == "neurons")] * len(rate[name])
+            assert nodes[name].unit.tolist() == [0.0] * len(rate[name])
             assert nodes[name].axon.tolist() == [float(limit == "input_axons")] * len(rate[name])
         elif limit == "energy":  # picojoules of sanafe2025
             np.testing.assert_allclose(nodes[name].source, 33.6 * of_layer[name])

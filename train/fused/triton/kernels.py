@@ -1,8 +1,8 @@
 """The passes of the CUBA neuron as Triton kernels: a program takes BLOCK neurons over all steps, a lane per neuron.
 
-Experimental: tested by Triton's interpreter and compiled for GPUs, not run on one yet. States are int64 as in SLAYER,
-products are shifted towards zero, divisions are rounded to nearest, comparisons are made in float32. With
-TRITON_INTERPRET=1 in the environment the same code runs on a CPU, slowly. Importing this module imports triton.
+States are int64 as in SLAYER, products are shifted towards zero, divisions are rounded to nearest, comparisons are
+made in float32. With TRITON_INTERPRET=1 in the environment the same code runs on a CPU, slowly. Importing this module
+imports triton.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The fused neuron on tensors of a GPU. Experimental: see kernels.py."""
+"""The fused neuron on tensors of a GPU."""
 
 import contextlib
 import functools
