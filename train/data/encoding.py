@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from sdsnn_core.system.compiled import compiled
 
 from .load import Bins
 
@@ -40,9 +43,20 @@ def accumulate(values: npt.NDArray[Any], n_steps: int, full: float) -> Bins:
     values: (n, *shape) in 0..full. Returns (n, n_steps, *shape) uint8; a channel emits round(n_steps * value / full)
     spikes, spread evenly. The accumulator starts at one half, so that emission is centred.
     """
-    level = values[:, None].astype(np.float64) / full
-    steps = np.arange(n_steps + 1).reshape(1, -1, *(1,) * (values.ndim - 1))
-    return np.diff(np.floor(level * steps + 0.5), axis=1).astype(np.uint8)
+    n, channels = len(values), math.prod(values.shape[1:])
+    spikes = np.empty((n, n_steps, *values.shape[1:]), np.uint8)
+    _emit(values.reshape(n, channels).astype(np.float64) / full, spikes.reshape(n, n_steps, channels))
+    return spikes
+
+
+@compiled
+def _emit(levels: npt.NDArray[np.float64], spikes: Bins) -> None:
+    """Write the spikes (n, steps, channels) of levels (n, channels) in 0..1."""
+    for sample in range(levels.shape[0]):
+        for step in range(spikes.shape[1]):
+            for channel in range(levels.shape[1]):
+                level = levels[sample, channel]
+                spikes[sample, step, channel] = np.floor(level * (step + 1) + 0.5) - np.floor(level * step + 0.5)
 
 
 def latency(values: npt.NDArray[Any], n_steps: int, full: float) -> Bins:
