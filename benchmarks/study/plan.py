@@ -254,6 +254,7 @@ STUDIES: dict[str, Study] = {
         },
         {
             **fitted("loihi2", 0.8, units=True, stop_cores="1"),
+            f"44,000 synapses, as in cores 1 per cost: {ALONE}": stage(0.9273),
             **fitted("loihi2", 0.9, units=True, stop_busiest="8000"),
             **fitted("loihi2", 0.9, units=True, stop_energy="2.5e-7"),
         },
