@@ -22,7 +22,7 @@ from ...slayer.lowering import lower
 from ...slayer.tracing import random_example, read_graph
 from ..config import RunConfig
 
-CHIP_SAMPLES = 8  # of the validation split, whose spikes a chip is measured with
+CHIP_SAMPLES = 8  # spread over the validation split (the first may be of one class): a chip is measured with them
 
 
 def chip_target(
@@ -39,7 +39,8 @@ def chip_target(
     chip, cost = development.chip, chip_cost
     driven = [name for name in ON_CHIP if name != "stop_cores" and getattr(development, name) is not None]
     check_chip(cost, chip, driven)
-    spikes = data.validation.spikes[:CHIP_SAMPLES] if driven else None
+    chosen = np.unique(np.linspace(0, len(data.validation) - 1, CHIP_SAMPLES).round().astype(np.int64))
+    spikes = data.validation.spikes[chosen] if driven else None
 
     def measure(model: torch.nn.Module) -> ChipCost:
         training = model.training
