@@ -18,6 +18,8 @@ from sdsnn.deploy.placement.objective.cost import NO_CORES, chip_cost
 from sdsnn.deploy.placement.place import place
 from sdsnn.train.development.chip_prices import masked_costs
 from sdsnn.train.development.chip_target import TOLERANCE, ChipTarget
+from sdsnn.train.run.config import load_config
+from sdsnn.train.run.parts.build import group_of, trainer_for
 from sdsnn.train.run.parts.chip import check_chip
 from sdsnn.train.slayer.lowering import lower
 from sdsnn_core import reference
@@ -334,3 +336,24 @@ def test_what_a_chip_lacks_is_one_line_before_the_training(tmp_path: Path) -> No
     untimed = Chip.model_validate({**data, "prices": "kerasspiking", "name": "mine"})
     with pytest.raises(ConfigError, match="price list kerasspiking: expected times_ns, got a list without times"):
         check_chip(lambda network, _, spikes: chip_cost(network, untimed, spikes), "mine", ["stop_time"])
+
+
+def test_a_chip_is_measured_with_samples_from_the_whole_validation_split() -> None:
+    """Recordings lie by class in many data sets: the first ones are all alike, and may be the busiest."""
+    seen: list[Any] = []
+
+    def measured(network: Network, chip: str, spikes: Any) -> ChipCost:
+        seen.append(spikes)
+        return ChipCost(1, busiest=1.0)
+
+    keys = ["data.n_steps=4", "development.synapse_stage=true", "development.chip=loihi2", "development.stop_busiest=9"]
+    config = load_config("digits", keys)
+    trainer = trainer_for(config, group_of(config), chip_cost=measured)
+    fit = trainer.developer.sparsifier.fit
+    assert fit is not None
+    fit.update()
+    split = trainer.data.validation.spikes
+    places = [int(np.flatnonzero((split == sample).all(axis=(1, 2)))[0]) for sample in seen[-1]]
+    assert len(places) == 8
+    gaps = np.diff([-1, *places, len(split)])
+    assert gaps.max() <= 2 * len(split) / 8
