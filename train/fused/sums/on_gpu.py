@@ -54,7 +54,10 @@ convolve: Callable[[Tensor, Tensor, Geometry], Tensor] = _Convolve.apply
 
 
 def multiply(x: Tensor, weight: Tensor) -> Tensor:
-    """Return the currents (images, units) of a matrix (units, inputs in x's order)."""
+    """Return the currents (images, units) of a matrix (units, inputs in x's order).
+
+    torch multiplies matrices in float32 unless `torch.set_float32_matmul_precision` permits less.
+    """
     return linear(x.flatten(1), weight)
 
 
