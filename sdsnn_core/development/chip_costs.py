@@ -66,9 +66,11 @@ class ChipCost:
 class SynapseCosts(NamedTuple):
     """What the synapses of one weight tensor cost under one limit.
 
-    core, share, unit: (units,), as in `NodeCost`; of a channel the core of its first neuron, the mean and the sum.
-    source, axon: (inputs,). places: neurons of a unit, to each of which a weight leads. copies: (units,) cores that
-    store a weight. bits: of a synapse, 0 where memory does not bind.
+    core, share, unit: (units,), as in `NodeCost`; of a channel the core of its first neuron, and means. source, axon:
+    (inputs,). copies: (units,) cores that store a weight. bits: of a synapse, 0 where memory does not bind.
+
+    A weight of a convolution causes events at every neuron of its channel, and does its work at every one. So both are
+    counted at one neuron.
     """
 
     core: Tensor
@@ -76,7 +78,6 @@ class SynapseCosts(NamedTuple):
     unit: Tensor
     source: Tensor
     axon: Tensor
-    places: int = 1
     copies: Tensor | None = None
     bits: int = 0
 
@@ -92,7 +93,7 @@ def divide(score: Tensor, mask: Tensor, costs: SynapseCosts) -> tuple[Tensor, Te
         mask: (units, inputs) bool.
         costs: of the tensor.
     """
-    cost = (costs.share * costs.places)[:, None] * costs.source[None].to(score.dtype)
+    cost = costs.share[:, None] * costs.source[None].to(score.dtype)
     cost = cost.to(score.dtype).expand_as(score).clone()
     if costs.copies is not None and costs.bits:
         cost += (costs.copies * (costs.bits / WORD))[:, None].to(score.dtype)

@@ -71,7 +71,7 @@ def _of_units(cost: NodeCost, n_units: int) -> LayerCost | None:
     share, unit, source, axon = others
     ordered = core.sort(1).values
     copies = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(1)
-    return LayerCost(core[:, 0], share.mean(1), unit.sum(1), source, axon, copies)
+    return LayerCost(core[:, 0], share.mean(1), unit.mean(1), source, axon, copies)
 
 
 def synapse_costs(
@@ -86,8 +86,7 @@ def synapse_costs(
     core, share, unit, source, axon, copies = (
         part.to(mask.device) for part in (own.core, own.share, own.unit, *behind, own.copies)
     )
-    n_places = own.source.shape[1]
-    return SynapseCosts(core, share, unit, source, axon, n_places, copies if synapse.kernelwise else None, prices.bits)
+    return SynapseCosts(core, share, unit, source, axon, copies if synapse.kernelwise else None, prices.bits)
 
 
 def _by_input(layers: Sequence[MaskedLayer], graph: LayerGraph, prices: Prices, index: int, place: int) -> Tensor:
