@@ -21,7 +21,9 @@ from sdsnn.train.development.chip_target import TOLERANCE, ChipTarget
 from sdsnn.train.run.config import load_config
 from sdsnn.train.run.parts.build import group_of, trainer_for
 from sdsnn.train.run.parts.chip import check_chip
+from sdsnn.train.slayer.graph.names import population_names
 from sdsnn.train.slayer.lowering import lower
+from sdsnn.train.slayer.tracing import read_graph
 from sdsnn_core import reference
 from sdsnn_core.compaction import compact
 from sdsnn_core.development import DevelopmentConfig, stop_criteria
@@ -357,3 +359,32 @@ def test_a_chip_is_measured_with_samples_from_the_whole_validation_split() -> No
     assert len(places) == 8
     gaps = np.diff([-1, *places, len(split)])
     assert gaps.max() <= 2 * len(split) / 8
+
+
+def test_convolutions_are_not_emptied_for_the_events_of_their_many_neurons() -> None:
+    run = Run("conv", **ON, **STAGE, stop_busiest=1000.0)
+    developer = run.developer
+    assert developer is not None
+    spikes = (np.random.default_rng(0).random((2, 8, 2, 8, 8)) < 0.4).astype(np.uint8)
+
+    def measure(model: torch.nn.Module) -> ChipCost:
+        compaction = compact(lower(model, (2, 8, 8)))
+        cost = chip_cost(compaction.network, load_chip("loihi2"), spikes)
+        marginal = cost.marginal
+        assert marginal is not None
+        return replace(cost, marginal=lambda limit: masked_costs(compaction, marginal(limit)))
+
+    graph = read_graph(run.model, run.x[:1])
+    names = dict(zip((id(call.block) for call in graph.calls), population_names(graph), strict=True))
+    layers = developer.layers
+    fit = ChipTarget(run.model, developer.config, measure, layers, [names[id(layer.block)] for layer in layers])
+    developer.sparsifier.fit = fit
+    before = measure(run.model).busiest
+    developer.next_epoch = developer.schedule.synapse_first
+    for _ in range(3):
+        developer.epoch_end(run.optimiser)
+    after = measure(run.model).busiest
+    assert before is not None
+    assert after is not None
+    assert after <= 1000 < before
+    assert min(float(layer.mask.float().mean()) for layer in layers) > 0.3  # 0.18 where each place is counted
