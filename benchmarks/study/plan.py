@@ -135,10 +135,22 @@ def conv_layers(*, pools: bool = False, threshold: float = 1.0) -> str:
     return f'[{first},{pool}{second},{pool}{{kind="dense",out=128}}]'
 
 
+def small_conv_layers(units: int) -> str:
+    """Return the layers of a smaller network of MNIST, with so many units behind the convolutions."""
+    first = '{kind="conv",out=12,kernel=5,stride=2,padding=2}'
+    second = '{kind="conv",out=24,kernel=3,stride=2,padding=1}'
+    return f'[{first},{second},{{kind="dense",out={units}}}]'
+
+
 GREY: Keys = {"data.coding": "direct", "data.levels": "15"}
 GREY_LAYERS = {"threshold": 15.0}  # the drive of grey levels is as many times that of spikes
 SOFT: Keys = {"optimiser.teacher_temperature": "4.0"}  # logits of 12 steps differ by up to 18
 WAYS: Keys = {**GREY, "model.layers": conv_layers(pools=True, **GREY_LAYERS), "model.outputs_per_class": "10"}
+ONE_WAY: dict[str, Keys] = {
+    "direct": {**GREY, "model.layers": conv_layers(**GREY_LAYERS)},
+    "10 neurons per class": {"model.outputs_per_class": "10"},
+    "pools": {"model.layers": conv_layers(pools=True)},
+}
 SACCADES = "mnist saccades/dense/0"
 PLAIN_IMAGES: Keys = {"data.elastic": "0.0", "data.rotate": "0.0", "data.zoom": "0.0"}
 
@@ -246,8 +258,7 @@ STUDIES: dict[str, Study] = {
     "chip mnist_conv": Study(
         "mnist_conv",
         {
-            "model.layers": '[{kind="conv",out=12,kernel=5,stride=2,padding=2},{kind="conv",out=24,kernel=3,stride=2,'
-            'padding=1},{kind="dense",out=512}]',
+            "model.layers": small_conv_layers(512),
             "optimiser.epochs": "4",
             **PLAIN_IMAGES,
             "threads": "1",
@@ -262,8 +273,7 @@ STUDIES: dict[str, Study] = {
     "chip mnist_conv neurons": Study(
         "mnist_conv",
         {
-            "model.layers": '[{kind="conv",out=12,kernel=5,stride=2,padding=2},{kind="conv",out=24,kernel=3,stride=2,'
-            'padding=1},{kind="dense",out=64}]',
+            "model.layers": small_conv_layers(64),
             "optimiser.epochs": "4",
             **PLAIN_IMAGES,
             "threads": "1",
@@ -311,8 +321,7 @@ STUDIES: dict[str, Study] = {
             "data.name": "study.mnist_part:mnist_part",
             "data.shift": "0",
             **PLAIN_IMAGES,
-            "model.layers": '[{kind="conv",out=12,kernel=5,stride=2,padding=2},{kind="conv",out=24,kernel=3,stride=2,'
-            'padding=1},{kind="dense",out=64}]',
+            "model.layers": small_conv_layers(64),
             "optimiser.epochs": "12",
             "optimiser.batch_size": "64",
             "protect_first": "false",
@@ -344,9 +353,7 @@ STUDIES: dict[str, Study] = {
         "mnist_conv",
         {"threads": "1"},
         {
-            "direct": {**GREY, "model.layers": conv_layers(**GREY_LAYERS)},
-            "10 neurons per class": {"model.outputs_per_class": "10"},
-            "pools": {"model.layers": conv_layers(pools=True)},
+            **ONE_WAY,
             "pools, direct, 10 per class": WAYS,
             "pools, direct, 10 per class, 40 epochs": {**WAYS, "optimiser.epochs": "40"},
         },

@@ -40,21 +40,24 @@ def network_of(model: torch.nn.Module) -> Network:
     return compact(lower(model, (14,))).network
 
 
-def fitted(chip: Chip = CHIP, **criteria: Any) -> Run:
-    run = Run("dense", **ON, **STAGE, **criteria)
+def fitted(chip: Chip = CHIP, kind: str = "dense", **criteria: Any) -> Run:
+    run = Run(kind, **ON, **STAGE, **criteria)
     assert run.developer is not None
-    spikes = (np.random.default_rng(0).random((2, 8, 14)) < 0.4).astype(np.uint8)
+    shape = tuple(run.x.shape[1:-1])
+    spikes = (np.random.default_rng(0).random((2, 8, *shape)) < 0.4).astype(np.uint8)
     needed = None if set(criteria) == {"stop_cores"} else spikes
 
     def measure(model: torch.nn.Module) -> ChipCost:
-        compaction = compact(lower(model, (14,)))
+        compaction = compact(lower(model, shape))
         cost = chip_cost(compaction.network, chip, needed)
         marginal = cost.marginal
         assert marginal is not None
         return replace(cost, marginal=lambda limit: masked_costs(compaction, marginal(limit)))
 
-    masked, names = run.developer.layers, ("dense0", "dense1", "dense2")
-    run.developer.sparsifier.fit = ChipTarget(run.model, run.developer.config, measure, masked, names)
+    graph, masked = read_graph(run.model, run.x[:1]), run.developer.layers
+    names = dict(zip((id(call.block) for call in graph.calls), population_names(graph), strict=True))
+    of_layers = [names[id(layer.block)] for layer in masked]
+    run.developer.sparsifier.fit = ChipTarget(run.model, run.developer.config, measure, masked, of_layers)
     return run
 
 
@@ -158,6 +161,33 @@ def test_the_search_finds_the_greatest_number_and_changes_nothing(limit: int, kn
     assert limit * (1 - TOLERANCE) - 1 <= keep <= limit
     assert torch.equal(model.weight, weight)
     assert len(tried) <= 18
+
+
+@pytest.mark.parametrize("short", ["synapse_bits", "neurons"])
+def test_the_limit_that_more_synapses_exceed_decides_and_not_a_nearer_one_with_room(short: str) -> None:
+    model = torch.nn.Linear(32, 24)
+    config = DevelopmentConfig(synapse_stage=True, chip="x", stop_cores=1)
+    kept = 768
+    other = {"synapse_bits": "neurons", "neurons": "synapse_bits"}[short]
+
+    def measure(_: torch.nn.Module) -> ChipCost:
+        need = {other: 0.97, short: kept / 431}
+        binds = max(need, key=lambda limit: need[limit])
+        return ChipCost(1 + (need[binds] > 1), binds=binds, need=need[binds])
+
+    def apply(keep: int) -> None:
+        nonlocal kept
+        kept = keep
+
+    target = ChipTarget(model, config, measure)
+    target.keep = 100  # where the other need alone is within the tolerance of the limit
+    keep = target.search(apply, 1, 768, phase=0.5)
+    assert keep is not None
+    assert 431 / 1.1 <= keep <= 431
+    assert target.by_units == (short == "neurons")
+    again = ChipTarget(model, config, measure)
+    again.load_state_dict(target.state_dict())
+    assert again.by_units == target.by_units
 
 
 def test_a_limit_out_of_reach_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -362,29 +392,17 @@ def test_a_chip_is_measured_with_samples_from_the_whole_validation_split() -> No
 
 
 def test_convolutions_are_not_emptied_for_the_events_of_their_many_neurons() -> None:
-    run = Run("conv", **ON, **STAGE, stop_busiest=1000.0)
+    run = fitted(load_chip("loihi2"), "conv", stop_busiest=1000.0)
     developer = run.developer
     assert developer is not None
-    spikes = (np.random.default_rng(0).random((2, 8, 2, 8, 8)) < 0.4).astype(np.uint8)
-
-    def measure(model: torch.nn.Module) -> ChipCost:
-        compaction = compact(lower(model, (2, 8, 8)))
-        cost = chip_cost(compaction.network, load_chip("loihi2"), spikes)
-        marginal = cost.marginal
-        assert marginal is not None
-        return replace(cost, marginal=lambda limit: masked_costs(compaction, marginal(limit)))
-
-    graph = read_graph(run.model, run.x[:1])
-    names = dict(zip((id(call.block) for call in graph.calls), population_names(graph), strict=True))
-    layers = developer.layers
-    fit = ChipTarget(run.model, developer.config, measure, layers, [names[id(layer.block)] for layer in layers])
-    developer.sparsifier.fit = fit
-    before = measure(run.model).busiest
+    fit = developer.sparsifier.fit
+    assert fit is not None
+    before = fit.measure(run.model).busiest
     developer.next_epoch = developer.schedule.synapse_first
     for _ in range(3):
         developer.epoch_end(run.optimiser)
-    after = measure(run.model).busiest
+    after = fit.measure(run.model).busiest
     assert before is not None
     assert after is not None
     assert after <= 1000 < before
-    assert min(float(layer.mask.float().mean()) for layer in layers) > 0.3  # 0.18 where each place is counted
+    assert min(float(layer.mask.float().mean()) for layer in developer.layers) > 0.3  # 0.18 where each place is counted
