@@ -127,12 +127,15 @@ REPAIRED: dict[str, Keys] = {
 BASIC: dict[str, Keys] = {"dense": DENSE, "adaptive": ADAPTIVE}
 
 
-def conv_layers(*, pools: bool = False, threshold: float = 1.0) -> str:
-    """Return the layers of mnist_conv with a threshold of the first layer, and pools instead of strides."""
+def conv_layers(first: int = 32, second: int = 64, *, pools: bool = False, threshold: float = 1.0) -> str:
+    """Return the layers of mnist_conv with so many channels, a threshold of the first layer, pools instead of strides."""
     stride, pool = (1, '{kind="pool",kernel=2},') if pools else (2, "")
-    first = f'{{kind="conv",out=32,kernel=5,stride={stride},padding=2,neuron={{threshold={threshold}}}}}'
-    second = f'{{kind="conv",out=64,kernel=3,stride={stride},padding=1}}'
-    return f'[{first},{pool}{second},{pool}{{kind="dense",out=128}}]'
+    layers = (
+        f'{{kind="conv",out={first},kernel=5,stride={stride},padding=2,neuron={{threshold={threshold}}}}},{pool}',
+        f'{{kind="conv",out={second},kernel=3,stride={stride},padding=1}},{pool}',
+        '{kind="dense",out=128}',
+    )
+    return f"[{''.join(layers)}]"
 
 
 def small_conv_layers(units: int) -> str:
@@ -145,12 +148,7 @@ def small_conv_layers(units: int) -> str:
 GREY: Keys = {"data.coding": "direct", "data.levels": "15"}
 GREY_LAYERS = {"threshold": 15.0}  # the drive of grey levels is as many times that of spikes
 SOFT: Keys = {"optimiser.teacher_temperature": "4.0"}  # logits of 12 steps differ by up to 18
-WAYS: Keys = {**GREY, "model.layers": conv_layers(pools=True, **GREY_LAYERS), "model.outputs_per_class": "10"}
-ONE_WAY: dict[str, Keys] = {
-    "direct": {**GREY, "model.layers": conv_layers(**GREY_LAYERS)},
-    "10 neurons per class": {"model.outputs_per_class": "10"},
-    "pools": {"model.layers": conv_layers(pools=True)},
-}
+PER_CLASS: Keys = {"model.outputs_per_class": "10"}
 SACCADES = "mnist saccades/dense/0"
 PLAIN_IMAGES: Keys = {"data.elastic": "0.0", "data.rotate": "0.0", "data.zoom": "0.0"}
 
@@ -306,13 +304,13 @@ STUDIES: dict[str, Study] = {
     ),
     "mnist_mlp": Study("mnist_mlp", {}, {"dense": DENSE, "magnitude stage, 98 % (recipe)": {}}),
     "mnist_conv": Study(
-        "mnist_conv", {},
+        "mnist_conv",
+        {"optimiser.epochs": "10", "threads": "1"},
         {
-            **BASIC,
+            "dense": DENSE,
             "magnitude stage, 80 % (recipe)": {},
-            "units": {**UNITS, "pruning_gain": "3.0", "protect_first": "false"},
-            "units, units regenerate": {**UNITS, **REPAIR, "pruning_gain": "3.0", "protect_first": "false"},
-            "units, literal": LITERAL,
+            "units, at least half kept": {**OVERPRUNED, "min_kept": "0.5", "protect_first": "false"},
+            "units, literal": {**LITERAL, "protect_first": "false"},
         },
     ),
     "mnist_conv structure": Study(
@@ -341,11 +339,9 @@ STUDIES: dict[str, Study] = {
             "dense": DENSE,
             "recipe": {},
             "direct": {**GREY, "model.layers": conv_layers(**GREY_LAYERS)},
-            "10 neurons per class": {"model.outputs_per_class": "10"},
+            "10 neurons per class": PER_CLASS,
             "distilled": {"teacher": "dense", **SOFT},
-            "pools": {"model.layers": conv_layers(pools=True)},
-            "pools, direct, 10 per class, dense": {**DENSE, **WAYS},
-            "all four": {**WAYS, "teacher": "pools, direct, 10 per class, dense", **SOFT},
+            "half the channels, pools": {"model.layers": conv_layers(16, 32, pools=True)},
         },
         seeds=(0,),
     ),
@@ -353,9 +349,8 @@ STUDIES: dict[str, Study] = {
         "mnist_conv",
         {"threads": "1"},
         {
-            **ONE_WAY,
-            "pools, direct, 10 per class": WAYS,
-            "pools, direct, 10 per class, 40 epochs": {**WAYS, "optimiser.epochs": "40"},
+            "10 neurons per class": PER_CLASS,
+            "direct, 10 per class": {**GREY, **PER_CLASS, "model.layers": conv_layers(**GREY_LAYERS)},
         },
         seeds=(0,),
     ),
