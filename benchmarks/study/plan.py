@@ -48,17 +48,22 @@ class Study(NamedTuple):
         rows: title -> keys. The keys `teacher` and `init` name an earlier run, from which a row distils or with whose
             weights it begins: a row of this study, with the same seed, or "study/row/seed".
         seeds: of every row.
-        folds: of a cross-validation; each seed then tests the fold of its number.
+        splits: keys of a cross-validation; the seed is the place of a run's split.
     """
 
     recipe: str
     keys: Keys
     rows: Mapping[str, Keys]
     seeds: Sequence[int] = (0, 1, 2)
-    folds: int = 0
+    splits: Sequence[Keys] = ()
 
 
 DENSE: Keys = {"constraint": "false", "pruning": "false", "regeneration": "false", "synapse_stage": "false"}
+
+
+def folds(count: int) -> list[Keys]:
+    """Return keys of a cross-validation in so many folds."""
+    return [{"data.folds": str(count), "data.fold": str(fold)} for fold in range(count)]
 
 
 def stage(target: float, **keys: str) -> Keys:
@@ -128,7 +133,7 @@ BASIC: dict[str, Keys] = {"dense": DENSE, "adaptive": ADAPTIVE}
 
 
 def conv_layers(first: int = 32, second: int = 64, *, pools: bool = False, threshold: float = 1.0) -> str:
-    """Return the layers of mnist_conv with so many channels, a threshold of the first layer, pools instead of strides."""
+    """Return the layers of mnist_conv with other channels, a threshold of the first, pools instead of strides."""
     stride, pool = (1, '{kind="pool",kernel=2},') if pools else (2, "")
     layers = (
         f'{{kind="conv",out={first},kernel=5,stride={stride},padding=2,neuron={{threshold={threshold}}}}},{pool}',
@@ -150,6 +155,8 @@ GREY_LAYERS = {"threshold": 15.0}  # the drive of grey levels is as many times t
 SOFT: Keys = {"optimiser.teacher_temperature": "4.0"}  # logits of 12 steps differ by up to 18
 PER_CLASS: Keys = {"model.outputs_per_class": "10"}
 SACCADES = "mnist saccades/dense/0"
+SPARSER: dict[str, Keys] = {"adaptive": ADAPTIVE, "90 % absent": {"synapse_target": "0.9"}}
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 PLAIN_IMAGES: Keys = {"data.elastic": "0.0", "data.rotate": "0.0", "data.zoom": "0.0"}
 
 STUDIES: dict[str, Study] = {
@@ -199,7 +206,7 @@ STUDIES: dict[str, Study] = {
         {"optimiser.epochs": "30", "threads": "1"},
         {"dense": DENSE, "magnitude stage, 90 %": stage(0.9)},
         range(11),
-        folds=11,
+        folds(11),
     ),
     "mnist saccades": Study(
         "nmnist_mlp",
@@ -220,7 +227,7 @@ STUDIES: dict[str, Study] = {
             "saccades first, magnitude stage, 90 %": {**stage(0.9), "init": SACCADES},
         },
         range(11),
-        folds=11,
+        folds(11),
     ),
     "mnist_fc": Study(
         "mnist_mlp",
@@ -234,6 +241,30 @@ STUDIES: dict[str, Study] = {
             "magnitude stage, 50,000": stage(0.9204),
             "magnitude stage, 150,000": stage(0.7622),
         },
+    ),
+    "mnist_fc widths": Study(
+        "mnist_mlp",
+        {"optimiser.epochs": "8", **PLAIN_IMAGES, "threads": "1"},
+        {
+            f"{width:,} wide, {synapses:,}": {
+                **stage(round(1 - synapses / (width * 794), 5)),
+                "model.hidden": f"[{width}]",
+            }
+            for width in (2048, 6144)
+            for synapses in (14_000, 50_000, 150_000)
+        },
+    ),
+    "mnist_fc ways": Study(
+        "mnist_mlp",
+        {"model.hidden": "[800]", "optimiser.epochs": "24", "threads": "1"},
+        {
+            "dense": DENSE,
+            "14,000": stage(0.9777),
+            "14,000, distilled": {**stage(0.9777), "teacher": "dense", **SOFT},
+            "14,000, 10 neurons per class": {**stage(0.9802), **PER_CLASS},
+            "14,000, plain pictures": {**stage(0.9777), **PLAIN_IMAGES},
+        },
+        seeds=(0,),
     ),
     "chip mnist_fc": Study(
         "mnist_mlp",
@@ -356,9 +387,16 @@ STUDIES: dict[str, Study] = {
     ),
     "nmnist_conv": Study("nmnist_conv", {}, {**BASIC, "magnitude stage, 90 % (recipe)": {}}),
     **{
-        f"task {recipe}": Study(recipe, {}, {"dense": DENSE, "developed": {}})
+        f"task {recipe}": Study(recipe, {}, {"dense": DENSE, "developed": {}, **({} if recipe == "fsdd" else SPARSER)})
         for recipe in ("power_forecast", "braille", "ecg_qtdb", "fsdd")
     },
+    "fsdd speakers": Study(
+        "fsdd",
+        {},
+        {"dense": DENSE, **SPARSER},
+        range(len(SPEAKERS)),
+        [{"data.held_out": f'["{speaker}"]'} for speaker in SPEAKERS],
+    ),
 }  # fmt: skip
 
 
@@ -367,9 +405,9 @@ def planned() -> Iterator[Run]:
     runs: dict[str, Run] = {}
     for name, study in STUDIES.items():
         for seed in study.seeds:
-            fold = {"data.folds": str(study.folds), "data.fold": str(seed)} if study.folds else {}
+            split = study.splits[seed] if study.splits else {}
             for row, keys in study.rows.items():
-                items = {**study.keys, **keys, **fold, "seed": str(seed)}
+                items = {**study.keys, **keys, **split, "seed": str(seed)}
                 names = {use: items.pop(use) for use in USES if use in items}
                 earlier = {use: title if "/" in title else f"{name}/{title}/{seed}" for use, title in names.items()}
                 changes = [
