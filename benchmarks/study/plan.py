@@ -132,13 +132,15 @@ REPAIRED: dict[str, Keys] = {
 BASIC: dict[str, Keys] = {"dense": DENSE, "adaptive": ADAPTIVE}
 
 
-def conv_layers(first: int = 32, second: int = 64, *, pools: bool = False, threshold: float = 1.0) -> str:
-    """Return the layers of mnist_conv with other channels, a threshold of the first, pools instead of strides."""
+def conv_layers(
+    first: int = 32, second: int = 64, dense: int = 128, *, pools: bool = False, threshold: float = 1.0
+) -> str:
+    """Return the layers of mnist_conv with other sizes, a threshold of the first, pools instead of strides."""
     stride, pool = (1, '{kind="pool",kernel=2},') if pools else (2, "")
     layers = (
         f'{{kind="conv",out={first},kernel=5,stride={stride},padding=2,neuron={{threshold={threshold}}}}},{pool}',
         f'{{kind="conv",out={second},kernel=3,stride={stride},padding=1}},{pool}',
-        '{kind="dense",out=128}',
+        f'{{kind="dense",out={dense}}}',
     )
     return f"[{''.join(layers)}]"
 
@@ -381,7 +383,16 @@ STUDIES: dict[str, Study] = {
         {"threads": "1"},
         {
             "10 neurons per class": PER_CLASS,
-            "direct, 10 per class": {**GREY, **PER_CLASS, "model.layers": conv_layers(**GREY_LAYERS)},
+            "10 per class, then 6 epochs on plain pictures": {
+                **PER_CLASS,
+                **PLAIN_IMAGES,
+                "init": "mnist_conv longer/10 neurons per class/0",
+                "optimiser.epochs": "6",
+                "optimiser.learning_rate": "5e-4",
+                "synapse_begin": "0.0",
+                "synapse_turnover": "0.0",
+            },
+            "10 per class, 256 hidden units": {**PER_CLASS, "model.layers": conv_layers(dense=256)},
         },
         seeds=(0,),
     ),
