@@ -156,6 +156,7 @@ GREY: Keys = {"data.coding": "direct", "data.levels": "15"}
 GREY_LAYERS = {"threshold": 15.0}  # the drive of grey levels is as many times that of spikes
 SOFT: Keys = {"optimiser.teacher_temperature": "4.0"}  # logits of 12 steps differ by up to 18
 PER_CLASS: Keys = {"model.outputs_per_class": "10"}
+HALF: Keys = {**OVERPRUNED, "min_kept": "0.5", "protect_first": "false"}
 SACCADES = "mnist saccades/dense/0"
 SPARSER: dict[str, Keys] = {"adaptive": ADAPTIVE, "90 % absent": {"synapse_target": "0.9"}}
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -342,7 +343,7 @@ STUDIES: dict[str, Study] = {
         {
             "dense": DENSE,
             "magnitude stage, 80 % (recipe)": {},
-            "units, at least half kept": {**OVERPRUNED, "min_kept": "0.5", "protect_first": "false"},
+            "units, at least half kept": HALF,
             "units, literal": {**LITERAL, "protect_first": "false"},
         },
     ),
@@ -382,6 +383,7 @@ STUDIES: dict[str, Study] = {
         "mnist_conv",
         {"threads": "1"},
         {
+            "units, at least half kept": HALF,
             "10 neurons per class": PER_CLASS,
             "10 per class, then 6 epochs on plain pictures": {
                 **PER_CLASS,
