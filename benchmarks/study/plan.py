@@ -388,7 +388,7 @@ STUDIES: dict[str, Study] = {
             "10 per class, then 6 epochs on plain pictures": {
                 **PER_CLASS,
                 **PLAIN_IMAGES,
-                "init": "mnist_conv longer/10 neurons per class/0",
+                "init": "10 neurons per class",
                 "optimiser.epochs": "6",
                 "optimiser.learning_rate": "5e-4",
                 "synapse_begin": "0.0",
@@ -396,7 +396,6 @@ STUDIES: dict[str, Study] = {
             },
             "10 per class, 256 hidden units": {**PER_CLASS, "model.layers": conv_layers(dense=256)},
         },
-        seeds=(0,),
     ),
     "nmnist_conv": Study("nmnist_conv", {}, {**BASIC, "magnitude stage, 90 % (recipe)": {}}),
     **{
