@@ -249,7 +249,7 @@ STUDIES: dict[str, Study] = {
         "mnist_mlp",
         {"optimiser.epochs": "8", **PLAIN_IMAGES, "threads": "1"},
         {
-            f"{width:,} wide, {synapses:,}": {
+            f"wide {width:,}, {synapses:,}": {
                 **stage(round(1 - synapses / (width * 794), 5)),
                 "model.hidden": f"[{width}]",
             }
