@@ -24,12 +24,19 @@ CHIP_PANELS = {
     "chip nmnist": "N-MNIST, 1,000 recordings",
 }
 CHOSEN = {"per cost": "per cost on the chip", ALONE: "magnitude stage", SPINES: "SD-SNN's units, then the stage"}
-PANELS = {"digits": "digits", "ev_objects": "Ev-Objects (touch)", "mnist_fc": "MNIST, one hidden layer"}
+PANELS = {
+    "digits": ("digits",),
+    "Ev-Objects (touch)": ("ev_objects",),
+    "MNIST, one hidden layer, 8 epochs": ("mnist_fc", "mnist_fc widths"),
+    "MNIST, convolutions, 10 or 20 epochs": ("mnist_conv", "mnist_conv longer"),
+}
 FAMILIES = {
     "dense": ("dense", "o"),
     "small dense": ("small dense", "s"),
     "magnitude stage": ("magnitude stage", "^"),
     "adaptive": ("adaptive: no target", "D"),
+    "wide": ("magnitude stage, wider layer", "<"),
+    "10 ": ("magnitude stage, ten neurons per class", ">"),
     "units": ("unit pruning (SD-SNN)", "v"),
 }
 
@@ -39,12 +46,11 @@ def draw(lines: Sequence[Line], path: Path = FIGURE) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    for axis, (study, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    for axis, (title, studies) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         for place, (prefix, (label, marker)) in enumerate(FAMILIES.items()):
-            points = [
-                point for row in STUDIES[study].rows if row.startswith(prefix) and (point := _point(lines, study, row))
-            ]
+            rows = [(study, row) for study in studies for row in STUDIES[study].rows if row.startswith(prefix)]
+            points = [point for study, row in rows if (point := _point(lines, study, row))]
             if points:
                 x, y, error, cores = zip(*sorted(points), strict=True)
                 axis.errorbar(x, y, error, fmt=marker, color=f"C{place}", ms=6, lw=1, capsize=2, label=label)
@@ -59,7 +65,7 @@ def draw(lines: Sequence[Line], path: Path = FIGURE) -> None:
         axis.grid(which="both", lw=0.3, alpha=0.6)
         axis.tick_params(labelsize=8)
         axis.legend(fontsize="x-small", loc="lower right")
-    figure.axes[0].set_ylabel("test accuracy, %")
+        axis.set_ylabel("test accuracy, %", fontsize=8)
     figure.savefig(path, dpi=110)
 
 

@@ -95,7 +95,8 @@ def adaptive_table(lines: Sequence[Line]) -> str:
             tests = [spread([percent_of(r["test"]) for r in part], "{:.2f}") for part in (dense, chosen)]
             absent = spread([percent_of(r["connection_sparsity"]) for r in chosen], "{:.1f}")
             stored = spread([r["synapses"] for r in chosen], "{:,.0f}")
-            rows.append(f"| {name} | {seeds(chosen)} | {' | '.join(tests)} | {absent} | {stored} |")
+            cells = [name.removeprefix("task "), seeds(chosen), *tests, absent, stored]
+            rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
