@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .plan import ALONE, SPINES, STUDIES
+from .plan import STUDIES
+from .rows import ALONE, SPINES
 
 Line = dict[str, Any]
 FIGURE = Path(__file__).parents[2] / "docs" / "frontier.png"

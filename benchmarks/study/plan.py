@@ -6,8 +6,36 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-Keys = Mapping[str, str]
-"""Keys of the configuration and their values; of [development] where no section is named."""
+from .rows import (
+    ALONE,
+    BASIC,
+    CONSTRAINED,
+    CRITERIA,
+    DENSE,
+    DEVELOPED,
+    GREY,
+    GROWTH,
+    HALF,
+    LITERAL,
+    OVERPRUNED,
+    PER_CLASS,
+    PLAIN_IMAGES,
+    REPAIRED,
+    SACCADES,
+    SMALL_CHIP,
+    SOFT,
+    SPARSER,
+    SPEAKERS,
+    UNITS,
+    Keys,
+    bits,
+    clipped,
+    conv_layers,
+    fitted,
+    folds,
+    small_conv_layers,
+    stage,
+)
 
 USES = ("teacher", "init")
 """Keys of rows that name an earlier run."""
@@ -48,7 +76,7 @@ class Study(NamedTuple):
         rows: title -> keys. The keys `teacher` and `init` name an earlier run, from which a row distils or with whose
             weights it begins: a row of this study, with the same seed, or "study/row/seed".
         seeds: of every row.
-        splits: keys of a cross-validation; the seed is the place of a run's split.
+        splits: keys of a cross-validation, which has a run of every row for each; its seed is the place of the split.
     """
 
     recipe: str
@@ -57,110 +85,6 @@ class Study(NamedTuple):
     seeds: Sequence[int] = (0, 1, 2)
     splits: Sequence[Keys] = ()
 
-
-DENSE: Keys = {"constraint": "false", "pruning": "false", "regeneration": "false", "synapse_stage": "false"}
-
-
-def folds(count: int) -> list[Keys]:
-    """Return keys of a cross-validation in so many folds."""
-    return [{"data.folds": str(count), "data.fold": str(fold)} for fold in range(count)]
-
-
-def stage(target: float, **keys: str) -> Keys:
-    """Return keys of the magnitude stage alone, sparse early."""
-    early = {"synapse_begin": "0.0", "synapse_end": "0.75", "synapse_exponent": "8.0"}
-    return {**DENSE, "synapse_stage": "true", "synapse_target": str(target), **early, **keys}
-
-
-UNITS: Keys = {"constraint": "true", "pruning": "true", "regeneration": "false", "synapse_stage": "false"}
-OVERPRUNED: Keys = {**UNITS, "pruning_gain": "15.0"}
-REPAIR: Keys = {
-    "regeneration": "true",
-    "regeneration_rule": "units",
-    "regeneration_when": "validation",
-    "regeneration_margin": "0.5",
-    "alive_fraction_dense": "0.05",
-}
-ADAPTIVE: Keys = {**DENSE, "mode": "adaptive"}
-LITERAL: Keys = {**UNITS, "regeneration": "true", "mode": "literal", "optimiser.weight_decay": "0.01"}
-CRITERIA = ("magnitude", "activity", "dpap", "random", "inverse")
-GROWTH = ("signed", "random")
-
-
-def bits(n: int, **keys: str) -> Keys:
-    """Return keys of a dense network with weights of n bits."""
-    return {**DENSE, "model.weight_bits": str(n), **keys}
-
-
-def clipped(quantile: float) -> Keys:
-    """Return keys of ranges that serve the quantiser: they begin at a quantile of abs(w)."""
-    return {"constraint": "true", "range_quantile": str(quantile)}
-
-
-TRUST: Keys = {"constraint": "true", "range_rule": "trust", "range_quantile": "0.1"}
-CONSTRAINED: dict[str, Keys] = {
-    "units, over-pruned, no constraint": {**OVERPRUNED, "constraint": "false"},
-    "units, over-pruned, trust regions": {**OVERPRUNED, **TRUST},
-    "dense, trust regions": {**DENSE, **TRUST},
-}
-
-
-ALONE = "magnitude alone"
-SPINES = "units, then magnitude"
-SMALL_CHIP = "benchmarks/study/small_chip.toml"  # from the root of the repository
-
-
-def fitted(chip: str, target: float, *, units: bool = False, **limits: str) -> dict[str, Keys]:
-    """Return rows of the stage that ends within limits of a chip: chosen by cost, and by abs(w) alone.
-
-    target: share at which the search for the number of synapses begins. units: a third row, in which spine ranges
-    constrain and units are pruned before the stage, and it chooses by abs(w) alone.
-    """
-    title = ", ".join(f"{name.removeprefix('stop_')} {value}" for name, value in limits.items())
-    keys = stage(target, chip=f'"{chip}"', **limits)
-    blind = {**keys, "synapse_cost": '"none"'}
-    rows: dict[str, Keys] = {f"{title}: per cost": keys, f"{title}: {ALONE}": blind}
-    pruned = {**blind, "constraint": "true", "pruning": "true", "protect_first": "false"}
-    return rows | ({f"{title}: {SPINES}": pruned} if units else {})
-
-
-REPAIRED: dict[str, Keys] = {
-    "units, over-pruned": OVERPRUNED,
-    "units, over-pruned, synapses regenerate": {**OVERPRUNED, "regeneration": "true"},
-    "units, over-pruned, units regenerate": {**OVERPRUNED, **REPAIR},
-}
-BASIC: dict[str, Keys] = {"dense": DENSE, "adaptive": ADAPTIVE}
-
-
-def conv_layers(
-    first: int = 32, second: int = 64, dense: int = 128, *, pools: bool = False, threshold: float = 1.0
-) -> str:
-    """Return the layers of mnist_conv with other sizes, a threshold of the first, pools instead of strides."""
-    stride, pool = (1, '{kind="pool",kernel=2},') if pools else (2, "")
-    layers = (
-        f'{{kind="conv",out={first},kernel=5,stride={stride},padding=2,neuron={{threshold={threshold}}}}},{pool}',
-        f'{{kind="conv",out={second},kernel=3,stride={stride},padding=1}},{pool}',
-        f'{{kind="dense",out={dense}}}',
-    )
-    return f"[{''.join(layers)}]"
-
-
-def small_conv_layers(units: int) -> str:
-    """Return the layers of a smaller network of MNIST, with so many units behind the convolutions."""
-    first = '{kind="conv",out=12,kernel=5,stride=2,padding=2}'
-    second = '{kind="conv",out=24,kernel=3,stride=2,padding=1}'
-    return f'[{first},{second},{{kind="dense",out={units}}}]'
-
-
-GREY: Keys = {"data.coding": "direct", "data.levels": "15"}
-GREY_LAYERS = {"threshold": 15.0}  # the drive of grey levels is as many times that of spikes
-SOFT: Keys = {"optimiser.teacher_temperature": "4.0"}  # logits of 12 steps differ by up to 18
-PER_CLASS: Keys = {"model.outputs_per_class": "10"}
-HALF: Keys = {**OVERPRUNED, "min_kept": "0.5", "protect_first": "false"}
-SACCADES = "mnist saccades/dense/0"
-SPARSER: dict[str, Keys] = {"adaptive": ADAPTIVE, "90 % absent": {"synapse_target": "0.9"}}
-SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-PLAIN_IMAGES: Keys = {"data.elastic": "0.0", "data.rotate": "0.0", "data.zoom": "0.0"}
 
 STUDIES: dict[str, Study] = {
     "digits": Study(
@@ -208,8 +132,7 @@ STUDIES: dict[str, Study] = {
         "nmnist_mlp",
         {"optimiser.epochs": "30", "threads": "1"},
         {"dense": DENSE, "magnitude stage, 90 %": stage(0.9)},
-        range(11),
-        folds(11),
+        splits=folds(11),
     ),
     "mnist saccades": Study(
         "nmnist_mlp",
@@ -229,8 +152,7 @@ STUDIES: dict[str, Study] = {
             "saccades first, dense": {**DENSE, "init": SACCADES},
             "saccades first, magnitude stage, 90 %": {**stage(0.9), "init": SACCADES},
         },
-        range(11),
-        folds(11),
+        splits=folds(11),
     ),
     "mnist_fc": Study(
         "mnist_mlp",
@@ -372,7 +294,8 @@ STUDIES: dict[str, Study] = {
         {
             "dense": DENSE,
             "recipe": {},
-            "direct": {**GREY, "model.layers": conv_layers(**GREY_LAYERS)},
+            # the drive of grey levels is 15 times that of spikes
+            "direct": {**GREY, "model.layers": conv_layers(threshold=15.0)},
             "10 neurons per class": PER_CLASS,
             "distilled": {"teacher": "dense", **SOFT},
             "half the channels, pools": {"model.layers": conv_layers(16, 32, pools=True)},
@@ -399,15 +322,15 @@ STUDIES: dict[str, Study] = {
     ),
     "nmnist_conv": Study("nmnist_conv", {}, {**BASIC, "magnitude stage, 90 % (recipe)": {}}),
     **{
-        f"task {recipe}": Study(recipe, {}, {"dense": DENSE, "developed": {}, **({} if recipe == "fsdd" else SPARSER)})
-        for recipe in ("power_forecast", "braille", "ecg_qtdb", "fsdd")
+        f"task {recipe}": Study(recipe, {}, {**DEVELOPED, **SPARSER})
+        for recipe in ("power_forecast", "braille", "ecg_qtdb")
     },
+    "task fsdd": Study("fsdd", {}, DEVELOPED),
     "fsdd speakers": Study(
         "fsdd",
         {},
         {"dense": DENSE, **SPARSER},
-        range(len(SPEAKERS)),
-        [{"data.held_out": f'["{speaker}"]'} for speaker in SPEAKERS],
+        splits=[{"data.held_out": f'["{speaker}"]'} for speaker in SPEAKERS],
     ),
 }  # fmt: skip
 
@@ -416,7 +339,7 @@ def planned() -> Iterator[Run]:
     """Yield every run, all seeds of a study before the next study."""
     runs: dict[str, Run] = {}
     for name, study in STUDIES.items():
-        for seed in study.seeds:
+        for seed in range(len(study.splits)) or study.seeds:
             split = study.splits[seed] if study.splits else {}
             for row, keys in study.rows.items():
                 items = {**study.keys, **keys, **split, "seed": str(seed)}

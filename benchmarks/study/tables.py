@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .plan import ALONE, STUDIES
+from .plan import STUDIES
+from .rows import ALONE
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 TASKS = PAGE.with_name("training.md")
