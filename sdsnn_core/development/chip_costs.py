@@ -93,8 +93,7 @@ def divide(score: Tensor, mask: Tensor, costs: SynapseCosts) -> tuple[Tensor, Te
         mask: (units, inputs) bool.
         costs: of the tensor.
     """
-    cost = costs.share[:, None] * costs.source[None].to(score.dtype)
-    cost = cost.to(score.dtype).expand_as(score).clone()
+    cost = (costs.share[:, None] * costs.source[None].to(score.dtype)).to(score.dtype)
     if costs.copies is not None and costs.bits:
         cost += (costs.copies * (costs.bits / WORD))[:, None].to(score.dtype)
     pooled = cost * score
