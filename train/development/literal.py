@@ -16,7 +16,6 @@ from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
 from sdsnn_core.errors import ConfigError
 
-from ..fused.sums.sparse import Pattern
 from .developer import Developer, Optimiser
 from .masked_synapse import MaskedHook, MaskedSynapse, float_weight
 from .masks import MaskedLayer
@@ -56,9 +55,9 @@ class SoftHook(MaskedHook):
             quantised.register_hook(self._accumulate)  # type: ignore[no-untyped-call]
         return quantised
 
-    def pattern(self, channels_last: bool) -> Pattern | None:
-        """Return the places of present synapses outside training."""
-        return None if self.training else super().pattern(channels_last)
+    def _all_take_part(self) -> bool:
+        """Return whether masked weights take part in the next pass: they do in training."""
+        return self.training or super()._all_take_part()
 
     def _accumulate(self, gradient: Tensor) -> None:
         score = gradient if self.signed else gradient.abs()

@@ -14,6 +14,7 @@ from torch import Tensor
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.lava.compat import import_slayer
 
+from ..fused.sums.channels import Channels
 from ..fused.sums.sparse import Pattern
 from ..slayer.hooks import MaskingHook
 from .quantiser import fits, quantise_masked, scale_of
@@ -75,11 +76,22 @@ class MaskedHook(torch.nn.Module, MaskingHook):
         return result
 
     def pattern(self, channels_last: bool) -> Pattern | None:
-        """Return the places of present synapses; None where masked weights need a gradient, or most are present."""
-        if (self.accumulates and torch.is_grad_enabled()) or self.mask.device.type != "cpu":
+        """Return the places of present synapses; None where masked weights take part, or most are present."""
+        if self._all_take_part() or self.mask.device.type != "cpu":
             return None
         pattern: Pattern | None = self._cached(channels_last, lambda: Pattern.of(self.mask, channels_last))
         return pattern
+
+    def channels(self) -> Channels | None:
+        """Return the channels that have synapses; None where masked weights take part, or most channels have some."""
+        if self._all_take_part() or self.mask.device.type != "cpu":
+            return None
+        channels: Channels | None = self._cached("channels", lambda: Channels.of(self.mask))
+        return channels
+
+    def _all_take_part(self) -> bool:
+        """Return whether masked weights take part in the next pass: their gradients are needed."""
+        return self.accumulates and torch.is_grad_enabled()
 
     def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         """Return the mask and its complement as numbers; None if nothing is masked."""

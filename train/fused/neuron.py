@@ -68,8 +68,12 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
             return None
         if self.shape is None or self.drop is not None or not self._is_usual():
             return None
+        if plan.units is not None and not self.threshold + self.threshold_eps > 0:  # units at rest spike
+            return None
         spikes = self._run(plan, shifted)
         for hook in hooks if spikes is not None else ():
+            if plan.units is not None and bool(hook.gate[plan.units.indices].all()):
+                continue  # it silences units that have no currents
             changed = hook(self, (None,), spikes)
             spikes = spikes if changed is None else changed
         return spikes
@@ -107,7 +111,10 @@ class Neuron(SlayerNeuron):  # type: ignore[misc]
         self._fit_states(torch.Size((plan.memory.shape[1], *plan.shape)))
         if bool(self.current_state.any()) or bool(self.voltage_state.any()):
             return None
-        chunked = Chunked(plan.sums, self._decays(), self._constants(), shifted)
+        current, voltage = self._decays()
+        if plan.units is not None:
+            current, voltage = (d if d.numel() == 1 else d[plan.units.indices] for d in (current, voltage))
+        chunked = Chunked(plan.sums, (current, voltage), self._constants(), shifted)
         rows = run_chunked(plan.memory, plan.weight, chunked)
         return None if rows is None else plan.unpacked(rows)
 

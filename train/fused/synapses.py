@@ -19,6 +19,7 @@ from ..slayer.hooks import MaskingHook
 from .chunked import pass_before
 from .layout import time_last, time_major
 from .sums import on_gpu, reach
+from .sums.channels import Places, spread, take
 from .sums.currents import ConvSums, GivenCurrents, MatrixSums, PoolSums, Sums, add
 from .sums.events import Inputs, look_at
 from .sums.exactness import input_bound, sums_are_exact
@@ -37,6 +38,7 @@ class Plan:
     weight: Tensor
     sums: Sums
     image: bool = False  # a dense synapse over images has units of one pixel each
+    units: Places | None = None  # the units that `sums` adds up for; the others' currents are zero
 
     @classmethod
     def of_currents(cls, z: Tensor) -> Plan:
@@ -47,10 +49,12 @@ class Plan:
     def shape(self) -> tuple[int, ...]:
         """The neurons' shape: (units,), or (units, height, width)."""
         inner = self.sums.shape(self.memory, self.weight)
-        return (inner[-1], 1, 1) if self.image else (inner[-1], *inner[:-1])
+        units = inner[-1] if self.units is None else self.units.count
+        return (units, 1, 1) if self.image else (units, *inner[:-1])
 
     def unpacked(self, rows: Tensor) -> Tensor:
-        """Return (steps * batch, ..., units) as (batch, units, ..., steps)."""
+        """Return (steps * batch, ..., units), of the units that `sums` has, as (batch, all units, ..., steps)."""
+        rows = rows if self.units is None else spread(rows, self.units)
         inner = (1, 1, rows.shape[-1]) if self.image else rows.shape[1:]
         return time_last(rows.view(*self.memory.shape[:2], *inner))
 
@@ -128,17 +132,20 @@ class Conv(_Planned, _layer.Conv):  # type: ignore[misc]
         return time_last(rows.view(*memory.shape[:2], *rows.shape[1:]))
 
     def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
-        memory = time_major(input)
+        memory, flat = time_major(input), weight.squeeze(-1)
+        hook = self.pre_hook_fx
+        channels = hook.channels() if self.groups == 1 and isinstance(hook, MaskingHook) else None
+        if channels is not None:
+            memory, flat = take(memory, channels.inputs), channels.between(flat)
         plain = self.groups == 1 and self.dilation[:2] == (1, 1)
         inputs = look_at(memory.flatten(0, 1).flatten(1), reach.SPARSE if plain else -1)
-        whole = _whole(inputs, weight.squeeze(-1))
-        if whole is None and not sums_are_exact(weight, inputs.bound):
+        whole = _whole(inputs, flat)
+        if whole is None and not sums_are_exact(flat, inputs.bound):
             return None
-        flat = weight.squeeze(-1)
-        sums = ConvSums(self.stride[:2], self.padding[:2], self.dilation[:2], self.groups, whole)
-        if inputs.events is not None:
-            return Plan(memory, flat, reach.ReachSums(sums, inputs.events, memory.shape, flat))
-        return Plan(memory, flat, sums)
+        conv = ConvSums(self.stride[:2], self.padding[:2], self.dilation[:2], self.groups, whole)
+        events = inputs.events
+        sums = conv if events is None else reach.ReachSums(conv, events, memory.shape, flat)
+        return Plan(memory, flat, sums, units=None if channels is None else channels.units)
 
     def _slayer(self, input: Tensor, weight: Tensor) -> Tensor:
         return conv3d(input, weight, None, self.stride, self.padding, self.dilation, self.groups)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from ..fused.sums.channels import Channels
     from ..fused.sums.sparse import Pattern
 
 
@@ -24,6 +25,10 @@ class MaskingHook(ABC):
         Args:
             channels_last: order of the inputs, as in `Pattern.of`.
         """
+
+    @abstractmethod
+    def channels(self) -> Channels | None:
+        """Return the channels of a convolution that have other weights; None if all must take part, or most do."""
 
 
 class SpikeGate(ABC):

@@ -1,0 +1,110 @@
+"""Convolutions whose mask leaves few channels: the smaller convolution of those channels.
+
+The others have no synapse: their currents, and the gradients of their spikes, are zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from .. import buffers
+from ..kernels.channels import spread_channels, take_channels
+from ..kernels.threads import run_rows
+
+Tensor = torch.Tensor
+FEW = 0.5  # share of the pairs of an input and a unit; measured: above it, copying channels costs what it saves
+
+
+@final
+@dataclass(frozen=True)
+class Places:
+    """Which of `count` channels are there: `indices`, int32, ascending. Tensors have channels innermost."""
+
+    count: int
+    indices: Any
+
+    @classmethod
+    def of(cls, present: Tensor) -> Places:
+        """Return where a bool tensor (channels,) is True."""
+        return cls(len(present), present.nonzero().flatten().numpy().astype(np.int32))
+
+    def take(self, x: Tensor) -> Tensor:
+        """Return the channels of x (..., count) that are there, as a constant."""
+        return self._copy(take_channels, x, len(self.indices))
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Return (..., count) from the channels that are there, the others zero, as a constant."""
+        return self._copy(spread_channels, x, self.count)
+
+    def _copy(self, kernel: Callable[..., Any], x: Tensor, channels: int) -> Tensor:
+        out = buffers.empty((*x.shape[:-1], channels))
+        source, target = x.detach().view(-1, x.shape[-1]).numpy(), out.view(-1, channels).numpy()
+        run_rows(kernel, len(source), len(source) * len(self.indices), source, self.indices, target)
+        return out
+
+
+class _Take(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: Places) -> Tensor:
+        """Return the channels that are there."""
+        ctx.places = places
+        return places.take(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of x."""
+        return ctx.places.spread(buffers.packed(gradients[0])), None
+
+
+class _Spread(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: Places) -> Tensor:
+        """Return all channels."""
+        ctx.places = places
+        return places.spread(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of x."""
+        return ctx.places.take(buffers.packed(gradients[0])), None
+
+
+_apply_take: Callable[[Tensor, Places], Tensor] = _Take.apply  # torch does not type `apply`
+_apply_spread: Callable[[Tensor, Places], Tensor] = _Spread.apply
+
+
+def take(x: Tensor, places: Places) -> Tensor:
+    """Return the channels of a contiguous x (..., count) that are there; x itself if all are."""
+    return x if len(places.indices) == places.count else _apply_take(x, places)
+
+
+def spread(x: Tensor, places: Places) -> Tensor:
+    """Undo `take`; the other channels are zero."""
+    return x if len(places.indices) == places.count else _apply_spread(x, places)
+
+
+@final
+@dataclass(frozen=True)
+class Channels:
+    """The inputs and the units of a convolution that have synapses."""
+
+    inputs: Places
+    units: Places
+
+    @classmethod
+    def of(cls, mask: Tensor) -> Channels | None:
+        """Return the channels of a mask (units, inputs, ...) bool on the CPU; None if they are too many to gain."""
+        pairs = mask.flatten(2).any(2)
+        inputs, units = pairs.any(0), pairs.any(1)
+        share = float(inputs.float().mean() * units.float().mean())
+        return cls(Places.of(inputs), Places.of(units)) if 0 < share <= FEW else None
+
+    def between(self, weight: Tensor) -> Tensor:
+        """Return the weight (units, inputs, ...) of the channels that have synapses."""
+        units, inputs = (torch.from_numpy(places.indices) for places in (self.units, self.inputs))
+        return weight.index_select(0, units).index_select(1, inputs)
