@@ -103,7 +103,7 @@ def main() -> None:
     torch.manual_seed(0)
     given: tuple[Any, ...]
     if args.channels:
-        what, shares, switch = "channels", (0.1, 0.25, 0.5, 0.7, 1.0), switch_channels
+        what, shares, switch = "channels", (0.1, 0.25, 0.5, 0.75, 1.0), switch_channels
         given = load_config("mnist_conv"), (torch.rand(128, 1, 28, 28, 12) < 0.13).float(), prune_channels
     else:
         what, shares, switch = "synapses", (0.01, 0.02, 0.05, 0.1, 0.2), switch_synapses

@@ -14,7 +14,7 @@ from torch import Tensor
 from sdsnn_core.errors import UnsupportedNode
 from sdsnn_core.lava.compat import import_slayer
 
-from ..fused.sums.channels import Channels
+from ..fused.sums.channels import Channels, Places
 from ..fused.sums.sparse import Pattern
 from ..slayer.hooks import MaskingHook
 from .quantiser import fits, quantise_masked, scale_of
@@ -82,11 +82,12 @@ class MaskedHook(torch.nn.Module, MaskingHook):
         pattern: Pattern | None = self._cached(channels_last, lambda: Pattern.of(self.mask, channels_last))
         return pattern
 
-    def channels(self) -> Channels | None:
+    def channels(self, before: Places | None = None) -> Channels | None:
         """Return the channels that have synapses; None where masked weights take part, or most channels have some."""
         if self._all_take_part() or self.mask.device.type != "cpu":
             return None
-        channels: Channels | None = self._cached("channels", lambda: Channels.of(self.mask))
+        key = "channels" if before is None else before.indices.tobytes()
+        channels: Channels | None = self._cached(key, lambda: Channels.of(self.mask, before))
         return channels
 
     def _all_take_part(self) -> bool:

@@ -19,7 +19,7 @@ from ..slayer.hooks import MaskingHook
 from .chunked import pass_before
 from .layout import time_last, time_major
 from .sums import on_gpu, reach
-from .sums.channels import Places, spread, take
+from .sums.channels import Places, spread, spread_before, take
 from .sums.currents import ConvSums, GivenCurrents, MatrixSums, PoolSums, Sums, add
 from .sums.events import Inputs, look_at
 from .sums.exactness import input_bound, sums_are_exact
@@ -134,7 +134,8 @@ class Conv(_Planned, _layer.Conv):  # type: ignore[misc]
     def _plan(self, input: Tensor, weight: Tensor) -> Plan | None:
         memory, flat = time_major(input), weight.squeeze(-1)
         hook = self.pre_hook_fx
-        channels = hook.channels() if self.groups == 1 and isinstance(hook, MaskingHook) else None
+        masked = self.groups == 1 and isinstance(hook, MaskingHook)
+        channels = hook.channels(spread_before(input)) if masked else None
         if channels is not None:
             memory, flat = take(memory, channels.inputs), channels.between(flat)
         plain = self.groups == 1 and self.dilation[:2] == (1, 1)

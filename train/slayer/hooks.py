@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..fused.sums.channels import Channels
+    from ..fused.sums.channels import Channels, Places
     from ..fused.sums.sparse import Pattern
 
 
@@ -27,8 +27,12 @@ class MaskingHook(ABC):
         """
 
     @abstractmethod
-    def channels(self) -> Channels | None:
-        """Return the channels of a convolution that have other weights; None if all must take part, or most do."""
+    def channels(self, before: Places | None) -> Channels | None:
+        """Return the channels of a convolution that have other weights; None if all must take part, or most do.
+
+        Args:
+            before: the inputs that are not silent; None if all may spike.
+        """
 
 
 class SpikeGate(ABC):

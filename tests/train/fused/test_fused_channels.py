@@ -23,11 +23,11 @@ NEURON = {"threshold": 0.25, "current_decay": 0.5, "voltage_decay": 0.1, "scale_
 
 
 def remove_channels(layers: list[MaskedLayer], rng: np.random.Generator, share: float) -> None:
-    """Mask some units of each layer but the last, what they reach, and some synapses of the others."""
+    """Mask some units of each layer but the last, what they reach or not, and some synapses of the others."""
     present = None
     for layer in layers:
         mask = layer.mask.clone()
-        if present is not None and len(present) == mask.shape[1]:
+        if present is not None and len(present) == mask.shape[1] and rng.random() < 0.5:
             mask[:, ~present] = False
         present = torch.from_numpy(rng.random(len(mask)) < share)
         present[int(rng.integers(len(mask)))] = True
@@ -71,7 +71,7 @@ def test_blocks_equal_slayers(seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
         layers = attach_masks(model)
         remove_channels(layers, rng, 0.3)
         found.append(run(model, x, seed))
-    assert bool(calls) == any(layer.synapses[0].hook.channels() is not None for layer in layers)
+    assert bool(calls) >= any(layer.synapses[0].hook.channels() is not None for layer in layers)
     assert torch.equal(found[0][0], found[1][0])
     assert_alike(found[0][1], found[1][1])
 
@@ -91,6 +91,38 @@ def test_decays_of_channels_go_with_them(monkeypatch: pytest.MonkeyPatch) -> Non
         layer.set_mask(layer.mask & (torch.rand(12) < 0.4).reshape(-1, 1, 1, 1, 1))
         found.append(run(model, x, 0))
     assert bool(found[0][0].any())
+    assert torch.equal(found[0][0], found[1][0])
+    assert_alike(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_inputs_of_removed_units_are_left_out(watched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Synapses from a removed unit are not masked; they stay in only where the gradient of its spikes is watched."""
+    inputs: list[int] = []
+    between = Channels.between
+    monkeypatch.setattr(
+        Channels, "between", lambda self, weight: (inputs.append(len(self.inputs.indices)), between(self, weight))[1]
+    )
+    found = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(
+            cuba.Conv(dict(NEURON), 3, 8, 3, weight_scale=9), cuba.Conv(dict(NEURON), 8, 6, 3, weight_scale=9),
+        )  # fmt: skip
+        if fused:
+            fuse(model)
+        x = (torch.rand(3, 3, 9, 9, 12) < 0.5).float()
+        model(x)
+        first, _ = attach_masks(model)
+        first.set_mask(first.mask & (torch.arange(8) % 4 == 0).reshape(-1, 1, 1, 1, 1))
+        kept: list[torch.Tensor] = []
+        if watched:
+            model[0].register_forward_hook(
+                lambda _block, _inputs, spikes, kept=kept: (spikes.retain_grad(), kept.append(spikes))[1]
+            )
+        out, gradients = run(model, x, 0)
+        found.append((out, [*gradients, *(spikes.grad for spikes in kept)]))
+    assert inputs == ([3] if watched else [3, 2])
     assert torch.equal(found[0][0], found[1][0])
     assert_alike(found[0][1], found[1][1])
 

@@ -17,7 +17,8 @@ from ..kernels.channels import spread_channels, take_channels
 from ..kernels.threads import run_rows
 
 Tensor = torch.Tensor
-FEW = 0.5  # share of the pairs of an input and a unit; measured: above it, copying channels costs what it saves
+FEW = 0.6  # share of the pairs of an input and a unit; measured: above it, copying channels costs what it saves
+_VIEWS = ("PermuteBackward0", "ViewBackward0", "UnsafeViewBackward0")
 
 
 @final
@@ -88,6 +89,18 @@ def spread(x: Tensor, places: Places) -> Tensor:
     return x if len(places.indices) == places.count else _apply_spread(x, places)
 
 
+def spread_before(x: Tensor) -> Places | None:
+    """Return the channels among which a tensor was spread, if its others are zeros whose gradient nobody asks for."""
+    if x._backward_hooks or x.retains_grad:
+        return None
+    node: Any = x.grad_fn
+    while node is not None and node.name() in _VIEWS:
+        node = node.next_functions[0][0]
+    ours: bool = isinstance(node, _Spread._backward_cls)
+    places: Places | None = node.places if ours else None
+    return places
+
+
 @final
 @dataclass(frozen=True)
 class Channels:
@@ -97,9 +110,16 @@ class Channels:
     units: Places
 
     @classmethod
-    def of(cls, mask: Tensor) -> Channels | None:
-        """Return the channels of a mask (units, inputs, ...) bool on the CPU; None if they are too many to gain."""
+    def of(cls, mask: Tensor, before: Places | None = None) -> Channels | None:
+        """Return the channels of a mask (units, inputs, ...) bool on the CPU; None if they are too many to gain.
+
+        before: the inputs that are not silent; None if all may spike.
+        """
         pairs = mask.flatten(2).any(2)
+        if before is not None:
+            spiking = torch.zeros(before.count, dtype=torch.bool)
+            spiking[before.indices] = True
+            pairs = pairs & spiking
         inputs, units = pairs.any(0), pairs.any(1)
         share = float(inputs.float().mean() * units.float().mean())
         return cls(Places.of(inputs), Places.of(units)) if 0 < share <= FEW else None
