@@ -203,6 +203,8 @@ def pass_before(x: Tensor) -> Any:
     ours: bool = isinstance(node, _Pass._backward_cls)
     if not ours or len(node.chunked.shape) != 3 or node.address != x.data_ptr():
         return None
+    if not x.permute(4, 0, 2, 3, 1).is_contiguous():  # views have moved the axes
+        return None
     try:
         return node if node.saved_tensors else None
     except RuntimeError:  # a backward pass freed them already

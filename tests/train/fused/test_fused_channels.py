@@ -127,6 +127,40 @@ def test_inputs_of_removed_units_are_left_out(watched: bool, monkeypatch: pytest
     assert_alike(found[0][1], found[1][1])
 
 
+class Turned(torch.nn.Module):
+    """A module of a user: reorders the axes of what its blocks pass on."""
+
+    def __init__(self, first: torch.nn.Module, second: torch.nn.Module, axes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.first, self.second, self.axes = first, second, axes
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spikes: torch.Tensor = self.second(self.first(x).permute(self.axes))
+        return spikes
+
+
+@pytest.mark.parametrize("kind", ["conv", "pool"])
+@pytest.mark.parametrize("axes", [(0, 2, 1, 3, 4), (0, 3, 2, 1, 4), (0, 1, 3, 2, 4), (0, 1, 2, 4, 3)])
+def test_axes_may_be_reordered_between_blocks(kind: str, axes: tuple[int, ...]) -> None:
+    """All axes have the same size, so that only their order in memory tells them apart."""
+    found = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        second = cuba.Conv(dict(NEURON), 8, 4, 3, weight_scale=9) if kind == "conv" else cuba.Pool(dict(NEURON), 2)
+        model = Turned(cuba.Conv(dict(NEURON), 2, 8, 3, padding=1, weight_scale=9), second, axes)
+        if fused:
+            fuse(model)
+        x = (torch.rand(3, 2, 8, 8, 8) < 0.5).float()
+        model(x)
+        if kind == "conv":
+            layer = attach_masks(model)[0]
+            layer.set_mask(layer.mask & (torch.arange(8) < 3).reshape(-1, 1, 1, 1, 1))
+        found.append(run(model, x, 0))
+    assert bool(found[0][0].any())
+    assert torch.equal(found[0][0], found[1][0])
+    assert_alike(found[0][1], found[1][1])
+
+
 def test_units_that_spike_at_rest_are_not_left_out() -> None:
     """A threshold below zero makes units without synapses spike."""
     model = torch.nn.Sequential(cuba.Conv({**NEURON, "threshold": -0.25}, 2, 8, 3))
