@@ -19,6 +19,7 @@ from .rows import (
     LITERAL,
     OVERPRUNED,
     PER_CLASS,
+    PER_CLASS_256,
     PLAIN_IMAGES,
     REPAIRED,
     SACCADES,
@@ -317,10 +318,9 @@ STUDIES: dict[str, Study] = {
                 "synapse_begin": "0.0",
                 "synapse_turnover": "0.0",
             },
-            "10 per class, 256 hidden units": {**PER_CLASS, "model.layers": conv_layers(dense=256)},
+            "10 per class, 256 hidden units": PER_CLASS_256,
             "10 per class, 256 hidden units, 59,400 digits": {
-                **PER_CLASS,
-                "model.layers": conv_layers(dense=256),
+                **PER_CLASS_256,
                 "data.validation_fraction": "0.01",  # the others train on 55,200
             },
         },

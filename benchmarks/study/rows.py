@@ -105,6 +105,7 @@ def small_conv_layers(units: int) -> str:
 GREY: Keys = {"data.coding": "direct", "data.levels": "15"}
 SOFT: Keys = {"optimiser.teacher_temperature": "4.0"}  # logits of 12 steps differ by up to 18
 PER_CLASS: Keys = {"model.outputs_per_class": "10"}
+PER_CLASS_256: Keys = {**PER_CLASS, "model.layers": conv_layers(dense=256)}
 HALF: Keys = {**OVERPRUNED, "min_kept": "0.5", "protect_first": "false"}
 SACCADES = "mnist saccades/dense/0"
 SPARSER: dict[str, Keys] = {"adaptive": ADAPTIVE, "90 % absent": {"synapse_target": "0.9"}}

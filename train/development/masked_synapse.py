@@ -77,18 +77,20 @@ class MaskedHook(torch.nn.Module, MaskingHook):
 
     def pattern(self, channels_last: bool) -> Pattern | None:
         """Return the places of present synapses; None where masked weights take part, or most are present."""
-        if self._all_take_part() or self.mask.device.type != "cpu":
-            return None
-        pattern: Pattern | None = self._cached(channels_last, lambda: Pattern.of(self.mask, channels_last))
+        pattern: Pattern | None = self._of_present(channels_last, lambda: Pattern.of(self.mask, channels_last))
         return pattern
 
     def channels(self, before: Places | None = None) -> Channels | None:
         """Return the channels that have synapses; None where masked weights take part, or most channels have some."""
+        key = "channels" if before is None else before.indices.tobytes()
+        channels: Channels | None = self._of_present(key, lambda: Channels.of(self.mask, before))
+        return channels
+
+    def _of_present(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """Return compute(), as `_cached` does; None where masked weights take part in the next pass, and on a GPU."""
         if self._all_take_part() or self.mask.device.type != "cpu":
             return None
-        key = "channels" if before is None else before.indices.tobytes()
-        channels: Channels | None = self._cached(key, lambda: Channels.of(self.mask, before))
-        return channels
+        return self._cached(key, compute)
 
     def _all_take_part(self) -> bool:
         """Return whether masked weights take part in the next pass: their gradients are needed."""

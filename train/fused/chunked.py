@@ -17,6 +17,7 @@ from . import buffers
 from .kernels.neuron import Constants, Keeps, States, chunk_backward, chunk_forward
 from .kernels.pooling import Layer, back_through_pool
 from .kernels.threads import run_rows
+from .layout import node_behind
 from .sums.currents import PoolSums, Sums
 
 Tensor = torch.Tensor
@@ -190,20 +191,13 @@ class _PooledPass(torch.autograd.Function):
 
 _apply: Callable[..., Tensor] = _Pass.apply  # torch does not type `apply`
 _apply_pooled: Callable[..., Tensor] = _PooledPass.apply
-_VIEWS = ("PermuteBackward0", "ViewBackward0", "UnsafeViewBackward0")
 
 
 def pass_before(x: Tensor) -> Any:
     """Return the pass whose spikes a tensor is, as autograd keeps it; None if nobody may skip the tensor's gradient."""
-    if x._backward_hooks or x.retains_grad:
-        return None
-    node: Any = x.grad_fn
-    while node is not None and node.name() in _VIEWS:
-        node = node.next_functions[0][0]
+    node = node_behind(x)
     ours: bool = isinstance(node, _Pass._backward_cls)
     if not ours or len(node.chunked.shape) != 3 or node.address != x.data_ptr():
-        return None
-    if not x.permute(4, 0, 2, 3, 1).is_contiguous():  # views have moved the axes
         return None
     try:
         return node if node.saved_tensors else None

@@ -10,6 +10,7 @@ from .kernels.threads import run_rows
 from .kernels.transpose import steps_outermost, transpose_images
 
 Tensor = torch.Tensor
+_VIEWS = ("PermuteBackward0", "ViewBackward0", "UnsafeViewBackward0")
 
 
 def time_major(tensor: Tensor) -> Tensor:
@@ -35,6 +36,20 @@ def time_major(tensor: Tensor) -> Tensor:
 def time_last(memory: Tensor) -> Tensor:
     """Undo `time_major`, without a copy."""
     return memory.permute(1, memory.dim() - 1, *range(2, memory.dim() - 1), 0)
+
+
+def node_behind(x: Tensor) -> Any:
+    """Return the autograd node that made images (batch, channels, height, width, steps), behind views of its result.
+
+    None if somebody watches the tensor's gradient, or if the views moved the axes: then memory is not (steps, batch,
+    height, width, channels).
+    """
+    if x._backward_hooks or x.retains_grad or not x.permute(4, 0, 2, 3, 1).is_contiguous():
+        return None
+    node: Any = x.grad_fn
+    while node is not None and node.name() in _VIEWS:
+        node = node.next_functions[0][0]
+    return node
 
 
 def _transpose(x: Tensor, out: Tensor) -> None:

@@ -15,10 +15,10 @@ import torch
 from .. import buffers
 from ..kernels.channels import spread_channels, take_channels
 from ..kernels.threads import run_rows
+from ..layout import node_behind
 
 Tensor = torch.Tensor
 FEW = 0.6  # share of the pairs of an input and a unit; measured: above it, copying channels costs what it saves
-_VIEWS = ("PermuteBackward0", "ViewBackward0", "UnsafeViewBackward0")
 
 
 @final
@@ -49,57 +49,41 @@ class Places:
         return out
 
 
-class _Take(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Places) -> Tensor:
-        """Return the channels that are there."""
-        ctx.places = places
-        return places.take(x)
+class _Copy(torch.autograd.Function):
+    """Takes channels, or spreads them among zeros; the gradient goes the other way."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def forward(ctx: Any, x: Tensor, places: Places, spreads: bool) -> Tensor:
+        """Return the channels that are there, or all."""
+        ctx.places, ctx.spreads = places, spreads
+        return places.spread(x) if spreads else places.take(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient of x."""
-        return ctx.places.spread(buffers.packed(gradients[0])), None
+        gradient = buffers.packed(gradients[0])
+        return ctx.places.take(gradient) if ctx.spreads else ctx.places.spread(gradient), None, None
 
 
-class _Spread(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Places) -> Tensor:
-        """Return all channels."""
-        ctx.places = places
-        return places.spread(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient of x."""
-        return ctx.places.take(buffers.packed(gradients[0])), None
-
-
-_apply_take: Callable[[Tensor, Places], Tensor] = _Take.apply  # torch does not type `apply`
-_apply_spread: Callable[[Tensor, Places], Tensor] = _Spread.apply
+_apply: Callable[[Tensor, Places, bool], Tensor] = _Copy.apply  # torch does not type `apply`
 
 
 def take(x: Tensor, places: Places) -> Tensor:
     """Return the channels of a contiguous x (..., count) that are there; x itself if all are."""
-    return x if len(places.indices) == places.count else _apply_take(x, places)
+    return x if len(places.indices) == places.count else _apply(x, places, False)
 
 
 def spread(x: Tensor, places: Places) -> Tensor:
     """Undo `take`; the other channels are zero."""
-    return x if len(places.indices) == places.count else _apply_spread(x, places)
+    return x if len(places.indices) == places.count else _apply(x, places, True)
 
 
 def spread_before(x: Tensor) -> Places | None:
     """Return the channels among which a tensor was spread, if its others are zeros whose gradient nobody asks for."""
-    if x._backward_hooks or x.retains_grad:
-        return None
-    node: Any = x.grad_fn
-    while node is not None and node.name() in _VIEWS:
-        node = node.next_functions[0][0]
-    ours: bool = isinstance(node, _Spread._backward_cls)
-    places: Places | None = node.places if ours else None
-    # Views may have moved the axes: the channels must be where they were, innermost.
-    return places if places is not None and x.stride(1) == 1 and x.shape[1] == places.count else None
+    node = node_behind(x)
+    ours: bool = isinstance(node, _Copy._backward_cls)
+    places: Places | None = node.places if ours and node.spreads else None
+    return places if places is not None and x.shape[1] == places.count else None
 
 
 @final
