@@ -98,8 +98,8 @@ def main() -> None:
         for run in remaining(args.out, args.list):
             print(run.title)
     if args.run is not None:
-        others = [arg for arg in sys.argv[1:] if not arg.startswith("--jobs")] if args.jobs > 1 else []
-        started = [subprocess.Popen([sys.executable, __file__, *others, "--jobs=1"]) for _ in range(args.jobs - 1)]
+        one = [sys.executable, __file__, *sys.argv[1:], "--jobs=1"]  # the last --jobs counts
+        started = [subprocess.Popen(one) for _ in range(args.jobs - 1)]
         left = args.most
         while left != 0 and run_next(args.out, args.keep, args.run, args.device):
             left = None if left is None else left - 1

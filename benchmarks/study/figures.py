@@ -26,9 +26,9 @@ CHIP_PANELS = {
 }
 CHOSEN = {"per cost": "per cost on the chip", ALONE: "magnitude stage", SPINES: "SD-SNN's units, then the stage"}
 PANELS = {
-    "digits": ("digits",),
-    "Ev-Objects (touch)": ("ev_objects",),
-    "MNIST, one hidden layer, 8 epochs": ("mnist_fc", "mnist_fc widths"),
+    "digits": ("digits", "adaptive digits"),
+    "Ev-Objects (touch)": ("ev_objects", "adaptive ev_objects"),
+    "MNIST, one hidden layer, 8 epochs": ("mnist_fc", "mnist_fc widths", "adaptive mnist_fc"),
     "MNIST, convolutions, 10 or 20 epochs": ("mnist_conv", "mnist_conv longer"),
 }
 FAMILIES = {
@@ -50,7 +50,8 @@ def draw(lines: Sequence[Line], path: Path = FIGURE) -> None:
     figure = Figure(figsize=(11, 7), layout="constrained")
     for axis, (title, studies) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         for place, (prefix, (label, marker)) in enumerate(FAMILIES.items()):
-            rows = [(study, row) for study in studies for row in STUDIES[study].rows if row.startswith(prefix)]
+            families = [(study, row) for study in studies for row in STUDIES[study].rows if row.startswith(prefix)]
+            rows = [(study, row) for study, row in families if row != "dense" or study == studies[0]]
             points = [point for study, row in rows if (point := _point(lines, study, row))]
             if points:
                 x, y, error, cores = zip(*sorted(points), strict=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from .rows import (
+    ADAPTIVE,
     ALONE,
-    BASIC,
     CONSTRAINED,
     CRITERIA,
     DENSE,
@@ -87,11 +87,25 @@ class Study(NamedTuple):
     splits: Sequence[Keys] = ()
 
 
+def compressed(recipe: str, rate: str, keys: Keys | None = None, splits: Sequence[Keys] = ()) -> Study:
+    """Return a study of mode adaptive: a dense training, then as many epochs without a target from its weights.
+
+    rate: learning rate of the second training, a tenth of the recipe's.
+    """
+    after = {**ADAPTIVE, "init": "dense", "optimiser.learning_rate": rate, "synapse_end": "0.85"}
+    return Study(recipe, keys or {}, {"dense": DENSE, "adaptive": after}, splits=splits)
+
+
+CONTAINERS: Keys = {"data.name": "ev_containers", "data.n_steps": "163"}
+THIRTY: Keys = {"optimiser.epochs": "30", "threads": "1"}
+ONE_LAYER: Keys = {"model.hidden": "[800]", "optimiser.epochs": "8", **PLAIN_IMAGES, "threads": "1"}
+BY_SPEAKER = [{"data.held_out": f'["{speaker}"]'} for speaker in SPEAKERS]
+
 STUDIES: dict[str, Study] = {
     "digits": Study(
         "digits", {},
         {
-            **BASIC,
+            "dense": DENSE,
             "small dense, 9,000": {**DENSE, "model.hidden": "[80,46]"},
             "magnitude stage, 90 %": stage(0.9),
             "units": UNITS,
@@ -102,7 +116,7 @@ STUDIES: dict[str, Study] = {
     "ev_objects": Study(
         "ev_objects", {},
         {
-            **BASIC,
+            "dense": DENSE,
             "small dense, 4,000": {**DENSE, "model.hidden": "[36]"},
             "small dense, 12,000": {**DENSE, "model.hidden": "[105]"},
             "magnitude stage, 90 %": stage(0.9),
@@ -118,7 +132,6 @@ STUDIES: dict[str, Study] = {
     "ev_objects growth": Study(
         "ev_objects", {}, {f"stage, 90 %, growth {name}": stage(0.9, synapse_growth=name) for name in GROWTH},
     ),
-    "ev_containers": Study("ev_objects", {"data.name": "ev_containers", "data.n_steps": "163"}, BASIC),
     "digits bits": Study(
         "digits", {},
         {
@@ -128,10 +141,9 @@ STUDIES: dict[str, Study] = {
             "2 bits, ranges from the 0.9 quantile": bits(2, **clipped(0.9)),
         },
     ),
-    "nmnist": Study("nmnist_mlp", {"optimiser.epochs": "30", "threads": "1"}, BASIC),
     "nmnist folds": Study(
         "nmnist_mlp",
-        {"optimiser.epochs": "30", "threads": "1"},
+        THIRTY,
         {"dense": DENSE, "magnitude stage, 90 %": stage(0.9)},
         splits=folds(11),
     ),
@@ -148,7 +160,7 @@ STUDIES: dict[str, Study] = {
     ),
     "nmnist saccades": Study(
         "nmnist_mlp",
-        {"optimiser.epochs": "30", "threads": "1"},
+        THIRTY,
         {
             "saccades first, dense": {**DENSE, "init": SACCADES},
             "saccades first, magnitude stage, 90 %": {**stage(0.9), "init": SACCADES},
@@ -157,9 +169,9 @@ STUDIES: dict[str, Study] = {
     ),
     "mnist_fc": Study(
         "mnist_mlp",
-        {"model.hidden": "[800]", "optimiser.epochs": "8", **PLAIN_IMAGES, "threads": "1"},
+        ONE_LAYER,
         {
-            **BASIC,
+            "dense": DENSE,
             "small dense, 14,000": {**DENSE, "model.hidden": "[18]"},
             "small dense, 50,000": {**DENSE, "model.hidden": "[64]"},
             "small dense, 150,000": {**DENSE, "model.hidden": "[190]"},
@@ -203,7 +215,7 @@ STUDIES: dict[str, Study] = {
     ),
     "chip nmnist": Study(
         "nmnist_mlp",
-        {"optimiser.epochs": "30", "threads": "1"},
+        THIRTY,
         {
             **fitted("loihi2", 0.85, units=True, stop_cores="2"),
             **fitted("loihi2", 0.95, units=True, stop_busiest="2000"),
@@ -325,7 +337,7 @@ STUDIES: dict[str, Study] = {
             },
         },
     ),
-    "nmnist_conv": Study("nmnist_conv", {}, {**BASIC, "magnitude stage, 90 % (recipe)": {}}),
+    "nmnist_conv": Study("nmnist_conv", {}, {"dense": DENSE, "magnitude stage, 90 % (recipe)": {}}),
     **{
         f"task {recipe}": Study(recipe, {}, {**DEVELOPED, **SPARSER})
         for recipe in ("power_forecast", "braille", "ecg_qtdb")
@@ -335,8 +347,16 @@ STUDIES: dict[str, Study] = {
         "fsdd",
         {},
         {"dense": DENSE, **SPARSER},
-        splits=[{"data.held_out": f'["{speaker}"]'} for speaker in SPEAKERS],
+        splits=BY_SPEAKER,
     ),
+    "adaptive digits": compressed("digits", "5e-4"),
+    "adaptive ev_objects": compressed("ev_objects", "3e-4"),
+    "adaptive ev_containers": compressed("ev_objects", "3e-4", CONTAINERS),
+    "adaptive braille": compressed("braille", "3e-4"),
+    "adaptive ecg_qtdb": compressed("ecg_qtdb", "5e-4"),
+    "adaptive mnist_fc": compressed("mnist_mlp", "4e-4", ONE_LAYER),
+    "adaptive fsdd speakers": compressed("fsdd", "3e-4", splits=BY_SPEAKER),
+    "adaptive nmnist": compressed("nmnist_mlp", "1e-4", THIRTY),
 }  # fmt: skip
 
 

@@ -78,7 +78,6 @@ REPAIRED: dict[str, Keys] = {
     "units, over-pruned, synapses regenerate": {**OVERPRUNED, "regeneration": "true"},
     "units, over-pruned, units regenerate": {**OVERPRUNED, **REPAIR},
 }
-BASIC: dict[str, Keys] = {"dense": DENSE, "adaptive": ADAPTIVE}
 DEVELOPED: dict[str, Keys] = {"dense": DENSE, "developed": {}}
 
 
@@ -108,6 +107,6 @@ PER_CLASS: Keys = {"model.outputs_per_class": "10"}
 PER_CLASS_256: Keys = {**PER_CLASS, "model.layers": conv_layers(dense=256)}
 HALF: Keys = {**OVERPRUNED, "min_kept": "0.5", "protect_first": "false"}
 SACCADES = "mnist saccades/dense/0"
-SPARSER: dict[str, Keys] = {"adaptive": ADAPTIVE, "90 % absent": {"synapse_target": "0.9"}}
+SPARSER: dict[str, Keys] = {"90 % absent": {"synapse_target": "0.9"}}
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 PLAIN_IMAGES: Keys = {"data.elastic": "0.0", "data.rotate": "0.0", "data.zoom": "0.0"}

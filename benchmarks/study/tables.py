@@ -81,24 +81,41 @@ def study_table(names: Sequence[str], lines: Sequence[Line]) -> str:
     return "\n".join([*rows, "", facts + f"`python benchmarks/results.py --run {command}`"])
 
 
+LAST = 4  # epochs over which validation is averaged
+
+
 def adaptive_table(lines: Sequence[Line]) -> str:
-    """Return what adaptive mode chose on each data set, beside the dense network of the same seeds."""
-    rows = ["| data set | seeds | dense, test % | adaptive, test % | absent by its own choice, % | synapses stored |"]
-    rows.append("|---" * 6 + "|")
-    for name in STUDIES:
-        own = {
-            row: {r["seed"]: r for r in lines if r["study"] == name and r["row"] == row}
-            for row in ("dense", "adaptive")
-        }
-        both = [(own["dense"][seed], chosen) for seed, chosen in own["adaptive"].items() if seed in own["dense"]]
-        if both:
-            dense, chosen = zip(*both, strict=True)
-            tests = [spread([percent_of(r["test"]) for r in part], "{:.2f}") for part in (dense, chosen)]
-            absent = spread([percent_of(r["connection_sparsity"]) for r in chosen], "{:.1f}")
-            stored = spread([r["synapses"] for r in chosen], "{:,.0f}")
-            cells = [name.removeprefix("task "), seeds(chosen), *tests, absent, stored]
-            rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+    """Return what mode adaptive chose in every study "adaptive NAME", beside the network that it began with."""
+    head = ["data set", "seeds", "validation, dense", "adaptive, points", "test, dense", "adaptive, points"]
+    head += ["absent by its own choice, %", "synapses stored"]
+    rows, used = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"], []
+    for study in STUDIES:
+        own = {(r["row"], r["seed"]): r for r in lines if r["study"] == study and study.startswith("adaptive ")}
+        chosen = [r for (row, _), r in own.items() if row == "adaptive"]
+        if not chosen:
+            continue
+        dense = [own["dense", r["seed"]] for r in chosen]
+        used += [*dense, *chosen]
+        cells = [study.removeprefix("adaptive "), seeds(chosen)]
+        for value in (last_validation, lambda r: r["test"]):
+            pairs = [(percent_of(value(a)), percent_of(value(b))) for a, b in zip(dense, chosen, strict=True)]
+            cells += [spread([a for a, _ in pairs], "{:.2f}"), spread([b - a for a, b in pairs], "{:+.2f}")]
+        cells += [spread([percent_of(r["connection_sparsity"]) for r in chosen], "{:.1f}")]
+        rows.append(f"| {' | '.join([*cells, spread([r['synapses'] for r in chosen], '{:,.0f}')])} |")
+    if not used:
+        return "Not run yet."
+    dates = ", ".join(sorted({r["date"] for r in used}))
+    bins, differ = (sum(r[key] for r in used) for key in ("bins_compared", "bins_differ"))
+    facts = (
+        f"{dates}; {used[0]['machine']}; accuracy in percent; validation: mean of the last {LAST} epochs; test: last "
+        f"epoch. SLAYER, masked and compacted networks: {differ:,} of {bins:,} bins differ. "
+    )
+    return "\n".join([*rows, "", f'{facts}`python benchmarks/results.py --run "adaptive *"`'])
+
+
+def last_validation(line: Line) -> float:
+    """Return mean accuracy on validation in the last epochs."""
+    return statistics.mean(line["curve"]["validation_accuracy"][-LAST:])
 
 
 SHOWN = ("accuracy", "f1", "rmse", "r2", "van_rossum", "spike_time_error")  # metrics of the table of tasks

@@ -1,9 +1,9 @@
 """Adaptive compression: the share of synapses to remove follows validation, without a target.
 
-One decision in T epochs, since accuracy is a mean over T epochs. While it is within the tolerance of its best, synapses
-are removed, more each time. When it is not, the latest removal is taken back, then the one before it, and the rate is
-halved. While it still rises, the structure waits: damage would not show. The last T epochs of the stage remove
-nothing, so that the last removal is judged too. Rates are shares of the synapses that survive.
+Accuracy is a mean over T epochs. While it is within the tolerance, a share of the synapses goes in every epoch, more
+each time. While it is not, one removal after another is taken back, the latest first, and the share is halved. In the
+last T epochs of the stage nothing is removed, so that the last removal is judged too. Rates are shares of the synapses
+that survive.
 """
 
 from typing import Final, Literal, NamedTuple
@@ -20,35 +20,30 @@ class Pace(NamedTuple):
     Attributes:
         rate: share of the present synapses that the next removal takes.
         sizes: synapses before each removal that was not taken back.
-        epochs: epochs since the latest change.
     """
 
     rate: float
     sizes: tuple[int, ...] = ()
-    epochs: int = 0
 
 
-def next_step(
-    pace: Pace, present: int, fastest: float, *, window: int, verdict: Verdict, remaining: int
-) -> tuple[Pace, int]:
+def per_epoch(share: float, window: int) -> float:
+    """Return the share to remove in each epoch, so that `window` epochs remove `share`."""
+    return 1 - float((1 - share) ** (1 / window))
+
+
+def next_step(pace: Pace, present: int, fastest: float, *, verdict: Verdict) -> tuple[Pace, int]:
     """Return the state after an epoch, and how many synapses to keep.
 
     Args:
         pace: state before.
         present: synapses of the network.
         fastest: largest rate.
-        window: T, epochs between two changes.
         verdict: of validation.
-        remaining: epochs of the stage after this one.
     """
-    epochs = pace.epochs + 1
-    later = pace._replace(epochs=epochs), present
-    if verdict == "wait" or (epochs < window and remaining):
-        return later
+    if verdict == "wait":
+        return pace, present
     if verdict == "give back":
         if not pace.sizes:
-            return later
+            return pace, present
         return Pace(max(SLOWEST, pace.rate * SLOWER), pace.sizes[:-1]), max(present, pace.sizes[-1])
-    if remaining < window:
-        return later
     return Pace(min(fastest, pace.rate * FASTER), (*pace.sizes, present)), round(present * (1 - pace.rate))

@@ -57,7 +57,7 @@ class DevelopmentConfig:
     Args:
         mode: "corrected"; "literal": the released code with its defects (`sdsnn.train.development.literal`); or
             "adaptive": the synapse stage without a target, as sparse as `max_accuracy_drop` (0.005 if it is not set)
-            permits.
+            permits, best from a trained network.
         defects: the defects to reproduce, out of DEFECTS. None: all in literal mode, otherwise none.
         constraint: clip weights to their ranges. Ranges are computed in any case, since unit pruning ranks by them.
         pruning: remove units.

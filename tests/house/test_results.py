@@ -122,13 +122,16 @@ def test_a_row_begins_with_the_chosen_weights_of_the_earlier_run(results: Any, t
 def test_tables_hold_means_deviations_and_differences_of_equal_seeds(results: Any, tmp_path: Path) -> None:
     from study import tables
 
-    runs = {(run.row, run.seed): run for run in results.planned() if run.study == "digits"}
+    runs = {(run.study, run.row, run.seed): run for run in results.planned()}
     lines = [
-        line(runs[row, seed], test=test)
+        line(runs["digits", row, seed], test=test)
         for row, seed, test in [
-            ("dense", 0, 0.90), ("dense", 1, 0.92), ("adaptive", 0, 0.91), ("adaptive", 1, 0.91), ("adaptive", 2, 0.1),
+            ("dense", 0, 0.90), ("dense", 1, 0.92), ("units", 0, 0.91), ("units", 1, 0.91), ("units", 2, 0.1),
         ]
     ]  # fmt: skip
+    for row, seed, test, validation in [("dense", 1, 0.9, 0.8), ("adaptive", 1, 0.88, 0.81)]:
+        curve = {"validation_accuracy": [0.1, 0.1, *[validation - 0.02, validation + 0.02] * 2]}
+        lines.append(line(runs["adaptive digits", row, seed], test=test, curve=curve))
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- table digits -->\nold\n<!-- end -->\nafter\n<!-- table adaptive -->\n<!-- end -->\n")
     tables.write(lines, page)
@@ -136,9 +139,9 @@ def test_tables_hold_means_deviations_and_differences_of_equal_seeds(results: An
     tables.write(lines, page)
     assert page.read_text() == text  # writing twice changes nothing
     assert "| dense | 0-1 | - | 91.00 ± 1.41 | 1,000 ± 0 |" in text
-    assert "| adaptive | 0-2 | +0.00 ± 1.41 |" in text
+    assert "| units | 0-2 | +0.00 ± 1.41 |" in text
     assert "1 to 2 |" in text
-    assert "| digits | 0-1 | 91.00 ± 1.41 | 91.00 ± 0.00 | 50.0 ± 0.0 | 1,000 ± 0 |" in text
+    assert "| digits | 1 | 80.00 | +1.00 | 90.00 | -2.00 | 50.0 | 1,000 |" in text
     assert text.startswith("before\n")
     assert "old" not in text
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from sdsnn_core.compaction import synapse_memory
 from sdsnn_core.development import criteria, pruning, ranges, regeneration, stop_criteria
 from sdsnn_core.development.config import DevelopmentConfig
+from sdsnn_core.development.reference import Reference
 from sdsnn_core.development.schedule import Schedule
 from sdsnn_core.development.trend import Trend
 from sdsnn_core.errors import ConfigError, FileError
@@ -48,6 +49,7 @@ class Developer:
         trend: of validation. `regeneration_when = "validation"` needs `trend.loss`; set it after each evaluation.
         meters: of activity, which some criteria of unit pruning need; several processes add up their `sums`.
         records: what the last `epoch_end` returned; emptied by the next `step`.
+        reference: accuracy from which `max_accuracy_drop` counts.
         held: True if the last `epoch_end` removed nothing because a stop criterion holds or accuracy is too low.
 
     Raises:
@@ -104,7 +106,7 @@ class Developer:
         self.next_epoch = 0
         self.operations: float | None = None
         self.trend = Trend(self.schedule.persistence)
-        self.best_accuracy = 0.0
+        self.reference = Reference()
         self.held = False
         self.records: list[dict[str, Any]] = []
         self.sparsifier = Sparsifier(self.layers, self.graph, self.config, self.schedule)
@@ -155,6 +157,10 @@ class Developer:
         """
         return self._gradients.one_batch(scaler)
 
+    def begin_trained(self, accuracy: float) -> None:
+        """Count `max_accuracy_drop` from the validation accuracy of the trained network that the run begins with."""
+        self.reference = Reference.of_trained(accuracy, self.config)
+
     def epoch_end(
         self, optimiser: torch.optim.Optimizer | None = None, accuracy: float | None = None
     ) -> list[dict[str, Any]]:
@@ -172,12 +178,8 @@ class Developer:
         """
         epoch = self.next_epoch
         self.trend.note(accuracy)
-        if self.config.mode == "adaptive":
-            accuracy = self.trend.accuracy
-        noise = self.trend.noise if self.config.mode == "adaptive" else 0.0
-        enough = stop_criteria.any_set(self.config) and stop_criteria.met(self.config, self.metrics())
-        self.held = enough or stop_criteria.too_inaccurate(self.config, accuracy, self.best_accuracy - noise)
-        self.best_accuracy = max(self.best_accuracy, accuracy or 0.0)
+        self.reference, low, waits = self.reference.after(accuracy, self.trend, self.config)
+        self.held = low or (stop_criteria.any_set(self.config) and stop_criteria.met(self.config, self.metrics()))
         counts = [{"pruned": 0, "regrown": 0} for _ in self.layers]
         with torch.no_grad():
             developing = [index for index in range(len(self.layers)) if self.develops(index)]
@@ -186,9 +188,7 @@ class Developer:
             if self.schedule.prunes(epoch):
                 self._change_units(developing, counts, epoch, optimiser)
             if self.sparsifier.due(epoch):
-                changes = self.sparsifier.step(
-                    optimiser, self.held, self.trend.rising(self.config.max_accuracy_drop or 0)
-                )
+                changes = self.sparsifier.step(optimiser, self.held, waits)
                 for count, (silent, grown) in zip(counts, changes, strict=True):
                     count["pruned"] += silent
                     count["regrown"] += grown
@@ -366,7 +366,7 @@ class Developer:
         return {
             "next_epoch": self.next_epoch,
             "operations": self.operations,
-            "thinning": {**self.sparsifier.state_dict(), "best_accuracy": self.best_accuracy},
+            "thinning": {**self.sparsifier.state_dict(), **self.reference.state_dict()},
             "layers": [state.state_dict() for state in self._states],
             **({"trend": self.trend.state_dict()} if self.config.follows_validation else {}),
             **({"meters": [meter.state_dict() for meter in self.meters]} if self.meters else {}),
@@ -386,7 +386,7 @@ class Developer:
             raise FileError(f"development state: expected layers {expected}, got {got}")
         self.next_epoch = int(state["next_epoch"])
         self.operations = state.get("operations")
-        self.best_accuracy = float(state["thinning"]["best_accuracy"])
+        self.reference = Reference.from_state_dict(state["thinning"])
         self.sparsifier.load_state_dict(state["thinning"])
         for layer_state, entry in zip(self._states, state["layers"], strict=True):
             layer_state.load_state_dict(entry)

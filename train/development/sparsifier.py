@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sdsnn_core.development.adaptive import Pace, Verdict, next_step
+from sdsnn_core.development.adaptive import Pace, Verdict, next_step, per_epoch
 from sdsnn_core.development.chip_costs import ChipCost, divide
 from sdsnn_core.development.config import DevelopmentConfig
 from sdsnn_core.development.schedule import Schedule
@@ -49,7 +49,10 @@ class Sparsifier:
         self.schedule = schedule
         self.steps = 0
         self.start = 0.0
-        self.pace = Pace(config.fastest_removal / 2)
+        self.fastest = per_epoch(config.fastest_removal, schedule.persistence)
+        self.pace = Pace(self.fastest / 4)
+        self._removed: dict[MaskedSynapse, Tensor] = {}  # in adaptive mode, weights when they were removed
+        self._returns = False  # what was removed last comes back in this step
         self.fit: ChipTarget | None = None
         self.late = False
         self.remaining = 0
@@ -74,14 +77,14 @@ class Sparsifier:
             self.late = not self.fit.met()
         return self.late or self.schedule.synapse_phase(epoch) is not None
 
-    def step(self, optimiser: torch.optim.Optimizer | None, held: bool, rising: bool = False) -> list[tuple[int, int]]:
+    def step(self, optimiser: torch.optim.Optimizer | None, held: bool, waits: bool = False) -> list[tuple[int, int]]:
         """Drop and grow once.
 
         Args:
             optimiser: its moments of dropped and grown synapses are reset.
             held: exchange synapses at the present sparsity instead of dropping more; in adaptive mode, take back the
-                latest removal.
-            rising: in adaptive mode, exchange synapses too while accuracy still rises.
+                latest removal, weights included.
+            waits: in adaptive mode, exchange synapses at the present sparsity.
 
         Returns:
             For each layer, (units that became silent, synapses grown).
@@ -104,29 +107,39 @@ class Sparsifier:
             scores = self._drop_scores(synapses)
         if config.mode == "adaptive":
             present = sum(int(mask.sum()) for mask in masks)
-            verdict: Verdict = "give back" if held else "wait" if rising else "remove"
-            window, fastest = self.schedule.persistence, config.fastest_removal
-            self.pace, keep = next_step(
-                self.pace, present, fastest, window=window, verdict=verdict, remaining=self.remaining
-            )
+            self._remember(synapses)
+            waits = waits or self.remaining < self.schedule.persistence
+            verdict: Verdict = "give back" if held else "wait" if waits else "remove"
+            self.pace, keep = next_step(self.pace, present, self.fastest, verdict=verdict)
+            self._returns = keep > present
         else:
             target = (
                 config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, phase, held, scores)
             )
             keep = round((1 - sparsity_at(phase, self.start, target, config.synapse_exponent)) * total)
-        turnover = 0.0 if self.by_units else turnover_at(phase, config.synapse_turnover)
+        turnover = 0.0 if self.by_units or self._returns else turnover_at(phase, config.synapse_turnover)
         new = self._exchange(synapses, keep, turnover, scores)
         grown = []
         for layer in self.layers:
             before = [synapse.mask.clone() for synapse in layer.synapses]
             layer.set_masks([new[synapse] for synapse in layer.synapses], optimiser)
-            grown.append(sum(int((s.mask & ~old).sum()) for s, old in zip(layer.synapses, before, strict=True)))
+            new_ones = [synapse.mask & ~old for synapse, old in zip(layer.synapses, before, strict=True)]
+            grown.append(sum(int(places.sum()) for places in new_ones))
+            for synapse, places in zip(layer.synapses, new_ones, strict=True) if self._returns else ():
+                synapse.set_weight(synapse.float_weight + self._removed[synapse] * places)
         trim(self.layers, self.graph, optimiser)
         self._costs = {}
         if self.fit is not None:
             self.fit.update(sum(int(synapse.mask.sum()) for synapse in synapses))
         silent = [count - int(layer.unit_gate.sum()) for count, layer in zip(units, self.layers, strict=True)]
         return list(zip(silent, grown, strict=True))
+
+    def _remember(self, synapses: Sequence[MaskedSynapse]) -> None:
+        """Note the weights of present synapses: absent ones keep the note of when they were removed."""
+        for synapse in synapses:
+            weight = synapse.float_weight
+            before = self._removed.get(synapse, torch.zeros_like(weight)).to(weight.device)
+            self._removed[synapse] = torch.where(synapse.mask, weight, before)
 
     def _target_of(
         self,
@@ -162,7 +175,7 @@ class Sparsifier:
             protected = sum(int(torch.isinf(scores[synapse]).sum()) for synapse in scope)
             budget = max(share, protected)
             grow = round(turnover * budget)
-            if self.config.mode == "adaptive":  # what comes back after a removal too many
+            if self._returns:
                 grow = max(grow, budget - sum(int(synapse.mask.sum()) for synapse in scope))
             masks = drop_and_grow(
                 [scores[synapse] for synapse in scope],
@@ -250,7 +263,12 @@ class Sparsifier:
         return min(max(mean, 1 / MOST_COST), MOST_COST)
 
     def _grow_score(self, synapse: MaskedSynapse) -> Tensor:
-        """Return the grow score of masked synapses: abs(gradient) summed, abs of the signed sum, or random."""
+        """Return the grow score of masked synapses: abs(gradient) summed, abs of the signed sum, or random.
+
+        Where a removal is taken back, it is abs(w) of when they were removed: the last ones were the largest.
+        """
+        if self._returns:
+            return self._removed[synapse].abs()
         score = synapse.absent_gradient
         if self.config.synapse_growth == "random":
             generator = torch.Generator().manual_seed(self.steps)
@@ -259,18 +277,21 @@ class Sparsifier:
         return score / self._costs[synapse] if synapse in self._costs else score
 
     def _growable(self) -> dict[MaskedSynapse, Tensor]:
-        """Return where synapses may grow: into units that are not silent, and into protected readout units."""
+        """Return where synapses may grow: into units that are not silent, into protected readouts, back into all."""
         growable = {}
         for index, layer in enumerate(self.layers):
             readout = self.config.protect_last and index in self.graph.outputs
-            units = torch.ones_like(layer.unit_gate) if readout else layer.unit_gate
+            units = torch.ones_like(layer.unit_gate) if readout or self._returns else layer.unit_gate
             for synapse in layer.synapses:
                 growable[synapse] = units.reshape(-1, *(1,) * (synapse.mask.dim() - 1)).expand_as(synapse.mask)
         return growable
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        pace = {"pace": list(self.pace)} if self.config.mode == "adaptive" else {}
+        pace: dict[str, Any] = {}
+        if self.config.mode == "adaptive":
+            removed = [self._removed[s] for layer in self.layers for s in layer.synapses if s in self._removed]
+            pace = {"pace": list(self.pace), "removed": removed}
         fit = {} if self.fit is None else {"chip": self.fit.state_dict()}
         return {"steps": self.steps, "start": self.start, **pace, **fit}
 
@@ -279,7 +300,9 @@ class Sparsifier:
         self.steps = int(state["steps"])
         self.start = float(state["start"])
         if "pace" in state:
-            rate, sizes, epochs = state["pace"]
-            self.pace = Pace(rate, tuple(sizes) if isinstance(sizes, Sequence) else (), epochs)  # once a share
+            rate, sizes = state["pace"][:2]
+            self.pace = Pace(rate, tuple(sizes) if isinstance(sizes, Sequence) else ())  # once a share
+            synapses = [synapse for layer in self.layers for synapse in layer.synapses]
+            self._removed = dict(zip(synapses, state.get("removed", ()), strict=False))
         if "chip" in state and self.fit is not None:
             self.fit.load_state_dict(state["chip"])

@@ -142,7 +142,7 @@ def measure_initial(trainer: Trainer, folder: RunFolder, init: Init) -> None:
     validation = trainer.evaluate(trainer.data.validation)
     initial = Initial(init.source, validation.main, trainer.evaluate(trainer.data.test).main)
     trainer.accuracy = like_accuracy(validation)
-    trainer.developer.best_accuracy = max(trainer.accuracy or 0.0, 0.0)
+    trainer.developer.begin_trained(trainer.accuracy or 0.0)
 
     def keep() -> None:
         write_json(folder.init_file, initial._asdict())

@@ -8,9 +8,11 @@ from itertools import accumulate, pairwise
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sdsnn_core.development import criteria, revival
-from sdsnn_core.development.adaptive import SLOWEST, Pace, Verdict, next_step
+from sdsnn_core.development.adaptive import SLOWEST, Pace, Verdict, next_step, per_epoch
 from sdsnn_core.development.criteria import UnitActivity
 from sdsnn_core.development.ranges import constant_ranges, fresh
 from sdsnn_core.development.trend import Trend
@@ -80,7 +82,7 @@ def test_an_adaptive_budget_falls_faster_until_it_is_held_and_then_takes_the_las
     pace, present, sizes = Pace(0.1), 1000, []
     verdicts: list[Verdict] = ["remove", "remove", "give back", "wait", "give back", "give back", "remove"]
     for verdict in verdicts:
-        pace, present = next_step(pace, present, 0.12, window=1, verdict=verdict, remaining=9)
+        pace, present = next_step(pace, present, 0.12, verdict=verdict)
         sizes.append(present)
     assert sizes[:2] == [900, round(900 * 0.88)]
     assert sizes[2:4] == [900, 900]  # what the last step took is back
@@ -88,29 +90,14 @@ def test_an_adaptive_budget_falls_faster_until_it_is_held_and_then_takes_the_las
     assert sizes[6] == round(1000 * (1 - 0.12 / 4))  # the rate was halved twice
     for turn in range(21):
         verdict = "give back" if turn % 2 == 0 else "remove"
-        pace, present = next_step(pace, present, 0.012, window=1, verdict=verdict, remaining=9)
+        pace, present = next_step(pace, present, 0.012, verdict=verdict)
     assert pace.rate == SLOWEST
     assert present <= 1000
 
 
-def test_an_adaptive_budget_changes_once_in_a_window() -> None:
-    pace, present, sizes = Pace(0.5), 1000, []
-    for _ in range(9):
-        pace, present = next_step(pace, present, 0.5, window=3, verdict="remove", remaining=99)
-        sizes.append(present)
-    assert sizes == [1000, 1000, 500, 500, 500, 250, 250, 250, 125]
-
-
-@pytest.mark.parametrize("after", ["remove", "give back"])
-def test_the_last_removal_of_a_stage_is_judged(after: Verdict) -> None:
-    pace, present, sizes = Pace(0.5), 1000, []
-    for remaining in range(7, -1, -1):  # T = 3
-        pace, present = next_step(
-            pace, present, 0.5, window=3, verdict="remove" if remaining > 2 else after, remaining=remaining
-        )
-        sizes.append(present)
-    assert sizes[:5] == [1000, 1000, 500, 500, 500]
-    assert sizes[5:] == ([500, 500, 500] if after == "remove" else [1000, 1000, 1000])
+@given(st.floats(0.01, 0.99), st.integers(1, 12))
+def test_removals_of_a_window_add_up_to_the_share_of_one(share: float, window: int) -> None:
+    assert (1 - per_epoch(share, window)) ** window == pytest.approx(1 - share)
 
 
 def test_accuracy_rises_while_it_beats_its_record_of_a_window_ago() -> None:

@@ -148,6 +148,78 @@ def test_adaptive_mode_removes_until_accuracy_falls_and_then_gives_back() -> Non
     assert developer.config.synapse_stage
 
 
+@pytest.mark.parametrize("last", [0.9, 0.5])
+def test_adaptive_mode_judges_the_last_removal_of_the_stage(last: float) -> None:
+    run = Run(**OFF, mode="adaptive", persistence=2, synapse_begin=0.0, synapse_end=0.5, protect_last=False)
+    developer, present = developer_of(run), []
+    developer.begin_trained(0.9)
+    for accuracy in (*(0.9,) * 6, last, last):
+        run.learn()
+        developer.epoch_end(run.optimiser, accuracy)
+        present.append(sum(int(s.mask.sum()) for layer in developer.layers for s in layer.synapses))
+    assert all(after < before for before, after in pairwise(present[1:6]))
+    assert (present[7] == present[5]) == (last == 0.9)  # nothing is removed in the last T epochs, but taken back
+    assert present[7] >= present[5]
+
+
+def test_adaptive_mode_counts_from_the_network_that_it_begins_with() -> None:
+    """The mean of its first T accuracies; later only what surely beats it raises the bar."""
+    run = Run(**OFF, mode="adaptive", persistence=2, synapse_begin=0.0, synapse_end=0.5, protect_last=False)
+    developer, bars, held = developer_of(run), [], []
+    developer.begin_trained(0.94)
+    for accuracy in (0.94, 0.90, 0.91, 0.96, 0.98, 0.98, 0.5, 0.5):
+        run.learn()
+        developer.epoch_end(run.optimiser, accuracy)
+        bars.append(developer.reference.accuracy)
+        held.append(developer.held)
+    assert bars[:4] == pytest.approx([0, 0.92, 0.92, 0.92])
+    assert bars[5] == pytest.approx(0.98)  # the same twice: no noise
+    assert bars[6:] == bars[5:6] * 2
+    assert held == [False, False, True, False, False, False, True, True]  # 0.905 of 0.92
+    other = Run(**OFF, mode="adaptive", persistence=2, protect_last=False)
+    developer_of(other).load_state_dict(developer.state_dict())
+    assert developer_of(other).reference == developer.reference
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv", "recurrent"])
+@pytest.mark.parametrize("norm", [False, True])
+def test_what_adaptive_mode_takes_back_has_the_weights_that_it_had(kind: str, norm: bool) -> None:
+    norm = norm and kind != "recurrent"
+    run = Run(kind, norm, **OFF, mode="adaptive", synapse_begin=0.0, synapse_end=1.0, synapse_turnover=0.0)
+    developer = developer_of(run)
+    developer.begin_trained(0.9)
+    synapses = [synapse for layer in developer.layers for synapse in layer.synapses]
+    for accuracy in (0.9, 0.9):  # the second one removes
+        run.learn()
+        before = [synapse.float_weight.clone() for synapse in synapses]
+        developer.epoch_end(run.optimiser, accuracy)
+    removed = [~synapse.mask for synapse in synapses]
+    assert sum(int(places.sum()) for places in removed) > 10
+    run.learn()
+    if norm or kind == "conv":  # resumed in between
+        other = Run(kind, norm, **OFF, mode="adaptive", synapse_begin=0.0, synapse_end=1.0, synapse_turnover=0.0)
+        other.load(run.state())
+        run, developer = other, developer_of(other)
+        synapses = [synapse for layer in developer.layers for synapse in layer.synapses]
+    developer.epoch_end(run.optimiser, 0.5)
+    for synapse, places, weight in zip(synapses, removed, before, strict=True):
+        assert bool(synapse.mask.all())
+        assert torch.allclose(synapse.float_weight[places], weight[places], atol=1e-6)
+
+
+def test_adaptive_mode_removes_only_where_it_is_sure() -> None:
+    run = Run(**OFF, mode="adaptive", persistence=2, synapse_begin=0.0, synapse_end=1.0, protect_last=False)
+    developer, present = developer_of(run), []
+    developer.begin_trained(0.92)
+    for accuracy in (0.92, 0.92, 0.912, 0.928, 0.92, 0.92):  # the fourth mean is 0.92 as well, but +- 0.008
+        run.learn()
+        developer.epoch_end(run.optimiser, accuracy)
+        present.append(sum(int(s.mask.sum()) for layer in developer.layers for s in layer.synapses))
+        assert not developer.held
+    assert present[0] == present[1] > present[5]
+    assert present[2:4] == present[1:2] * 2
+
+
 def test_signed_growth_scores_are_the_absolute_sum() -> None:
     scores = {}
     for growth in ("abs", "signed"):
