@@ -106,12 +106,7 @@ class Sparsifier:
             self.fit.search_again()
             scores = self._drop_scores(synapses)
         if config.mode == "adaptive":
-            present = sum(int(mask.sum()) for mask in masks)
-            self._remember(synapses)
-            waits = waits or self.remaining < self.schedule.persistence
-            verdict: Verdict = "give back" if held else "wait" if waits else "remove"
-            self.pace, keep = next_step(self.pace, present, self.fastest, verdict=verdict)
-            self._returns = keep > present
+            keep = self._adapt(synapses, held, waits or self.remaining < self.schedule.persistence)
         else:
             target = (
                 config.synapse_target if self.fit is None else self._target_of(self.fit, synapses, phase, held, scores)
@@ -134,12 +129,17 @@ class Sparsifier:
         silent = [count - int(layer.unit_gate.sum()) for count, layer in zip(units, self.layers, strict=True)]
         return list(zip(silent, grown, strict=True))
 
-    def _remember(self, synapses: Sequence[MaskedSynapse]) -> None:
-        """Note the weights of present synapses: absent ones keep the note of when they were removed."""
+    def _adapt(self, synapses: Sequence[MaskedSynapse], held: bool, waits: bool) -> int:
+        """Return how many synapses mode adaptive keeps, and note the weights of those that are present."""
         for synapse in synapses:
             weight = synapse.float_weight
             before = self._removed.get(synapse, torch.zeros_like(weight)).to(weight.device)
             self._removed[synapse] = torch.where(synapse.mask, weight, before)
+        present = sum(int(synapse.mask.sum()) for synapse in synapses)
+        verdict: Verdict = "give back" if held else "wait" if waits else "remove"
+        self.pace, keep = next_step(self.pace, present, self.fastest, verdict=verdict)
+        self._returns = keep > present
+        return keep
 
     def _target_of(
         self,
