@@ -105,8 +105,12 @@ class ConvSums(Sums):
         self, x: Tensor, weight: Tensor, gradient: Tensor, to_x: Tensor | None, to_weight: bool, at: int = 0
     ) -> Tensor | None:
         """See Sums."""
+        images = x.permute(0, 3, 1, 2)
+        if weight.shape[2:] == (1, 1) and max(self.stride) > 1:
+            # torch 2.13 writes past its memory for the gradient of such a weight on channels-last images (CPU, AVX2).
+            images = images.contiguous()
         gradients = torch.ops.aten.convolution_backward(
-            gradient.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), weight, None, self.stride, self.padding,
+            gradient.permute(0, 3, 1, 2), images, weight, None, self.stride, self.padding,
             self.dilation, False, [0, 0], self.groups, [to_x is not None, to_weight, False],
         )  # fmt: skip
         if to_x is not None:
