@@ -50,9 +50,9 @@ def draw(lines: Sequence[Line], path: Path = FIGURE) -> None:
     figure = Figure(figsize=(11, 7), layout="constrained")
     for axis, (title, studies) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         for place, (prefix, (label, marker)) in enumerate(FAMILIES.items()):
-            families = [(study, row) for study in studies for row in STUDIES[study].rows if row.startswith(prefix)]
-            rows = [(study, row) for study, row in families if row != "dense" or study == studies[0]]
-            points = [point for study, row in rows if (point := _point(lines, study, row))]
+            rows = [(study, row) for study in studies for row in STUDIES[study].rows if row.startswith(prefix)]
+            shown = [(study, row) for study, row in rows if row != "dense" or study == studies[0]]
+            points = [point for study, row in shown if (point := _point(lines, study, row))]
             if points:
                 x, y, error, cores = zip(*sorted(points), strict=True)
                 axis.errorbar(x, y, error, fmt=marker, color=f"C{place}", ms=6, lw=1, capsize=2, label=label)

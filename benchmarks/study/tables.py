@@ -71,14 +71,18 @@ def study_table(names: Sequence[str], lines: Sequence[Line]) -> str:
             rows.append(f"| {' | '.join([*cells, energy(own)])} |")
     if not used:
         return "Not run yet."
+    one = used[0]
+    facts = f"{one['machine']}; {one['epochs']} epochs; {one['test_samples']:,} test samples; metric {one['metric']}"
+    return "\n".join([*rows, "", footer(used, facts, names)])
+
+
+def footer(used: Sequence[Line], facts: str, names: Sequence[str]) -> str:
+    """Return the line below a table: dates, facts, the comparison of bins, and the command that repeats the runs."""
     dates = ", ".join(sorted({r["date"] for r in used}))
     bins, differ = (sum(r[key] for r in used) for key in ("bins_compared", "bins_differ"))
-    facts = (
-        f"{dates}; {used[0]['machine']}; {used[0]['epochs']} epochs; {used[0]['test_samples']:,} test samples; "
-        f"metric {used[0]['metric']}. SLAYER, masked and compacted networks: {differ:,} of {bins:,} bins differ. "
-    )
+    agree = f"SLAYER, masked and compacted networks: {differ:,} of {bins:,} bins differ."
     command = " ".join(f'"{name}"' if " " in name else name for name in names)
-    return "\n".join([*rows, "", facts + f"`python benchmarks/results.py --run {command}`"])
+    return f"{dates}; {facts}. {agree} `python benchmarks/results.py --run {command}`"
 
 
 LAST = 4  # epochs over which validation is averaged
@@ -104,13 +108,8 @@ def adaptive_table(lines: Sequence[Line]) -> str:
         rows.append(f"| {' | '.join([*cells, spread([r['synapses'] for r in chosen], '{:,.0f}')])} |")
     if not used:
         return "Not run yet."
-    dates = ", ".join(sorted({r["date"] for r in used}))
-    bins, differ = (sum(r[key] for r in used) for key in ("bins_compared", "bins_differ"))
-    facts = (
-        f"{dates}; {used[0]['machine']}; accuracy in percent; validation: mean of the last {LAST} epochs; test: last "
-        f"epoch. SLAYER, masked and compacted networks: {differ:,} of {bins:,} bins differ. "
-    )
-    return "\n".join([*rows, "", f'{facts}`python benchmarks/results.py --run "adaptive *"`'])
+    facts = f"{used[0]['machine']}; accuracy in percent; validation: mean of the last {LAST} epochs; test: last epoch"
+    return "\n".join([*rows, "", footer(used, facts, ["adaptive *"])])
 
 
 def last_validation(line: Line) -> float:
@@ -180,15 +179,7 @@ def chip_table(lines: Sequence[Line]) -> str:
             rows.append(f"| {' | '.join([*cells, spread([r['synapses'] for r in own], '{:,.0f}')])} |")
     if not used:
         return "Not run yet."
-    dates, bins, differ = (
-        ", ".join(sorted({r["date"] for r in used})),
-        sum(r["bins_compared"] for r in used),
-        sum(r["bins_differ"] for r in used),
-    )
-    facts = (
-        f"{dates}; last epoch of each run. SLAYER, masked and compacted networks: {differ:,} of {bins:,} bins differ. "
-    )
-    return "\n".join([*rows, "", f'{facts}`python benchmarks/results.py --run "chip *"`'])
+    return "\n".join([*rows, "", footer(used, "last epoch of each run", ["chip *"])])
 
 
 def write(lines: Sequence[Line], page: Path = PAGE) -> None:
