@@ -1,10 +1,10 @@
 """Training steps of masked networks: with what the masks leave multiplied alone, and as whole matrices and images.
 
-    python benchmarks/train_sparse.py [--threads N] [--rounds N] [--hidden 2048 512] [--channels]
+    python benchmarks/train_sparse.py [--threads N] [--rounds N] [--hidden 2048 512] [--channels | --inputs]
 
 784 inputs of which 10 % spike, 8 steps, batch 128, random masks of the same share in all layers but the readout.
 --channels: recipe mnist_conv instead, 13 % of the pixels spike, 12 steps, batch 128, of whose two convolutions only a
-share of the channels has synapses.
+share of the channels has synapses. --inputs: no masks; a share of the inputs spikes, and only their weights are added.
 
 The two ways take turns step by step in one process, on the same weights and spikes, and must give the same first loss.
 CPU seconds of forward, loss, backward and optimiser; ratios are of medians.
@@ -17,13 +17,12 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
 from sdsnn.train.development.masks import MaskedLayer, attach_masks
 from sdsnn.train.fused import fuse
-from sdsnn.train.fused.sums import channels, sparse
+from sdsnn.train.fused.sums import channels, events, sparse
 from sdsnn.train.run.config import RunConfig, load_config
 from sdsnn.train.run.parts.optimiser import adam
 from sdsnn.train.slayer.block_spikes import reset_state
@@ -47,6 +46,10 @@ def prune_channels(layers: Sequence[MaskedLayer], share: float) -> None:
         following[:, absent] = False  # a dense layer sees images of as many channels
     for layer, mask in zip(layers, masks, strict=True):
         layer.set_mask(mask)
+
+
+def prune_nothing(layers: Sequence[MaskedLayer], share: float) -> None:
+    """Leave all synapses."""
 
 
 def measure(
@@ -91,27 +94,39 @@ def switch_channels(way: int) -> None:
     channels.FEW = float(way)
 
 
+def switch_inputs(way: int) -> None:
+    """0: matrix products; 1: sums of the weights of the inputs that spike."""
+    events.SPARSE = float(way) or -1.0
+
+
 def main() -> None:
     """Print a row of a Markdown table for each share."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--hidden", type=int, nargs="+", default=[2048, 512])
-    parser.add_argument("--channels", action="store_true", help="convolutions of few channels")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--channels", action="store_true", help="convolutions of few channels")
+    way.add_argument("--inputs", action="store_true", help="few inputs that spike")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    given: tuple[Any, ...]
+    dense = load_config("mnist_mlp", [f"model.hidden={args.hidden}"])
+    given: Callable[[float], tuple[RunConfig, torch.Tensor, Prune]]
     if args.channels:
-        what, shares, switch = "channels", (0.1, 0.25, 0.5, 0.75, 1.0), switch_channels
-        given = load_config("mnist_conv"), (torch.rand(128, 1, 28, 28, 12) < 0.13).float(), prune_channels
+        what, shares, switch = "channels present", (0.1, 0.25, 0.5, 0.75, 1.0), switch_channels
+        images = (torch.rand(128, 1, 28, 28, 12) < 0.13).float()
+        given = lambda share: (load_config("mnist_conv"), images, prune_channels)  # noqa: E731
+    elif args.inputs:
+        what, shares, switch = "inputs that spike", (0.02, 0.05, 0.1, 0.15, 0.2, 0.3), switch_inputs
+        given = lambda share: (dense, (torch.rand(128, 784, 8) < share).float(), prune_nothing)  # noqa: E731
     else:
-        what, shares, switch = "synapses", (0.01, 0.02, 0.05, 0.1, 0.2), switch_synapses
-        config = load_config("mnist_mlp", [f"model.hidden={args.hidden}"])
-        given = config, (torch.rand(128, 784, 8) < 0.1).float(), prune_synapses
-    print(f"| {what} present | all, ms | present {what} only, ms | ratio |\n|---|---|---|---|")
+        what, shares, switch = "synapses present", (0.01, 0.02, 0.05, 0.1, 0.2), switch_synapses
+        spikes = (torch.rand(128, 784, 8) < 0.1).float()
+        given = lambda share: (dense, spikes, prune_synapses)  # noqa: E731
+    print(f"| {what} | all, ms | only those, ms | ratio |\n|---|---|---|---|")
     for share in shares:
-        whole, few = measure(*given, share, args.rounds, switch)
+        whole, few = measure(*given(share), share, args.rounds, switch)
         print(f"| {share:.0%} | {whole * 1e3:.1f} | {few * 1e3:.1f} | {whole / few:.2f} |", flush=True)
 
 

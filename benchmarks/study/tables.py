@@ -95,17 +95,18 @@ def adaptive_table(lines: Sequence[Line]) -> str:
     rows, used = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"], []
     for study in STUDIES:
         own = {(r["row"], r["seed"]): r for r in lines if r["study"] == study and study.startswith("adaptive ")}
-        chosen = [r for (row, _), r in own.items() if row == "adaptive"]
-        if not chosen:
-            continue
-        dense = [own["dense", r["seed"]] for r in chosen]
-        used += [*dense, *chosen]
-        cells = [study.removeprefix("adaptive "), seeds(chosen)]
-        for value in (last_validation, lambda r: r["test"]):
-            pairs = [(percent_of(value(a)), percent_of(value(b))) for a, b in zip(dense, chosen, strict=True)]
-            cells += [spread([a for a, _ in pairs], "{:.2f}"), spread([b - a for a, b in pairs], "{:+.2f}")]
-        cells += [spread([percent_of(r["connection_sparsity"]) for r in chosen], "{:.1f}")]
-        rows.append(f"| {' | '.join([*cells, spread([r['synapses'] for r in chosen], '{:,.0f}')])} |")
+        for row in STUDIES[study].rows:
+            chosen = [r for (name, _), r in own.items() if name == row != "dense"]
+            if not chosen:
+                continue
+            dense = [own["dense", r["seed"]] for r in chosen]
+            used += [*(r for r in dense if r not in used), *chosen]
+            cells = [study.removeprefix("adaptive ") + row.removeprefix("adaptive"), seeds(chosen)]
+            for value in (last_validation, lambda r: r["test"]):
+                pairs = [(percent_of(value(a)), percent_of(value(b))) for a, b in zip(dense, chosen, strict=True)]
+                cells += [spread([a for a, _ in pairs], "{:.2f}"), spread([b - a for a, b in pairs], "{:+.2f}")]
+            cells += [spread([percent_of(r["connection_sparsity"]) for r in chosen], "{:.1f}")]
+            rows.append(f"| {' | '.join([*cells, spread([r['synapses'] for r in chosen], '{:,.0f}')])} |")
     if not used:
         return "Not run yet."
     facts = f"{used[0]['machine']}; accuracy in percent; validation: mean of the last {LAST} epochs; test: last epoch"

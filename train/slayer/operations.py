@@ -19,7 +19,7 @@ from .tracing import Call, Lost, ModelGraph
 
 def arrivals(values: Tensor) -> Tensor:
     """Return how many spikes each unit sent: (batch, *shape, steps) -> (*shape,) float64."""
-    return (values != 0).sum(-1).sum(0, dtype=torch.float64)
+    return (values != 0).sum(-1, dtype=torch.int32).sum(0, dtype=torch.float64)
 
 
 def synaptic_operations(graph: ModelGraph, layers: Sequence[MaskedLayer], sent: Sequence[Tensor]) -> list[float]:

@@ -169,7 +169,7 @@ def small_spikes(seed: int = 0, batch: int = 3, steps: int = 20) -> torch.Tensor
     return (torch.rand(batch, 2, 8, 8, steps, generator=generator) < 0.3).float()
 
 
-@pytest.mark.parametrize("rate", [0, 0.002, 0.02, 0.2])
+@pytest.mark.parametrize("rate", [0, 0.002, 0.02, 0.1, 0.3])
 @pytest.mark.parametrize("image", [False, True])
 @pytest.mark.parametrize("negative_zeros", [False, True])
 def test_sparse_spikes(rate: float, image: bool, negative_zeros: bool) -> None:

@@ -9,7 +9,8 @@ import torch
 from sdsnn.train.fused.kernels.neuron import Constants, Keeps, States, chunk_backward, chunk_forward
 from sdsnn.train.fused.kernels.pooling import pool_backward, pool_forward
 from sdsnn.train.fused.sums.currents import MatrixSums, add, product
-from sdsnn.train.fused.sums.events import add_gradients, add_rows, count_events, list_events
+from sdsnn.train.fused.sums.event_sums import add_gradient, add_sources, by_input, sums_of, tiled
+from sdsnn.train.fused.sums.events import count_events, list_events, look_at
 from sdsnn.train.fused.sums.exactness import input_bound, sums_are_exact
 
 
@@ -75,20 +76,23 @@ def test_passes_check_their_arrays(wrong: str) -> None:
         chunk_backward(0, sizes["last"], z, voltage, keeps32, carries, constants, spikes)
 
 
-@pytest.mark.parametrize("wrong", ["counts", "offsets", "events", "widths", "bounds"])
+@pytest.mark.parametrize("wrong", ["counts", "offsets", "events", "tiles", "rows", "bounds"])
 def test_event_kernels_check_their_arrays(wrong: str) -> None:
     bits = np.zeros((3, 20), np.int32)
     bits[1, 4] = 1
-    offsets, indices = np.array([0, 0, 1, 1]), np.zeros(1, np.int32)
-    weights, sums, counts, last = np.zeros((20, 5), np.float32), np.zeros((3, 5), np.float32), np.zeros(3, np.int64), 3
+    offsets, indices, counts, last = np.array([0, 0, 1, 1]), np.zeros(1, np.int32), np.zeros(3, np.int64), 3
+    tiles, sums = np.zeros((2, 20, 4), np.float32), np.zeros((3, 5), np.float32)
+    begins, rows = np.zeros(21, np.int64), np.zeros(1, np.int32)
     if wrong == "counts":
         counts = counts[:2]
     elif wrong == "offsets":
         offsets = offsets[:3]
     elif wrong == "events":
-        offsets = np.array([0, 0, 0, 0])
-    elif wrong == "widths":
-        sums = np.zeros((3, 6), np.float32)
+        indices = indices[:0]
+    elif wrong == "tiles":
+        tiles = tiles[:1]
+    elif wrong == "rows":
+        rows = rows[:0]
     else:
         last = 21
     if wrong in ("counts", "bounds"):
@@ -97,11 +101,29 @@ def test_event_kernels_check_their_arrays(wrong: str) -> None:
     if wrong in ("offsets", "events", "bounds"):
         with pytest.raises(ValueError, match="fused kernel"):
             list_events(0, last, bits, offsets, indices)
-    if wrong in ("offsets", "widths", "bounds"):
+    if wrong in ("offsets", "events", "tiles", "bounds"):
         with pytest.raises(ValueError, match="fused kernel"):
-            add_rows(0, last, offsets, indices, weights, sums)
+            add_sources(0, last, offsets, indices, tiles, sums)
+    if wrong in ("offsets", "events", "rows", "bounds"):
         with pytest.raises(ValueError, match="fused kernel"):
-            add_gradients(0, last if wrong == "bounds" else 5, offsets, indices, sums, weights)
+            by_input(0, last, offsets, indices, begins, rows)
+
+
+@pytest.mark.parametrize(("inputs", "units"), [(1, 1), (3, 16), (40, 17), (50, 160), (20, 161), (30, 200), (9, 500)])
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.7, 1.0])
+def test_sums_of_events_are_those_of_matrices(inputs: int, units: int, rate: float) -> None:
+    """For any sizes of tiles and chunks: NumPy's products of whole numbers, both ways; gradients are added."""
+    rng = np.random.default_rng([inputs, units, int(10 * rate)])
+    x = torch.from_numpy((rng.random((37, inputs)) < rate).astype(np.float32))
+    weight, gradient = (torch.from_numpy(rng.integers(-99, 99, (n, units)).astype(np.float32)) for n in (inputs, 37))
+    events = look_at(x, 1.0).events
+    assert events is not None
+    total = torch.ones(inputs, units)
+    for first, last in ((20, 37), (0, 20)):
+        sums = sums_of(events, first, last - first, tiled(weight), units)
+        assert np.array_equal(sums.numpy(), x[first:last].numpy() @ weight.numpy())
+        add_gradient(events, first, gradient[first:last], total)
+    assert np.array_equal(total.numpy(), 1 + x.numpy().T @ gradient.numpy())
 
 
 @pytest.mark.parametrize("wrong", ["images", "rows", "width", "channels", "kernel", "sizes", "bounds"])

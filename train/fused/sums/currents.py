@@ -12,7 +12,8 @@ import torch
 from torch.nn.functional import conv2d
 
 from .. import buffers
-from .events import Events, gradient_of, sums_of
+from .event_sums import add_gradient, sums_of, tiled
+from .events import Events
 from .exactness import sums_are_exact
 from .pooling import pool, pool_back, pooled
 from .whole import WholeWeights
@@ -127,6 +128,8 @@ class MatrixSums(Sums):
 
     events: Events | None = None
     whole: WholeWeights | None = None
+    _tiles: Tensor | None = field(default=None, compare=False)  # of the weight, for all chunks
+    _gradient: Tensor | None = field(default=None, compare=False)  # of the weight, transposed: the chunks so far
 
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
         """See Sums."""
@@ -135,7 +138,9 @@ class MatrixSums(Sums):
     def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """See Sums."""
         if self.events is not None:
-            return sums_of(self.events, at, x.shape[0], buffers.packed(weight.t()))
+            if self._tiles is None:
+                self._tiles = tiled(weight.t())
+            return sums_of(self.events, at, x.shape[0], self._tiles, weight.shape[0])
         if self.whole is not None:
             return self.whole.product(x.flatten(1))
         return product(x.flatten(1), buffers.packed(weight))
@@ -147,7 +152,12 @@ class MatrixSums(Sums):
         if to_x is not None:
             to_x.copy_(product(gradient, buffers.packed(weight.t())).view(x.shape))
         if to_weight and self.events is not None:
-            return gradient_of(self.events, at, gradient, weight.shape[1]).t()
+            total = self._gradient
+            if total is None:
+                total = buffers.empty((weight.shape[1], weight.shape[0])).zero_()
+            add_gradient(self.events, at, gradient, total)
+            self._gradient = total if at else None  # more chunks follow
+            return None if at else total.t()
         return product(buffers.packed(gradient.t()), buffers.packed(x.flatten(1).t())) if to_weight else None
 
 
