@@ -50,10 +50,10 @@ class Chunked:
         spikes[: self.shifted] = 0
         voltage = buffers.empty((steps, neurons)) if learn else x.new_empty(0, 0)
         size, images, batch = _steps_at_once(steps, neurons), x.flatten(0, 1), x.shape[1]
-        volts, fired = voltage.numpy(), spikes[self.shifted :].numpy()
+        volts, fired, sums = voltage.numpy(), spikes[self.shifted :].numpy(), self.sums.prepared(weight)
         for begin in range(0, steps, size):
             end = min(begin + size, steps)
-            z = self.sums.forward(images[begin * batch : end * batch], weight, begin * batch)
+            z = sums.forward(images[begin * batch : end * batch], weight, begin * batch)
             outside = run_rows(
                 chunk_forward, neurons, z.numel(), z.view(-1, neurons).numpy(), keeps, states, self.constants,
                 volts[begin:end], fired[begin:end],

@@ -12,7 +12,7 @@ import torch
 
 from sdsnn.train.development.literal import SoftSynapse
 from sdsnn.train.development.masks import attach_masks
-from sdsnn.train.fused import fuse, unfuse
+from sdsnn.train.fused import chunked, fuse, unfuse
 from sdsnn.train.fused.layout import time_last, time_major
 from sdsnn.train.fused.sums import whole
 from sdsnn.train.fused.sums.events import SPARSE, look_at
@@ -172,13 +172,17 @@ def small_spikes(seed: int = 0, batch: int = 3, steps: int = 20) -> torch.Tensor
 @pytest.mark.parametrize("rate", [0, 0.002, 0.02, 0.1, 0.3])
 @pytest.mark.parametrize("image", [False, True])
 @pytest.mark.parametrize("negative_zeros", [False, True])
-def test_sparse_spikes(rate: float, image: bool, negative_zeros: bool) -> None:
+@pytest.mark.parametrize("chunk", [chunked.CHUNK_BYTES, 4000])
+def test_sparse_spikes(
+    rate: float, image: bool, negative_zeros: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A dense block adds up the weights of few spikes, or multiplies matrices: both are SLAYER's sums and gradients."""
+    monkeypatch.setattr(chunked, "CHUNK_BYTES", chunk)
     shape = (5, 2, 9, 11, 30) if image else (5, 198, 30)
     x = (torch.rand(shape, generator=torch.Generator().manual_seed(0)) < rate).float()
     if negative_zeros:
         x = torch.where(x == 0, torch.tensor(-0.0), x)
-    events = look_at(x.flatten(1)).events
+    events = look_at(time_major(x).flatten(0, 1).flatten(1)).events
     assert (events is None) == (negative_zeros or rate > SPARSE)
     found = []
     for fused in (False, True):
@@ -336,13 +340,20 @@ def test_threads_share_the_work() -> None:
         assert_alike(found[0][1], gradients)
 
 
-def test_gradients_twice() -> None:
-    """A kept graph gives the same gradients again."""
-    model = small_model()
-    fuse(model)
-    out = model(small_spikes())
-    gradients = [torch.autograd.grad(out.sum(), [model[0].synapse.weight_g], retain_graph=True) for _ in range(2)]
-    assert torch.equal(gradients[0][0], gradients[1][0])
+@pytest.mark.parametrize("chunk", [chunked.CHUNK_BYTES, 4000])
+def test_gradients_twice(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kept graph gives the same gradients again, of a convolution and of a dense block that adds up weights."""
+    monkeypatch.setattr(chunked, "CHUNK_BYTES", chunk)
+    dense = torch.nn.Sequential(cuba.Dense({"threshold": 0.2, "current_decay": 0.5, "voltage_decay": 0.1}, 128, 40))
+    few = (torch.rand(5, 128, 20, generator=torch.Generator().manual_seed(0)) < 0.1).float()
+    for model, x in ((small_model(), small_spikes()), (dense, few)):
+        fuse(model)
+        model(x)
+        out, weight = model(x), model[0].synapse.weight
+        weight = model[0].synapse.weight_g if weight.grad_fn is not None else weight
+        first, second = (torch.autograd.grad(out.sum(), [weight], retain_graph=True)[0] for _ in range(2))
+        assert first.any()
+        assert torch.equal(first, second)
 
 
 def test_mixed_precision_takes_slayers_way() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sdsnn.train.fused.kernels import threads
 from sdsnn.train.fused.kernels.neuron import Constants, Keeps, States, chunk_backward, chunk_forward
 from sdsnn.train.fused.kernels.pooling import pool_backward, pool_forward
 from sdsnn.train.fused.sums.currents import MatrixSums, add, product
@@ -109,17 +110,22 @@ def test_event_kernels_check_their_arrays(wrong: str) -> None:
             by_input(0, last, offsets, indices, begins, rows)
 
 
-@pytest.mark.parametrize(("inputs", "units"), [(1, 1), (3, 16), (40, 17), (50, 160), (20, 161), (30, 200), (9, 500)])
+@pytest.mark.parametrize(("inputs", "units"), [(1, 1), (3, 16), (40, 17), (50, 160), (20, 161), (30, 200), (512, 500)])
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.7, 1.0])
-def test_sums_of_events_are_those_of_matrices(inputs: int, units: int, rate: float) -> None:
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_sums_of_events_are_those_of_matrices(
+    inputs: int, units: int, rate: float, n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For any sizes of tiles and chunks: NumPy's products of whole numbers, both ways; gradients are added."""
+    monkeypatch.setattr(threads, "SMALLEST", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
     rng = np.random.default_rng([inputs, units, int(10 * rate)])
-    x = torch.from_numpy((rng.random((37, inputs)) < rate).astype(np.float32))
-    weight, gradient = (torch.from_numpy(rng.integers(-99, 99, (n, units)).astype(np.float32)) for n in (inputs, 37))
+    x = torch.from_numpy((rng.random((150, inputs)) < rate).astype(np.float32))
+    weight, gradient = (torch.from_numpy(rng.integers(-99, 99, (n, units)).astype(np.float32)) for n in (inputs, 150))
     events = look_at(x, 1.0).events
     assert events is not None
     total = torch.ones(inputs, units)
-    for first, last in ((20, 37), (0, 20)):
+    for first, last in ((20, 150), (0, 20)):
         sums = sums_of(events, first, last - first, tiled(weight), units)
         assert np.array_equal(sums.numpy(), x[first:last].numpy() @ weight.numpy())
         add_gradient(events, first, gradient[first:last], total)

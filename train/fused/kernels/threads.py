@@ -28,8 +28,8 @@ def run_rows(kernel: Callable[..., Any], n_rows: int, work: int, *arguments: Any
     """Call kernel(first, last, *arguments) so that every row of range(n_rows) is covered once; return all results.
 
     Uses as many threads as torch does, unless `work`, the number of operations, is too small; each takes a multiple of
-    `share` rows. They are our own: two
-    threads at once must not enter numba's default layer, nor GNU OpenMP after a fork.
+    `share` rows. They are our own: two threads at once must not enter numba's default layer, nor GNU OpenMP after a
+    fork.
     """
     threads = min(torch.get_num_threads(), -(-n_rows // share), 1 + work // SMALLEST)
     if threads <= 1:

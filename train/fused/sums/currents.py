@@ -3,9 +3,11 @@
 Tensors are (images, ..., channels) float32, contiguous; an image is one step of one sample.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -38,6 +40,10 @@ class Sums:
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
         """Return the shape of an image's currents: (..., units)."""
 
+    def prepared(self, weight: Tensor) -> Sums:
+        """Return these sums with what all chunks of one forward pass share; the caller drops it after the last one."""
+        return self
+
     @abstractmethod
     def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """Return the currents: (images, ..., units). at: the place of x's first image among all images."""
@@ -48,8 +54,8 @@ class Sums:
     ) -> Tensor | None:
         """Write the gradient of x into `to_x`, if any, and return that of the weight, if `to_weight`.
 
-        Chunks go back from the last one to the first, `at` 0. Their gradients of the weight are added; a kind may
-        return the sum with the first chunk, and None before.
+        Chunks come in reverse order, the first one (`at` 0) last. What they return is added up. A kind may do that
+        itself: it returns None until `at` is 0, and then the sum.
         """
 
     def were_exact(self) -> bool:
@@ -128,19 +134,22 @@ class MatrixSums(Sums):
 
     events: Events | None = None
     whole: WholeWeights | None = None
-    _tiles: Tensor | None = field(default=None, compare=False)  # of the weight, for all chunks
-    _gradient: Tensor | None = field(default=None, compare=False)  # of the weight, transposed: the chunks so far
+    tiles: Tensor | None = field(default=None, compare=False)  # of weight.t(), once prepared
+    _gradient: Tensor | None = field(default=None, compare=False)  # of weight.t(), over the chunks so far
 
     def shape(self, x: Tensor, weight: Tensor) -> tuple[int, ...]:
         """See Sums."""
         return (weight.shape[0],)
 
+    def prepared(self, weight: Tensor) -> Sums:
+        """See Sums."""
+        return self if self.events is None else replace(self, tiles=tiled(weight.t()))
+
     def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """See Sums."""
         if self.events is not None:
-            if self._tiles is None:
-                self._tiles = tiled(weight.t())
-            return sums_of(self.events, at, x.shape[0], self._tiles, weight.shape[0])
+            tiles = tiled(weight.t()) if self.tiles is None else self.tiles
+            return sums_of(self.events, at, x.shape[0], tiles, weight.shape[0])
         if self.whole is not None:
             return self.whole.product(x.flatten(1))
         return product(x.flatten(1), buffers.packed(weight))

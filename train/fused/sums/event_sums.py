@@ -1,8 +1,8 @@
 """Sums of the weights of inputs that spike, and the gradient of those weights, a tile of units at a time.
 
-The weights of a tile of units stay in a core's second cache, while the rows pass by. Both directions are the same sum:
-the current of a unit adds up its weights over the inputs that spike, and the gradient of an input's weight adds up the
-gradient of the unit's currents over the rows in which that input spikes.
+With up to some 1,000 inputs, the weights of a tile stay in a core's second cache while the rows pass by. Both
+directions are the same sum over sources: the current of a unit adds up its weights over the inputs that spike, and the
+gradient of an input's weight adds up the gradient of the unit's currents over the rows in which that input spikes.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from .events import Events
 
 Tensor = torch.Tensor
 _WIDTHS = range(96, 161, 16)  # units of a tile: measured, 64 units take 1.3 times as long as 128
-_AT_ONCE = 8  # sources that are added before a target is stored
+_AT_ONCE = 8  # sources added per load and store of a target; add_sources is written for eight
+_PLACES = 512  # inputs: rows of the weight that lie a multiple apart share few places of a cache
 
 
 @compiled
 def add_sources(first: int, last: int, offsets: Any, indices: Any, tiles: Any, out: Any) -> None:
-    """out[row, unit] += sum of a source's value over the row's sources, for rows first..last.
+    """out[row, unit] += the sum of the values of the row's sources at that unit, for rows first..last.
 
-    offsets, indices: the sources of each row, as in Events. tiles (tiles, sources, width): values of tile * width + i
-    at [tile, source, i]. out (rows, units).
+    offsets, indices: the sources of each row, as in Events. tiles[t, source, i]: the source's value at unit
+    t * width + i. out (rows, units).
     """
     n_tiles, _, width = tiles.shape
     units, rows = out.shape[1], out.shape[0]
@@ -77,7 +78,7 @@ def by_input(first: int, last: int, offsets: Any, indices: Any, begins: Any, row
             i = indices[event]
             rows[begins[i]] = row - first
             begins[i] += 1
-    for i in range(inputs, 0, -1):  # each has become the next one's
+    for i in range(inputs, 0, -1):  # each was moved to its end, where the next one begins
         begins[i] = begins[i - 1]
     begins[0] = 0
 
@@ -86,6 +87,8 @@ def tiled(values: Tensor) -> Tensor:
     """Return values (sources, units) as (tiles, sources, width), the last tile filled up with zeros."""
     units = values.shape[1]
     width = min(_WIDTHS, key=lambda w: (-units % w, abs(w - 128))) if units > _WIDTHS[-1] else -(-units // 16) * 16
+    if len(values) % _PLACES == 0:
+        values = buffers.packed(values)
     whole = units // width
     out = buffers.empty((-(-units // width), len(values), width))
     if whole:
@@ -105,10 +108,10 @@ def sums_of(events: Events, at: int, rows: int, tiles: Tensor, units: int) -> Te
 
 
 def add_gradient(events: Events, at: int, gradient: Tensor, out: Tensor) -> None:
-    """Add the gradient of weights (inputs, units) to `out`; gradient (rows, units): of the sums of rows at.. ."""
+    """Add the gradient of weights (inputs, units) to `out`; gradient (rows, units): of the sums of rows from `at`."""
     inputs, units = out.shape
     begins = np.empty(inputs + 1, np.int64)
     last = at + len(gradient)
     rows = np.empty(int(events.offsets[last] - events.offsets[at]), np.int32)
     by_input(at, last, events.offsets, events.indices, begins, rows)
-    run_rows(add_sources, inputs, len(rows) * units, begins, rows, tiled(gradient).numpy(), out.numpy())
+    run_rows(add_sources, inputs, len(rows) * units, begins, rows, tiled(gradient).numpy(), out.numpy(), share=8)

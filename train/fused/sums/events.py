@@ -1,4 +1,4 @@
-"""Which inputs spike: where few do, adding their weights takes less time than a matrix product."""
+"""Lists of the inputs that spike, made where they are few: adding their weights is then faster than a product."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,11 +8,15 @@ import torch
 
 from sdsnn_core.system.compiled import compiled
 
+from .. import buffers
 from ..kernels.threads import run_rows
 from .exactness import input_bound
 
 Tensor = torch.Tensor
 SPARSE = 0.2  # share of inputs that spike; measured: there it takes half the time, at 0.45 the same
+SPARSE_WIDE = 0.08  # the same with more inputs than fit: measured, at 20,000 the sums take as long at 0.1
+WIDE = 2048
+FEW_ROWS = 64  # with fewer rows, copying the weights into tiles takes longer than the product
 _GROUP = 16
 _I0 = np.int32(0)
 _ONE_BITS = np.int32(0x3F800000)
@@ -76,9 +80,20 @@ class Inputs(NamedTuple):
     spikes: bool  # whether all are 0 or 1
 
 
+def few_enough(rows: int, inputs: int) -> float:
+    """Return the share of inputs that spike up to which a dense block adds up their weights; negative for never."""
+    if rows < FEW_ROWS:
+        return -1.0
+    return SPARSE if inputs <= WIDE else min(SPARSE, SPARSE_WIDE)
+
+
 def look_at(x: Tensor, few: float | None = None) -> Inputs:
-    """Look at inputs (rows, inputs) float32. few: the share of inputs that spike up to which events are listed."""
+    """Look at inputs (rows, inputs) float32.
+
+    few: the share of inputs that spike up to which events are listed; None for that of a dense block.
+    """
     rows, inputs = x.shape
+    few = few_enough(rows, inputs) if few is None else few
     bits = x.detach().view(torch.int32).numpy()
     counts = np.zeros(rows, np.int64)
     run_rows(count_events, rows, bits.size, bits, counts)
@@ -86,8 +101,8 @@ def look_at(x: Tensor, few: float | None = None) -> Inputs:
         return Inputs(input_bound(x), None, spikes=False)
     offsets = np.zeros(rows + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
-    if offsets[-1] > (SPARSE if few is None else few) * rows * inputs:
+    if offsets[-1] > few * rows * inputs:
         return Inputs(1, None, spikes=True)
-    indices = np.empty(int(offsets[-1]), np.int32)
+    indices = buffers.empty((int(offsets[-1]),)).numpy().view(np.int32)
     run_rows(list_events, rows, bits.size, bits, offsets, indices)
     return Inputs(1, Events(offsets, indices), spikes=True)
