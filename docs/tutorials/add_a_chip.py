@@ -31,7 +31,7 @@ for name in ("loihi2", chip):
     print(f"{placement.chip}: {placement.n_cores} cores, at most {max(placement.use['neurons'])} neurons on one")
 
 # %% [markdown]
-# A file that lacks something says so at once, with every problem in one message:
+# If a file lacks something, reading it fails at once, with every problem in one message:
 
 # %%
 chip.write_text(text.replace("word_bits = 64\n", ""))

@@ -73,7 +73,8 @@ plt.show()
 # %% [markdown]
 # ## The chip
 #
-# `place` assigns every neuron to a core and counts the memory. `price` multiplies the counted operations with published energies. A price that nobody
+# `place` assigns every neuron to a core and counts the memory. `price` multiplies the counted operations by published energies.
+# A price that nobody
 # published is left out, and the total then says "partial".
 
 # %%

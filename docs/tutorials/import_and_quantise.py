@@ -94,8 +94,9 @@ nir.write(folder / "theirs.nir", nir.NIRGraph(nodes, [*edges, (last, "output")])
 # %% [markdown]
 # ## The import
 #
-# `import_` first compares its reading of the file with the graph run node by node. Then it chooses a scale for every neuron from the spikes that you
-# give (`calibrate`) and rounds. The report says for each population how far weights and thresholds moved, and how its rate changed.
+# `import_` first compares its reading of the file with a node-by-node run of the graph. Then it chooses a scale for every neuron, based on
+# the spikes that you pass as `calibrate`, and rounds.
+# The report says for each population how far weights and thresholds moved, and how its rate changed.
 
 # %%
 calibration = x[train[:64]].numpy().astype(np.uint8)
@@ -135,7 +136,8 @@ plt.tight_layout()
 plt.show()
 
 # %% [markdown]
-# The points of a neuron lie on a line, one slope per neuron: each has its own scale, which its threshold shares. The rest is rounding to 8 bits.
+# The points of each neuron lie on a line with its own slope, because each neuron has its own scale. Its threshold has the same scale. The
+# distance from the line is rounding to 8 bits.
 #
 # The result is a network like any other. Place it, price it, or remove synapses from it with `sdsnn train --init ours.nir`.
 

@@ -80,8 +80,8 @@ def accuracy(net):
 # %% [markdown]
 # ## The loop
 #
-# Gradients of two batches are accumulated before each step of the optimiser; the developer counts optimiser steps, so it does not mind. For
-# checkpoints, `developer.state_dict()` goes beside those of the model and the optimiser ([development](../development.md)).
+# Gradients of two batches are accumulated before each step of the optimiser; the developer counts optimiser steps, so accumulation needs no
+# other change. For checkpoints, save `developer.state_dict()` with those of the model and the optimiser ([development](../development.md)).
 
 # %%
 EPOCHS = 16

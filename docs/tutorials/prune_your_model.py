@@ -116,7 +116,8 @@ for comparison in certificate.comparisons:
     print(f"{comparison.backend:10} {comparison.bins} bins, {comparison.mismatches} mismatches")
 
 # %% [markdown]
-# Files of it: NIR for simulators, netx for Lava. `sdsnn check pruned.nir`, `sdsnn simulate pruned.nir` and `sdsnn place pruned.nir` take them from here.
+# Write the network to files: NIR for simulators, netx for Lava. You can then use `sdsnn check pruned.nir`, `sdsnn simulate pruned.nir` and
+# `sdsnn place pruned.nir`.
 
 # %%
 folder = Path(tempfile.gettempdir())
@@ -134,5 +135,5 @@ for name, network in (("dense", dense_network), ("sparse", small)):
     print(f"{name}: {operations:,.0f} synaptic operations per digit, {kibibytes:.1f} KiB of synapses")
 
 # %% [markdown]
-# From files instead of a module: `sdsnn train RECIPE --init theirs.net` takes a `.net`, a `.nir` or a state_dict as the beginning
+# To start from a file instead of a module, use `sdsnn train RECIPE --init theirs.net`. It takes a `.net`, a `.nir` or a state_dict
 # ([training](../training.md)).

@@ -77,7 +77,7 @@ for rate in (0.02, 0.05, 0.1):
     )
 
 # %% [markdown]
-# Every price has a source and a grade. The lists for chips and the operations that each of them prices:
+# Every price has a source and a grade. These are the price lists for chips, with the total that each gives:
 
 # %%
 for priced in energy.of_chips:
