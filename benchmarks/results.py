@@ -110,8 +110,8 @@ def main() -> None:
 
         lines = read(args.out)
         if args.table:
-            tables.write(lines)
-            tables.write(lines, tables.TASKS)
+            for page in tables.PAGES:
+                tables.write(lines, page)
         if args.figures:
             figures.draw(lines)
             figures.draw_chip(lines)

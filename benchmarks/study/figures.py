@@ -28,7 +28,7 @@ CHOSEN = {"per cost": "per cost on the chip", ALONE: "magnitude stage", SPINES: 
 PANELS = {
     "digits": ("digits", "adaptive digits"),
     "Ev-Objects (touch)": ("ev_objects", "adaptive ev_objects"),
-    "MNIST, one hidden layer, 8 epochs": ("mnist_fc", "mnist_fc widths", "adaptive mnist_fc"),
+    "MNIST, one hidden layer, 8 or 24 epochs": ("mnist_fc", "mnist_fc widths", "mnist_fc longer", "adaptive mnist_fc"),
     "MNIST, convolutions, 10 or 20 epochs": ("mnist_conv", "mnist_conv longer"),
 }
 FAMILIES = {
@@ -37,6 +37,7 @@ FAMILIES = {
     "magnitude stage": ("magnitude stage", "^"),
     "adaptive": ("adaptive: no target", "D"),
     "wide": ("magnitude stage, wider layer", "<"),
+    "14,000": ("magnitude stage, 24 epochs, deformed", "P"),
     "10 ": ("magnitude stage, ten neurons per class", ">"),
     "units": ("unit pruning (SD-SNN)", "v"),
 }

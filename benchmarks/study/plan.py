@@ -197,16 +197,23 @@ STUDIES: dict[str, Study] = {
             for synapses in (14_000, 50_000, 150_000)
         },
     ),
-    "mnist_fc ways": Study(
+    "mnist_fc longer": Study(
         "mnist_mlp",
         {"model.hidden": "[800]", "optimiser.epochs": "24", "threads": "1"},
         {
             "dense": DENSE,
             "14,000": stage(0.9777),
-            "14,000, distilled": {**stage(0.9777), "teacher": "dense", **SOFT},
+        },
+    ),
+    "mnist_fc tries": Study(
+        "mnist_mlp",
+        {"model.hidden": "[800]", "optimiser.epochs": "24", "threads": "1"},
+        {
+            "14,000, distilled": {**stage(0.9777), "teacher": "mnist_fc longer/dense/0", **SOFT},
             "14,000, 10 neurons per class": {**stage(0.9802), **PER_CLASS},
             "14,000, plain pictures": {**stage(0.9777), **PLAIN_IMAGES},
         },
+        seeds=(0,),
     ),
     "chip mnist_fc": Study(
         "mnist_mlp",
@@ -319,11 +326,16 @@ STUDIES: dict[str, Study] = {
         },
         seeds=(0,),
     ),
+    "mnist_conv tries": Study(
+        "mnist_conv",
+        {"threads": "1"},
+        {"units, at least half kept": HALF, "10 per class, 256 hidden units": PER_CLASS_256},
+        seeds=(0,),
+    ),
     "mnist_conv longer": Study(
         "mnist_conv",
         {"threads": "1"},
         {
-            "units, at least half kept": HALF,
             "10 neurons per class": PER_CLASS,
             "10 per class, then 6 epochs on plain pictures": {
                 **PER_CLASS,
@@ -334,7 +346,6 @@ STUDIES: dict[str, Study] = {
                 "synapse_begin": "0.0",
                 "synapse_turnover": "0.0",
             },
-            "10 per class, 256 hidden units": PER_CLASS_256,
             "10 per class, 256 hidden units, 59,400 digits": {
                 **PER_CLASS_256,
                 "data.validation_fraction": "0.01",  # the others train on 55,200

@@ -11,8 +11,8 @@ from typing import Any
 from .plan import STUDIES
 from .rows import ALONE
 
-PAGE = Path(__file__).parents[2] / "docs" / "results.md"
-TASKS = PAGE.with_name("training.md")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [DOCS / "results.md", DOCS / "training.md", DOCS / "notes" / "results.md"]
 PRICES = ("davies2018", "sanafe2025", "kerasspiking")  # the lists for Loihi chips; docs/energy.md
 Line = dict[str, Any]
 
@@ -183,7 +183,7 @@ def chip_table(lines: Sequence[Line]) -> str:
     return "\n".join([*rows, "", footer(used, "last epoch of each run", ["chip *"])])
 
 
-def write(lines: Sequence[Line], page: Path = PAGE) -> None:
+def write(lines: Sequence[Line], page: Path) -> None:
     """Replace what stands between the marks `<!-- table NAMES -->` and `<!-- end -->` of the page."""
     own = [r for r in lines if "study" in r]
 
