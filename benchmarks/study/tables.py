@@ -91,7 +91,7 @@ LAST = 4  # epochs over which validation is averaged
 def adaptive_table(lines: Sequence[Line]) -> str:
     """Return what mode adaptive chose in every study "adaptive NAME", beside the network that it began with."""
     head = ["data set", "seeds", "validation, dense", "adaptive, points", "test, dense", "adaptive, points"]
-    head += ["absent by its own choice, %", "synapses stored"]
+    head += ["absent, %", "synapses stored"]
     rows, used = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"], []
     for study in STUDIES:
         own = {(r["row"], r["seed"]): r for r in lines if r["study"] == study and study.startswith("adaptive ")}
