@@ -33,11 +33,20 @@ COLUMNS: dict[str, tuple[Callable[[Line], float], str]] = {
 }
 
 
+SIZE = ("synapses stored", "cores", "synaptic operations", "energy, µJ")
+
+
 def energy(lines: Sequence[Line]) -> str:
     """Return the lowest and the highest price of an inference by the lists for Loihi, microjoules, means over seeds."""
     low = [min(r["energy"][name][0] for name in PRICES) for r in lines]
     high = [max(r["energy"][name][1] for name in PRICES) for r in lines]
     return f"{1e6 * statistics.mean(low):.2g} to {1e6 * statistics.mean(high):.2g}"
+
+
+def size(lines: Sequence[Line]) -> list[str]:
+    """Return the cells of the columns SIZE, means over seeds."""
+    columns = [COLUMNS[name] for name in SIZE[:-1]]
+    return [*(spread([value(r) for r in lines], form) for value, form in columns), energy(lines)]
 
 
 def spread(values: Sequence[float], form: str) -> str:
@@ -91,7 +100,7 @@ LAST = 4  # epochs over which validation is averaged
 def adaptive_table(lines: Sequence[Line]) -> str:
     """Return what mode adaptive chose in every study "adaptive NAME", beside the network that it began with."""
     head = ["data set", "seeds", "validation, dense", "adaptive, points", "test, dense", "adaptive, points"]
-    head += ["absent, %", "synapses stored"]
+    head += ["absent, %", *SIZE]
     rows, used = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"], []
     for study in STUDIES:
         own = {(r["row"], r["seed"]): r for r in lines if r["study"] == study and study.startswith("adaptive ")}
@@ -106,7 +115,7 @@ def adaptive_table(lines: Sequence[Line]) -> str:
                 pairs = [(percent_of(value(a)), percent_of(value(b))) for a, b in zip(dense, chosen, strict=True)]
                 cells += [spread([a for a, _ in pairs], "{:.2f}"), spread([b - a for a, b in pairs], "{:+.2f}")]
             cells += [spread([percent_of(r["connection_sparsity"]) for r in chosen], "{:.1f}")]
-            rows.append(f"| {' | '.join([*cells, spread([r['synapses'] for r in chosen], '{:,.0f}')])} |")
+            rows.append(f"| {' | '.join([*cells, *size(chosen)])} |")
     if not used:
         return "Not run yet."
     facts = f"{used[0]['machine']}; accuracy in percent; validation: mean of the last {LAST} epochs; test: last epoch"
@@ -123,10 +132,8 @@ SHOWN = ("accuracy", "f1", "rmse", "r2", "van_rossum", "spike_time_error")  # me
 
 def task_table(lines: Sequence[Line]) -> str:
     """Return the metrics of every recipe that is a study "task NAME", dense and developed."""
-    rows = [
-        "| recipe | network | seeds | metrics of the test split | synapses stored | silent | bins compared, differing |"
-    ]
-    rows.append("|---" * 7 + "|")
+    head = ["recipe", "network", "seeds", "metrics of the test split", *SIZE, "silent", "bins compared, differing"]
+    rows = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     used: list[Line] = []
     for study in STUDIES:
         for row in STUDIES[study].rows if study.startswith("task ") else ():
@@ -144,7 +151,7 @@ def task_table(lines: Sequence[Line]) -> str:
                 row,
                 seeds(own),
                 metrics,
-                spread([r["synapses"] for r in own], "{:,.0f}"),
+                *size(own),
             ]
             cells += [
                 f"{silent:.1%}",
@@ -158,7 +165,7 @@ def task_table(lines: Sequence[Line]) -> str:
 def chip_table(lines: Sequence[Line]) -> str:
     """Return the rows of every study "chip NAME": what ends within limits of a chip, by cost and by magnitude alone."""
     head = ["study", "limit", "chosen", "seeds", "test, %", "points", "cores", "busiest, events/step"]
-    head += ["nJ/step", "us/step", "synapses stored"]
+    head += ["nJ/step", "us/step", "synapses stored", "synaptic operations"]
     rows = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     used: list[Line] = []
     for study in STUDIES:
@@ -177,7 +184,8 @@ def chip_table(lines: Sequence[Line]) -> str:
             cells += [spread([r["cores"] for r in own], "{:.0f}"), spread(steps["busiest"], "{:,.0f}")]
             cells += [spread([1e9 * each for each in steps["joules"]], "{:,.1f}")]
             cells += [spread([1e6 * each for each in steps["seconds"]], "{:,.2f}")]
-            rows.append(f"| {' | '.join([*cells, spread([r['synapses'] for r in own], '{:,.0f}')])} |")
+            cells += [spread([r[key] for r in own], "{:,.0f}") for key in ("synapses", "synaptic_operations")]
+            rows.append(f"| {' | '.join(cells)} |")
     if not used:
         return "Not run yet."
     return "\n".join([*rows, "", footer(used, "last epoch of each run", ["chip *"])])
