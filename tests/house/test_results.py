@@ -158,6 +158,7 @@ def test_the_table_of_tasks_has_the_metrics_of_each_task(results: Any) -> None:
     lines.append(line(runs["task braille", "developed", 2], scores={"accuracy": 0.75}, **more))
     table = tables.task_table(lines).splitlines()
     assert table[2] == (
-        "| power_forecast | dense | 0-1 | rmse 0.600 ± 0.141, r2 0.400 ± 0.000 | 1,000 ± 0 | 0.0% | 20, 0 |"
+        "| power_forecast | dense | 0-1 | rmse 0.600 ± 0.141, r2 0.400 ± 0.000 "
+        "| 1,000 ± 0 | 1 ± 0 | 70 ± 0 | 1 to 2 | 0.0% | 20, 0 |"
     )
-    assert table[3] == "| braille | developed | 2 | accuracy 0.750 | 1,000 | 3.0% | 10, 0 |"
+    assert table[3] == "| braille | developed | 2 | accuracy 0.750 | 1,000 | 1 | 70 | 1 to 2 | 3.0% | 10, 0 |"
