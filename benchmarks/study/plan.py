@@ -104,6 +104,7 @@ def compressed(
 CONTAINERS: Keys = {"data.name": "ev_containers", "data.n_steps": "163"}
 THIRTY: Keys = {"optimiser.epochs": "30", "threads": "1"}
 ONE_LAYER: Keys = {"model.hidden": "[800]", "optimiser.epochs": "8", **PLAIN_IMAGES, "threads": "1"}
+DEFORMED: Keys = {"model.hidden": "[800]", "optimiser.epochs": "24", "threads": "1"}
 BY_SPEAKER = [{"data.held_out": f'["{speaker}"]'} for speaker in SPEAKERS]
 
 STUDIES: dict[str, Study] = {
@@ -199,7 +200,7 @@ STUDIES: dict[str, Study] = {
     ),
     "mnist_fc longer": Study(
         "mnist_mlp",
-        {"model.hidden": "[800]", "optimiser.epochs": "24", "threads": "1"},
+        DEFORMED,
         {
             "dense": DENSE,
             "14,000": stage(0.9777),
@@ -207,7 +208,7 @@ STUDIES: dict[str, Study] = {
     ),
     "mnist_fc tries": Study(
         "mnist_mlp",
-        {"model.hidden": "[800]", "optimiser.epochs": "24", "threads": "1"},
+        DEFORMED,
         {
             "14,000, distilled": {**stage(0.9777), "teacher": "mnist_fc longer/dense/0", **SOFT},
             "14,000, 10 neurons per class": {**stage(0.9802), **PER_CLASS},
@@ -217,7 +218,7 @@ STUDIES: dict[str, Study] = {
     ),
     "chip mnist_fc": Study(
         "mnist_mlp",
-        {"model.hidden": "[800]", "optimiser.epochs": "5", **PLAIN_IMAGES, "threads": "1"},
+        {**ONE_LAYER, "optimiser.epochs": "5"},
         {
             **fitted("loihi2", 0.92, units=True, stop_cores="1"),
             **fitted("loihi2", 0.97, units=True, stop_busiest="2000"),

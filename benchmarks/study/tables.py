@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,15 @@ def percent_of(value: float) -> float:
     return 100 * value
 
 
-COLUMNS: dict[str, tuple[Callable[[Line], float], str]] = {
-    "test, %": (lambda r: percent_of(r["test"]), "{:.2f}"),
-    "synapses stored": (lambda r: r["synapses"], "{:,.0f}"),
-    "absent, %": (lambda r: percent_of(r["connection_sparsity"]), "{:.1f}"),
-    "compression, %": (lambda r: percent_of(r["compression"]), "{:.1f}"),
-    "hidden units kept, %": (lambda r: percent_of(r["units_kept"] / max(1, r["units"])), "{:.0f}"),
-    "cores": (lambda r: r["cores"] or float("nan"), "{:.0f}"),
-    "synaptic operations": (lambda r: r["synaptic_operations"], "{:,.0f}"),
-}
+def spread(values: Sequence[float], form: str) -> str:
+    """Return mean and standard deviation over seeds."""
+    mean = form.format(statistics.mean(values))
+    return f"{mean} ± {form.format(statistics.stdev(values)).replace('+', '')}" if len(values) > 1 else mean
 
 
-SIZE = ("synapses stored", "cores", "synaptic operations", "energy, µJ")
+def column(value: Callable[[Line], float], form: str) -> Callable[[Sequence[Line]], str]:
+    """Return what writes the cell of a row: the spread of a value of its lines."""
+    return lambda lines: spread([value(r) for r in lines], form)
 
 
 def energy(lines: Sequence[Line]) -> str:
@@ -43,16 +40,22 @@ def energy(lines: Sequence[Line]) -> str:
     return f"{1e6 * statistics.mean(low):.2g} to {1e6 * statistics.mean(high):.2g}"
 
 
-def size(lines: Sequence[Line]) -> list[str]:
-    """Return the cells of the columns SIZE, means over seeds."""
-    columns = [COLUMNS[name] for name in SIZE[:-1]]
-    return [*(spread([value(r) for r in lines], form) for value, form in columns), energy(lines)]
+COLUMNS: dict[str, Callable[[Sequence[Line]], str]] = {
+    "test, %": column(lambda r: percent_of(r["test"]), "{:.2f}"),
+    "synapses stored": column(lambda r: r["synapses"], "{:,.0f}"),
+    "absent, %": column(lambda r: percent_of(r["connection_sparsity"]), "{:.1f}"),
+    "compression, %": column(lambda r: percent_of(r["compression"]), "{:.1f}"),
+    "hidden units kept, %": column(lambda r: percent_of(r["units_kept"] / max(1, r["units"])), "{:.0f}"),
+    "cores": column(lambda r: r["cores"] or float("nan"), "{:.0f}"),
+    "synaptic operations": column(lambda r: r["synaptic_operations"], "{:,.0f}"),
+    "energy, µJ": energy,
+}
+SIZE = ("synapses stored", "cores", "synaptic operations", "energy, µJ")
 
 
-def spread(values: Sequence[float], form: str) -> str:
-    """Return mean and standard deviation over seeds."""
-    mean = form.format(statistics.mean(values))
-    return f"{mean} ± {form.format(statistics.stdev(values)).replace('+', '')}" if len(values) > 1 else mean
+def cells_of(names: Iterable[str], lines: Sequence[Line]) -> list[str]:
+    """Return the cells of some of COLUMNS."""
+    return [COLUMNS[name](lines) for name in names]
 
 
 def seeds(lines: Sequence[Line]) -> str:
@@ -65,7 +68,7 @@ def seeds(lines: Sequence[Line]) -> str:
 def study_table(names: Sequence[str], lines: Sequence[Line]) -> str:
     """Return the table of studies of one data set: a row per line of the plan that was run."""
     dense = {r["seed"]: r["test"] for r in lines if r["study"] == names[0] and r["row"] == "dense"}
-    head = ["row", "seeds", "against dense, points", *COLUMNS, "energy, µJ"]
+    head = ["row", "seeds", "against dense, points", *COLUMNS]
     rows = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     used = []
     for name in names:
@@ -76,8 +79,7 @@ def study_table(names: Sequence[str], lines: Sequence[Line]) -> str:
             used += own
             against = [percent_of(r["test"] - dense[r["seed"]]) for r in own if r["seed"] in dense]
             cells = [row, seeds(own), "-" if row == "dense" or not against else spread(against, "{:+.2f}")]
-            cells += [spread([value(r) for r in own], form) for value, form in COLUMNS.values()]
-            rows.append(f"| {' | '.join([*cells, energy(own)])} |")
+            rows.append(f"| {' | '.join([*cells, *cells_of(COLUMNS, own)])} |")
     if not used:
         return "Not run yet."
     one = used[0]
@@ -100,7 +102,8 @@ LAST = 4  # epochs over which validation is averaged
 def adaptive_table(lines: Sequence[Line]) -> str:
     """Return what mode adaptive chose in every study "adaptive NAME", beside the network that it began with."""
     head = ["data set", "seeds", "validation, dense", "adaptive, points", "test, dense", "adaptive, points"]
-    head += ["absent, %", *SIZE]
+    measured = ("absent, %", *SIZE)
+    head += measured
     rows, used = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"], []
     for study in STUDIES:
         own = {(r["row"], r["seed"]): r for r in lines if r["study"] == study and study.startswith("adaptive ")}
@@ -114,8 +117,7 @@ def adaptive_table(lines: Sequence[Line]) -> str:
             for value in (last_validation, lambda r: r["test"]):
                 pairs = [(percent_of(value(a)), percent_of(value(b))) for a, b in zip(dense, chosen, strict=True)]
                 cells += [spread([a for a, _ in pairs], "{:.2f}"), spread([b - a for a, b in pairs], "{:+.2f}")]
-            cells += [spread([percent_of(r["connection_sparsity"]) for r in chosen], "{:.1f}")]
-            rows.append(f"| {' | '.join([*cells, *size(chosen)])} |")
+            rows.append(f"| {' | '.join([*cells, *cells_of(measured, chosen)])} |")
     if not used:
         return "Not run yet."
     facts = f"{used[0]['machine']}; accuracy in percent; validation: mean of the last {LAST} epochs; test: last epoch"
@@ -151,7 +153,7 @@ def task_table(lines: Sequence[Line]) -> str:
                 row,
                 seeds(own),
                 metrics,
-                *size(own),
+                *cells_of(SIZE, own),
             ]
             cells += [
                 f"{silent:.1%}",
@@ -179,13 +181,12 @@ def chip_table(lines: Sequence[Line]) -> str:
             against = [percent_of(r["test"] - alone[r["seed"]]) for r in own if r["seed"] in alone]
             steps = {key: [r["step"][key] for r in own] for key in ("busiest", "joules", "seconds")}
             cells = [study.removeprefix("chip "), limit, chosen, seeds(own)]
-            cells += [spread([percent_of(r["test"]) for r in own], "{:.2f}")]
+            cells += cells_of(["test, %"], own)
             cells += ["-" if chosen == ALONE or not against else spread(against, "{:+.2f}")]
-            cells += [spread([r["cores"] for r in own], "{:.0f}"), spread(steps["busiest"], "{:,.0f}")]
+            cells += [*cells_of(["cores"], own), spread(steps["busiest"], "{:,.0f}")]
             cells += [spread([1e9 * each for each in steps["joules"]], "{:,.1f}")]
             cells += [spread([1e6 * each for each in steps["seconds"]], "{:,.2f}")]
-            cells += [spread([r[key] for r in own], "{:,.0f}") for key in ("synapses", "synaptic_operations")]
-            rows.append(f"| {' | '.join(cells)} |")
+            rows.append(f"| {' | '.join([*cells, *cells_of(['synapses stored', 'synaptic operations'], own)])} |")
     if not used:
         return "Not run yet."
     return "\n".join([*rows, "", footer(used, "last epoch of each run", ["chip *"])])

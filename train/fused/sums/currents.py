@@ -41,7 +41,7 @@ class Sums:
         """Return the shape of an image's currents: (..., units)."""
 
     def prepared(self, weight: Tensor) -> Sums:
-        """Return these sums with what all chunks of one forward pass share; the caller drops it after the last one."""
+        """Return what computes one forward pass: these sums with what its chunks share. Drop it after the last one."""
         return self
 
     @abstractmethod
@@ -147,9 +147,8 @@ class MatrixSums(Sums):
 
     def forward(self, x: Tensor, weight: Tensor, at: int = 0) -> Tensor:
         """See Sums."""
-        if self.events is not None:
-            tiles = tiled(weight.t()) if self.tiles is None else self.tiles
-            return sums_of(self.events, at, x.shape[0], tiles, weight.shape[0])
+        if self.events is not None and self.tiles is not None:
+            return sums_of(self.events, at, x.shape[0], self.tiles, weight.shape[0])
         if self.whole is not None:
             return self.whole.product(x.flatten(1))
         return product(x.flatten(1), buffers.packed(weight))
@@ -208,7 +207,7 @@ class _Add(torch.autograd.Function):
         """Return the currents of all images at once."""
         ctx.sums = sums
         ctx.save_for_backward(x, weight)
-        return sums.forward(x.detach(), weight.detach())
+        return sums.prepared(weight.detach()).forward(x.detach(), weight.detach())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
